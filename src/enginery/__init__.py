@@ -1,0 +1,124 @@
+"""Interactive parallel computing: a controller, any number of engines, and clients.
+
+    import enginery as en
+
+    rc = en.Cluster(n=4).start_and_connect_sync()
+    rc[:].apply_sync(os.getpid)                      # on each engine
+    rc.load_balanced_view().map_sync(f, range(100))  # on whichever has time
+
+Names are imported when they are first used, so `import enginery` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from . import client, error
+    from .client.balanced import LoadBalancedView
+    from .client.client import Client
+    from .client.decorators import (
+        ParallelFunction,
+        RemoteFunction,
+        interactive,
+        parallel,
+        remote,
+    )
+    from .client.direct import DirectView
+    from .client.results import AsyncResult
+    from .client.views import View
+    from .cluster.cluster import Cluster
+    from .error import (
+        AbortedTask,
+        ClusterError,
+        CompositeError,
+        ConnectionFileError,
+        ControllerLost,
+        EngineError,
+        EngineryError,
+        NoControllerError,
+        NoEnginesRegistered,
+        NotAllowedError,
+        ProtocolError,
+        RemoteError,
+        ResultExpired,
+        TaskAborted,
+        TaskError,
+        TaskKillsEngines,
+        TimeoutError,
+        UnknownTask,
+        UnsendableError,
+        VersionMismatch,
+    )
+    from .wire.reference import Reference
+
+__all__ = [
+    "AbortedTask",
+    "AsyncResult",
+    "Client",
+    "Cluster",
+    "ClusterError",
+    "CompositeError",
+    "ConnectionFileError",
+    "ControllerLost",
+    "DirectView",
+    "EngineError",
+    "EngineryError",
+    "LoadBalancedView",
+    "NoControllerError",
+    "NoEnginesRegistered",
+    "NotAllowedError",
+    "ParallelFunction",
+    "ProtocolError",
+    "Reference",
+    "RemoteError",
+    "RemoteFunction",
+    "ResultExpired",
+    "TaskAborted",
+    "TaskError",
+    "TaskKillsEngines",
+    "TimeoutError",
+    "UnknownTask",
+    "UnsendableError",
+    "VersionMismatch",
+    "View",
+    "__version__",
+    "client",
+    "error",
+    "interactive",
+    "parallel",
+    "remote",
+]
+
+_HOMES = {
+    "AsyncResult": ".client.results",
+    "Client": ".client.client",
+    "Cluster": ".cluster.cluster",
+    "DirectView": ".client.direct",
+    "LoadBalancedView": ".client.balanced",
+    "ParallelFunction": ".client.decorators",
+    "Reference": ".wire.reference",
+    "RemoteFunction": ".client.decorators",
+    "View": ".client.views",
+    "interactive": ".client.decorators",
+    "parallel": ".client.decorators",
+    "remote": ".client.decorators",
+}
+"""Where the public names are that are neither modules nor exceptions."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in {"client", "error"}:
+        return import_module(f".{name}", __name__)
+    value = getattr(import_module(_HOMES.get(name, ".error"), __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

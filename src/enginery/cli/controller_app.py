@@ -1,0 +1,71 @@
+"""The options and settings of `ipcontroller`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from traitlets import Bool, Int, Unicode
+from traitlets.config import Config, LoggingConfigurable
+
+from ..schemes import SCHEMES
+from .app import LOG_OPTIONS, PROFILE_OPTIONS, App, Option
+from .entry import UsageError
+
+
+class TaskScheduler(LoggingConfigurable):
+    """How tasks are given to engines."""
+
+    hwm = Int(1, min=0, help="Tasks an engine may have at a time; 0: any number.").tag(config=True)
+    scheme_name = Unicode(
+        "leastload", help=f"Which engine gets the next task: {', '.join(SCHEMES)}."
+    ).tag(config=True)
+
+
+class IPController(App):
+    """`ipcontroller`."""
+
+    description = "run a controller: it knows the engines, and routes work to them and back"
+    config_name = "ipcontroller"
+    classes = [TaskScheduler]  # noqa: RUF012 - as traitlets has it
+    options = (
+        *PROFILE_OPTIONS,
+        Option("ip", "ip", "ADDRESS", "listen here (127.0.0.1); '*': on every interface"),
+        Option("location", "location", "HOST", "the name or address others reach this host by"),
+        Option("client-port", "client_port", "PORT", "port for clients (any free one)"),
+        Option("engine-port", "engine_port", "PORT", "port for engines (any free one)"),
+        Option("reuse", "reuse", "", "keep the keys; as when ports are given"),
+        Option("scheme", "TaskScheduler.scheme_name", "NAME", ", ".join(SCHEMES)),
+        Option("hwm", "TaskScheduler.hwm", "N", "tasks an engine may have at a time (1); 0: any"),
+        *LOG_OPTIONS,
+    )
+    examples = """
+        ipcontroller                                            for engines of this host
+        ipcontroller --ip='*' --client-port=10101 --engine-port=10102
+                            for any host; connection files, copied once, stay valid
+    """
+
+    ip = Unicode("127.0.0.1", help="Address to listen at.").tag(config=True, setting=True)
+    location = Unicode("", help="How others reach this host.").tag(config=True, setting=True)
+    client_port = Int(0, min=0, max=65535, help="Port for clients; 0: any free one.").tag(
+        config=True, setting=True
+    )
+    engine_port = Int(0, min=0, max=65535, help="Port for engines; 0: any free one.").tag(
+        config=True, setting=True
+    )
+    reuse = Bool(False, help="Keep the keys of the last start.").tag(config=True, setting=True)
+
+    def modernize(self, config: Config) -> None:
+        """`schemename` is the older spelling of `scheme_name`."""
+        section = config.get("TaskScheduler", {})
+        if "schemename" in section:
+            section.setdefault("scheme_name", section.pop("schemename"))
+
+    def settings(self) -> dict[str, Any]:
+        """The fields of a `ControllerConfig`; giving a port is enough to keep the keys (A4)."""
+        scheduler = self.part(TaskScheduler)
+        if scheduler.scheme_name not in SCHEMES:
+            known = ", ".join(SCHEMES)
+            raise UsageError(f"there is no scheme {scheduler.scheme_name!r}; there are {known}")
+        reuse = self.reuse or bool(self.client_port or self.engine_port)
+        found = {"hwm": scheduler.hwm, "scheme": scheduler.scheme_name, "reuse": reuse}
+        return super().settings() | found

@@ -1,0 +1,182 @@
+"""From functions and arguments to tasks that are on their way, and the memory of what was asked.
+
+Functions are serialized once and named by their content hash, arguments anew for each task. What
+cannot be sent raises here, in the caller's thread.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from time import time
+from typing import Any, NamedTuple
+
+from ..core.messages import Abort, Buffer, Task
+from ..error import UnsendableError
+from ..wire import payload
+from ..wire.chunks import MapChunk
+from ..wire.functions import FunctionCache
+from ..wire.unsendable import explain_unsendable
+from .link import Link
+from .slots import KnownSlots, Slot
+
+FUNCTION_CACHE_BYTES = 64 << 20
+HISTORY = 10_000
+"""Ids of tasks that a client remembers."""
+
+FIRST_BATCH, LAST_BATCH = 32, 1024
+"""Tasks handed on at once: few at first, so that engines begin early, then more and more."""
+
+ANYWHERE = -1
+"""The engine of a task that any engine may run."""
+
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+class Wishes(NamedTuple):
+    """What a view asks for its tasks, besides that they run; see `core.messages.Task`."""
+
+    targets: tuple[int, ...] = ()
+    retries: int = 0
+    label: str = ""
+
+
+class Calls:
+    """Makes tasks, submits them over the link, and knows them by their ids afterwards.
+
+    A task that is done is known as long as somebody holds its result; `history` has the ids of
+    the last ones, oldest first.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.history: deque[str] = deque(maxlen=HISTORY)
+        self.slots = KnownSlots()
+        self._cache = FunctionCache(FUNCTION_CACHE_BYTES)
+
+    def same(
+        self,
+        f: Callable[..., Any],
+        args: Args,
+        kwargs: Kwargs,
+        name: str,
+        *,
+        engines: Sequence[int],
+        wishes: Wishes,
+        waiting: bool = False,
+    ) -> list[Slot]:
+        """Submit the same call once for each of these engines; it is serialized once.
+
+        `waiting` promises that the caller waits for the results at once.
+        """
+        hash, blobs = self._function(f, name)
+        arguments, buffers = self._arguments(f, args, kwargs)
+        next_id, now = self.link.next_id, time()
+        tasks = [
+            Task(next_id(), hash, arguments, buffers, name, engine, *wishes[:2], now, wishes[2])
+            for engine in engines
+        ]
+        return self._submit(tasks, blobs, waiting)
+
+    def each(
+        self,
+        f: Callable[..., Any],
+        placed: Iterable[tuple[int, Args]],
+        kwargs: Kwargs,
+        name: str,
+        wishes: Wishes,
+    ) -> list[Slot]:
+        """Submit a call for each (engine, arguments), in batches as they are read."""
+        hash, blobs = self._function(f, name)
+        next_id, now = self.link.next_id, time()
+        slots: list[Slot] = []
+        batch: list[Task] = []
+        size = FIRST_BATCH
+        try:
+            for engine, args in placed:
+                arguments, buffers = self._arguments(f, args, kwargs)
+                batch.append(
+                    Task(
+                        next_id(), hash, arguments, buffers, name, engine,
+                        wishes.targets, wishes.retries, now, wishes.label,
+                    )
+                )  # fmt: skip
+                if len(batch) >= size:
+                    slots += self._submit(batch, blobs)
+                    batch, size = [], min(2 * size, LAST_BATCH)
+            slots += self._submit(batch, blobs)
+        except BaseException as error:  # told to the caller, who has nothing to wait with
+            self.abort(slots)
+            if isinstance(error, UnsendableError) and slots:
+                raise _after_others(error, len(slots)) from None
+            raise
+        return slots
+
+    def abort(self, slots: Iterable[Slot], running: bool = False) -> None:
+        """Stop what is not done of these tasks; what runs is left alone unless `running`."""
+        ids = [slot.id for slot in slots if slot.outcome is None]
+        if ids:
+            self.link.ask(Abort(ids, running))
+
+    def outstanding(self) -> list[Slot]:
+        """The tasks that are not done."""
+        return [slot for slot in self.slots.values() if slot.outcome is None]
+
+    def remember(self, slots: Iterable[Slot]) -> None:
+        """Know these tasks by their ids from now on."""
+        self.slots.add(slots)
+
+    def _submit(
+        self, tasks: list[Task], blobs: dict[bytes, bytes], waiting: bool = False
+    ) -> list[Slot]:
+        if not tasks:
+            return []
+        slots = self.link.submit(tasks, blobs, waiting)
+        self.remember(slots)
+        self.history.extend([slot.id for slot in slots])
+        return slots
+
+    def _function(self, f: Callable[..., Any], name: str) -> tuple[bytes, dict[bytes, bytes]]:
+        try:
+            hash, blob = self._cache.serialize(f)
+        except UnsendableError as error:
+            raise explain_unsendable(name, (), {}, error, f) from None
+        return hash, {hash: blob}
+
+    def _arguments(
+        self, f: Callable[..., Any], args: Args, kwargs: Kwargs
+    ) -> tuple[bytes, tuple[Buffer, ...]]:
+        try:
+            return payload.dumps((args, kwargs))
+        except UnsendableError as error:
+            names = _parameters(f, len(args))
+            call = f"{name_of(f)}({', '.join([*names, *kwargs])})"
+            raise explain_unsendable(call, args, kwargs, error, names=names) from None
+
+
+def name_of(f: Any) -> str:
+    """What people call a function: "fit", "<lambda>"."""
+    if isinstance(f, functools.partial):
+        return name_of(f.func)
+    if isinstance(f, MapChunk):
+        return name_of(f.function)
+    return getattr(f, "__name__", None) or type(f).__name__
+
+
+def _parameters(f: Any, n: int) -> list[str]:
+    """What the first `n` arguments are called by the function, as far as it says."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+        names = [p.name for p in parameters if p.kind <= p.POSITIONAL_OR_KEYWORD][:n]
+    except (TypeError, ValueError):
+        names = []
+    return names + ["…"] * (n - len(names))
+
+
+def _after_others(error: UnsendableError, submitted: int) -> UnsendableError:
+    """The same, of a call whose earlier parts had left already."""
+    told = f"The {submitted:,} calls before it were submitted; they are aborted."
+    return UnsendableError(str(error).replace("Nothing was submitted.", told))

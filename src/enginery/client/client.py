@@ -1,0 +1,341 @@
+"""The client: the engines of a cluster, the views on them, and all that was asked for."""
+
+from __future__ import annotations
+
+import signal as signals
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar, cast
+
+from ..core.messages import Clear, Query, Shutdown, Signal
+from ..error import EngineryError, NoEnginesRegistered, TimeoutError, UnknownTask
+from ..frames import trims
+from ..net.keys import ConnectionFile
+from .balanced import LoadBalancedView
+from .calls import Calls
+from .connect import connect
+from .direct import DirectView
+from .link import Slot
+from .records import Records
+from .results import AsyncResult
+from .targets import START_ENGINES, present, resolve, some
+from .views import View
+
+V = TypeVar("V", bound=View)
+
+
+@trims
+class Client:
+    """A connection to a cluster.
+
+    `Client()` finds the cluster of the default profile, `Client(profile=…)` that of another one,
+    `Client("…/ipcontroller-client.json")` that of a connection file, `Client("tcp://host:port")`
+    one whose key is in the profile. Waits at most `timeout` seconds for the controller's answer;
+    raises NoControllerError, which says what was looked for and what to do.
+
+    Indexing gives direct views: `rc[0]`, `rc[:]`, `rc[0, 2]`; `rc[None]` and
+    `rc.load_balanced_view()` the balanced one. `block` is what views made later start with; `last`
+    is the last result that was asked for.
+    """
+
+    block = False
+    cluster: Any = None
+    """The `Cluster` that this client keeps alive, if that made it."""
+
+    def __init__(
+        self,
+        connection_info: str | Path | Mapping[str, Any] | ConnectionFile | None = None,
+        *,
+        profile: str | None = None,
+        profile_dir: str | Path | None = None,
+        cluster_id: str = "",
+        timeout: float = 10.0,
+        sshserver: str | None = None,
+    ) -> None:
+        if sshserver is not None:
+            raise NotImplementedError(
+                "sshserver= is not there yet; make the tunnel by hand, "
+                "ssh -L 10101:localhost:10101 host, and connect to Client('tcp://127.0.0.1:10101')"
+            )
+        self.link, self.name = connect(
+            connection_info,
+            profile=profile,
+            profile_dir=profile_dir,
+            cluster_id=cluster_id,
+            timeout=timeout,
+        )
+        self.calls = Calls(self.link)
+        self.last: AsyncResult | None = None
+        self._views: dict[tuple[Any, ...], View] = {}
+        self._seen_engines = False
+        # closes the link when this client is forgotten, and when the interpreter exits
+        self._close = weakref.finalize(self, self.link.close)
+
+    # --- engines --------------------------------------------------------------------------------
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the engines that are registered now, in ascending order."""
+        self.link.look()
+        return sorted(self.link.engines)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[DirectView]:
+        return (self.direct_view(id) for id in self.ids)
+
+    def wait_for_engines(self, n: int = 1, timeout: float | None = None) -> None:
+        """Wait until `n` engines are registered; TimeoutError after `timeout` seconds."""
+        if not self.link.wait(lambda: len(self.link.engines) >= n, timeout):
+            raise TimeoutError(f"{len(self)} of {n} engines are registered after {timeout:g} s")
+
+    def expect_engines(self) -> None:
+        """Raise NoEnginesRegistered where work would wait for an engine that nobody has seen yet.
+
+        Once there has been one, work waits for the next: engines come and go.
+        """
+        if self.link.engines:
+            self._seen_engines = True
+        elif not self._seen_engines:
+            raise NoEnginesRegistered(f"no engine is registered yet; {START_ENGINES}")
+
+    # --- views ----------------------------------------------------------------------------------
+
+    def __getitem__(self, targets: Any) -> Any:
+        return self.load_balanced_view() if targets is None else self.direct_view(targets)
+
+    def direct_view(self, targets: Any = "all", **flags: Any) -> DirectView:
+        """The view of these engines: an id, ids, a slice, or "all" there are at each call.
+
+        The same targets give the same view, unless flags are given.
+        """
+        view = DirectView(self, resolve(targets, self.ids))
+        return view.set_flags(**flags) if flags else self._cached(view)
+
+    def load_balanced_view(self, targets: Any = None, **flags: Any) -> LoadBalancedView:
+        """The view that balances work over these engines, or over all.
+
+        The same targets give the same view, unless flags are given.
+        """
+        if targets is None or (isinstance(targets, str) and targets == "all"):
+            view = LoadBalancedView(self)
+        else:
+            view = LoadBalancedView(self, some(targets, self.ids))
+        return view.set_flags(**flags) if flags else self._cached(view)
+
+    def _cached(self, view: V) -> V:
+        return cast(V, self._views.setdefault(view.key, view))
+
+    def view_moved(self, view: View, old: tuple[Any, ...]) -> None:
+        """A view has other targets now: who asks for the old ones shall not get it."""
+        if self._views.get(old) is view:
+            del self._views[old]
+            self._views.setdefault(view.key, view)
+
+    # --- results --------------------------------------------------------------------------------
+
+    def result(
+        self, slots: list[Slot], kind: type[AsyncResult] = AsyncResult, **form: Any
+    ) -> AsyncResult:
+        """Make the result of tasks that were just submitted."""
+        self.last = result = kind(self, slots, **form)
+        return result
+
+    @property
+    def history(self) -> list[str]:
+        """The ids of the last tasks of this client, oldest first."""
+        return list(self.calls.history)
+
+    @property
+    def outstanding(self) -> set[str]:
+        """The ids of the tasks of this client that are not done."""
+        return {slot.id for slot in self.calls.outstanding()}
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        """The values of tasks that are done and whose results are still held here, by id."""
+        return Records(self, lambda result: result.get(0))
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata of tasks that are done and whose results are still held here, by id."""
+        return Records(self, lambda result: result.metadata)
+
+    def get_result(self, ids: Any = None, block: bool | None = None) -> Any:
+        """The result of tasks of this client or of another one, by id.
+
+        `ids`: an id, a number of `history` (default -1, the last), an `AsyncResult`, or a list of
+        those. Raises UnknownTask for an id that the controller does not know (any more).
+        """
+        single = not isinstance(ids, (list, tuple, set, frozenset, AsyncResult))
+        slots = self._slots(self._ids(-1 if ids is None else ids))
+        name = slots[0].name if len(slots) == 1 and slots[0].name else "get_result"
+        result = self.result(slots, name=name, shape="single" if single else "list")
+        return result.get() if (self.block if block is None else block) else result
+
+    def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
+        """Wait until jobs are done, at most `timeout` seconds; whether they are.
+
+        `jobs`: ids, `AsyncResult`s, numbers of `history`, or lists of those; by default all that is
+        outstanding.
+        """
+        waiting = self.calls.outstanding() if jobs is None else self._slots(self._ids(jobs))
+
+        def done() -> bool:
+            while waiting and waiting[-1].outcome is not None:
+                waiting.pop()
+            return not waiting
+
+        in_time: bool = self.link.wait(done, timeout)
+        return in_time
+
+    def _slots(self, ids: list[str]) -> list[Slot]:
+        """The slots of these tasks; what is not known here comes from the controller."""
+        here = {id: slot for id in ids if (slot := self.calls.slots.get(id)) is not None}
+        missing = [id for id in ids if id not in here]
+        if missing:
+            fetched = self.link.fetch(missing)
+            self.calls.remember(fetched)
+            here.update(zip(missing, fetched, strict=True))
+        return [here[id] for id in ids]
+
+    def spin(self) -> None:
+        """Do nothing: news arrives by itself."""
+
+    def abort(self, jobs: Any = None, targets: Any = None, running: bool = False) -> None:
+        """Keep jobs from running: those that have not started fail with TaskAborted.
+
+        `jobs` as for `wait`; `targets`: only what is for these engines. What runs is left alone
+        (and not tried again) unless `running`; what is done stays done. UnknownTask for an id that
+        is none.
+        """
+        if jobs is None:
+            slots = self.calls.outstanding()
+        else:
+            ids = self._ids(jobs)
+            strange = [id for id in ids if id not in self.calls.slots]
+            if strange:
+                self.link.ask(Query(0, "tasks", strange))
+            slots = [self.calls.slots.get(id) or Slot(id) for id in ids]
+        if targets is not None:
+            engines = set(some(targets, self.ids))
+            slots = [slot for slot in slots if slot.engine in engines]
+        self.calls.abort(slots, running)
+
+    def _ids(self, jobs: Any) -> list[str]:
+        """The task ids that jobs mean, in their order, each once."""
+        if isinstance(jobs, str):
+            return [jobs]
+        if isinstance(jobs, AsyncResult):
+            return list(jobs.msg_ids)
+        if isinstance(jobs, int):
+            try:
+                return [self.calls.history[jobs]]
+            except IndexError:
+                raise UnknownTask(f"the history of this client has no task {jobs}") from None
+        try:
+            parts = list(jobs)
+        except TypeError:
+            raise TypeError(
+                f"{jobs!r} is no task id, no AsyncResult, and no list of them"
+            ) from None
+        return list(dict.fromkeys(id for part in parts for id in self._ids(part)))
+
+    # --- control: passes the queues -------------------------------------------------------------
+
+    def queue_status(self, targets: Any = "all", verbose: bool = False) -> dict[Any, Any]:
+        """How many tasks wait ("queue") and are sent ahead or run ("tasks"), for each engine.
+
+        "unassigned" counts balanced tasks that have no engine yet. With `verbose`, ids instead of
+        counts; for one engine, only what is of it.
+        """
+        meant = resolve(targets, self.ids)
+        query = Query(0, "queues", engines=present(meant, self.ids), verbose=verbose)
+        queues: dict[Any, Any] = self.link.ask(query)
+        return queues[meant] if isinstance(meant, int) else queues
+
+    def clear(self, targets: Any = "all") -> None:
+        """Remove every name of the user from engines, before they start anything else."""
+        self.link.ask(Clear(some(targets, self.ids)))
+
+    def send_signal(self, signal: int | str, targets: Any = "all") -> None:
+        """Send a signal, by number or by name, to engines; SIGINT interrupts what runs."""
+        if isinstance(signal, str):
+            name = signal.upper()
+            number = getattr(signals, name if name.startswith("SIG") else f"SIG{name}", None)
+            if number is None:
+                raise ValueError(f"there is no signal {signal!r}")
+            signal = int(number)
+        self.link.ask(Signal(int(signals.Signals(signal)), some(targets, self.ids)))
+
+    def shutdown(
+        self,
+        targets: Any = "all",
+        restart: bool = False,
+        hub: bool = False,
+        block: bool = True,
+        timeout: float = 30.0,
+    ) -> None:
+        """End engines, what they run included; with `restart`, others take their places.
+
+        With `hub` the controller and all engines end, and this client is closed. Else waits until
+        the engines have gone (or come back) unless `block` is False; TimeoutError after `timeout`
+        seconds.
+        """
+        if hub:
+            self.link.ask(Shutdown([], restart, controller=True))
+            self.close()
+            return
+        deadline = monotonic() + timeout
+        lives = {id: self.link.engines[id].incarnation for id in some(targets, self.ids)}
+        self.link.ask(Shutdown(list(lives), restart), timeout)
+
+        def over() -> bool:
+            now = self.link.engines
+            there = [id for id in lives if id in now]
+            renewed = all(now[id].incarnation != lives[id] for id in there)
+            return renewed and (len(there) == len(lives) if restart else True)
+
+        if block and not self.link.wait(over, max(0.0, deadline - monotonic())):
+            what = "have not come back" if restart else "have not ended"
+            raise TimeoutError(f"engines {list(lives)} {what} after {timeout:g} s")
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Leave the cluster, which goes on; waits until all that was submitted is accepted."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Client stays in its process; one on an engine: enginery.Client(file)")
+
+    def __repr__(self) -> str:
+        if not self._close.alive:
+            return f"<Client {self.name}: closed>"
+        try:
+            status = self.link.ask(Query(0, "status"), timeout=1.0)
+        except EngineryError as error:
+            return f"<Client {self.name}: {str(error).splitlines()[0]}>"
+        busy, engines = status["busy"], status["engines"]
+        state = f" ({busy} busy, {engines - busy} idle)" if engines else ""
+        hosts = f" on {status['hosts']} hosts" if status["hosts"] > 1 else ""
+        address = self.link.file.url.partition("://")[2]
+        return (
+            f"<Client {self.name}: {engines} engine{'s' * (engines != 1)}{state}{hosts}, "
+            f"{status['waiting']} tasks waiting, controller {address}>"
+        )

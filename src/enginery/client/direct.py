@@ -1,0 +1,239 @@
+"""The view that addresses engines: each request runs on each of them, in their order."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..frames import trims
+from . import actions
+from .actions import Action
+from .calls import Args, Kwargs, name_of
+from .executed import ExecuteResult
+from .imports import SyncImports
+from .map import MapOptions, direct_map
+from .results import AsyncResult
+from .scatter import partition
+from .targets import Targets, present, resolve
+from .views import View
+
+if TYPE_CHECKING:
+    from .client import Client
+
+
+@trims
+class DirectView(View):
+    """Runs each request once on every engine of `targets`, and gives results in their order.
+
+    One engine (`rc[0]`) gives bare values, several (`rc[:]`, `rc[0, 2]`) lists, "all" lists over
+    the engines there are at each call. Every method takes `targets` and `block` for this call.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, client: Client, targets: Targets) -> None:
+        super().__init__(client, targets)
+
+    # --- code -----------------------------------------------------------------------------------
+
+    def execute(self, code: str, targets: Any = None, block: bool | None = None) -> Any:
+        """Run code in the engines' namespaces; results are `ExecuteReply` objects."""
+        view = self.variant(targets=targets, block=block)
+        return view.finish(view._execute(code, "", "execute"))
+
+    def run(self, filename: str | Path, targets: Any = None, block: bool | None = None) -> Any:
+        """Run the text of a file that is here, as by `execute`."""
+        path = Path(filename).expanduser()
+        view = self.variant(targets=targets, block=block)
+        return view.finish(view._execute(path.read_text(), str(path), "run"))
+
+    def sync_imports(self) -> SyncImports:
+        """Make a context manager: what its block imports is imported on the engines too."""
+        return SyncImports(lambda code: self.execute(code, block=True))
+
+    def sync_path(self, targets: Any = None, block: bool | None = None) -> Any:
+        """Give the engines the `sys.path` of this process."""
+        return self._do(actions.set_path, list(sys.path), targets, block)
+
+    # --- names ----------------------------------------------------------------------------------
+
+    def push(self, names: Mapping[str, Any], targets: Any = None, block: bool | None = None) -> Any:
+        """Set names in the engines' namespaces; gives None for each engine."""
+        names = dict(names)
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(f"a name is a text, not {name!r}")
+        return self._do(actions.push, names, targets, block)
+
+    def pull(
+        self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
+    ) -> Any:
+        """Get the value of a name, or a list with the values of several, from each engine."""
+        return self._do(actions.pull, _names(names), targets, block)
+
+    def zip_pull(self, names: Iterable[str], targets: Any = None) -> list[tuple[Any, ...]]:
+        """Get for each name the tuple of its values on the engines; always waits."""
+        rows = self.pull(list(names), targets, block=True)
+        engines = self._targets if targets is None else self._resolved(targets)
+        return list(zip(*([rows] if isinstance(engines, int) else rows), strict=True))
+
+    def update(self, names: Mapping[str, Any]) -> Any:
+        """Set names in the engines' namespaces; as `push`."""
+        return self.push(names)
+
+    def get(self, name: str) -> Any:
+        """Get the value of a name from each engine; as `pull`."""
+        return self.pull(name)
+
+    def __getitem__(self, name: str) -> Any:
+        if not isinstance(name, str):
+            raise TypeError(f"a name is a text, not {name!r}; an engine of a client: rc[{name!r}]")
+        return self.pull(name, block=True)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.push({name: value}, block=True)
+
+    def scatter(
+        self,
+        name: str,
+        sequence: Any,
+        dist: Literal["b"] = "b",
+        *,
+        flatten: bool = False,
+        targets: Any = None,
+        block: bool | None = None,
+    ) -> Any:
+        """Give each engine one contiguous piece of a sequence under this name.
+
+        With `flatten` an engine whose piece has one item gets the item itself.
+        """
+        _only_blocks(dist)
+        view = self.variant(targets=targets, block=block)
+        places = view.places()
+        pieces = partition(sequence, len(places))
+        if flatten:
+            pieces = [_only_item(piece) if len(piece) == 1 else piece for piece in pieces]
+        placed = [(place, ({name: piece},)) for place, piece in zip(places, pieces, strict=True)]
+        slots = self.client.calls.each(actions.push, placed, {}, "scatter", view.wishes)
+        return view.finish(self.client.result(slots, name="scatter", shape=view.shape))
+
+    def gather(
+        self, name: str, dist: Literal["b"] = "b", targets: Any = None, block: bool | None = None
+    ) -> Any:
+        """Join the pieces that the engines have under this name, in their order."""
+        _only_blocks(dist)
+        view = self.variant(targets=targets, block=block)
+        return view.finish(
+            view.join(actions.pull, [(place, (name,)) for place in view.places()], {}, "gather")
+        )
+
+    # --- engines --------------------------------------------------------------------------------
+
+    def clear(self, targets: Any = None) -> None:
+        """Remove every name of the user from the engines, before they start anything else."""
+        self.client.clear(self._targets if targets is None else targets)
+
+    def abort(self, jobs: Any = None, targets: Any = None, running: bool = False) -> None:
+        """Abort jobs of this client; without any named, all it has on these engines."""
+        if jobs is None:
+            engines = set(self.variant(targets=targets).places())
+            jobs = [s.id for s in self.client.calls.outstanding() if s.engine in engines]
+        self.client.abort(jobs, running=running)
+
+    def queue_status(self, targets: Any = None, verbose: bool = False) -> Any:
+        """How much work waits at each engine; see `Client.queue_status`."""
+        return self.client.queue_status(self._targets if targets is None else targets, verbose)
+
+    def shutdown(
+        self, targets: Any = None, restart: bool = False, hub: bool = False, block: bool = True
+    ) -> None:
+        """End these engines; see `Client.shutdown`."""
+        targets = self._targets if targets is None else targets
+        self.client.shutdown(targets, restart=restart, hub=hub, block=block)
+
+    def imap(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> AsyncResult:
+        """As `map_async`: the result iterates as values arrive."""
+        return self.map_async(f, *sequences, **options)
+
+    def __len__(self) -> int:
+        return len(present(self._targets, self.client.ids)) if self.client.ids else 0
+
+    def __repr__(self) -> str:
+        return f"<DirectView {self._targets}>"
+
+    # --- as every view --------------------------------------------------------------------------
+
+    def places(self) -> Sequence[int]:
+        """The engines that this view addresses now, in their order."""
+        return present(self._targets, self.client.ids)
+
+    @property
+    def shape(self) -> Literal["single", "list"]:
+        """Whether results are bare values or lists."""
+        return "single" if isinstance(self._targets, int) else "list"
+
+    def _resolved(self, targets: Any) -> Targets:
+        if targets is None:
+            raise TypeError("targets=None means load balancing: use rc.load_balanced_view()")
+        return resolve(targets, self.client.ids)
+
+    def _do(
+        self,
+        action: Action,
+        argument: Any,
+        targets: Any,
+        block: bool | None,
+    ) -> Any:
+        view = self.variant(targets=targets, block=block)
+        waits = view.block
+        return view.finish(view._request(action, (argument,), {}, action.__name__, waiting=waits))
+
+    def _request(
+        self,
+        f: Callable[..., Any],
+        args: Args,
+        kwargs: Kwargs,
+        name: str,
+        *,
+        kind: type[AsyncResult] = AsyncResult,
+        waiting: bool = False,
+    ) -> AsyncResult:
+        client = self.client
+        slots = client.calls.same(
+            f, args, kwargs, name, engines=self.places(), wishes=self.wishes, waiting=waiting
+        )
+        return client.result(slots, kind, name=name, shape=self.shape)
+
+    def _execute(self, code: str, filename: str, name: str) -> AsyncResult:
+        return self._request(actions.execute, (code, filename), {}, name, kind=ExecuteResult)
+
+    def _apply(
+        self, f: Callable[..., Any], args: Args, kwargs: Kwargs, waiting: bool = False
+    ) -> AsyncResult:
+        return self._request(f, args, kwargs, f"apply({name_of(f)})", waiting=waiting)
+
+    def _map(
+        self, f: Callable[..., Any], sequences: Sequence[Any], options: MapOptions
+    ) -> AsyncResult:
+        return direct_map(self, f, sequences, options)
+
+
+def _names(names: str | Iterable[str]) -> str | list[str]:
+    if isinstance(names, str):
+        return names
+    names = list(names)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"a name is a text, not {name!r}")
+    return names
+
+
+def _only_item(piece: Any) -> Any:
+    return getattr(piece, "iloc", piece)[0]
+
+
+def _only_blocks(dist: str) -> None:
+    if dist != "b":
+        raise ValueError(f"dist={dist!r} is not known; sequences are cut in contiguous blocks: 'b'")

@@ -1,0 +1,277 @@
+"""Who reads and writes the client's sockets: its I/O thread, or whoever waits for a result.
+
+The sockets and the core belong to the thread that holds the *helm* (a lock). That is the I/O
+thread, until somebody waits: a thread that has to wait anyway takes the helm, so that an answer
+reaches it without a hop between threads, which would double the time of a short call. The I/O
+thread then rests, and comes back a moment after the last wait is over. Whoever has something to
+send while nobody is at the helm sends it itself; otherwise it wakes who is.
+
+While the main thread is at the helm, Ctrl-C is noted, and raised when it lets go: the core is never
+left in the middle of a step.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from types import FrameType
+from typing import Any
+
+import zmq
+
+from ..core import messages as m
+from ..core.client import Client
+from ..core.events import Closed, Effect, Event, Opened, Received, Send, Submitted
+from ..error import ProtocolError
+from ..net import monitors, sockets
+from ..net.keys import ConnectionFile
+from ..net.wakeup import Wakeup
+from ..wire import codec
+
+REST = 0.02
+"""Seconds for which the I/O thread rests after it was not needed."""
+
+News = Sequence[Effect | monitors.Failed]
+
+
+class Driver:
+    """The sockets, the core, and the thread that drives them when nobody else does.
+
+    `tell` is called with what is new for the user, by the thread at the helm.
+    """
+
+    def __init__(self, file: ConnectionFile, core: Client, tell: Callable[[News], None]) -> None:
+        self.core = core
+        self.closed = False
+        self._tell = tell
+        self._context = sockets.new_context()
+        self._lanes: dict[str, sockets.Peer] = {}
+        self._monitors: dict[str, monitors.Monitor] = {}
+        for lane in ("tasks", "control"):
+            self._lanes[lane], self._monitors[lane] = sockets.dealer(self._context, file)
+        self._wakeup = Wakeup()
+        self._poller = zmq.Poller()
+        for socket in (*self._lanes.values(), *self._monitors.values()):
+            self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(self._wakeup.fileno(), zmq.POLLIN)
+        self._inbox: deque[tuple[Event, int]] = deque()
+        self.taken = 0  # bytes of all submissions that were taken from the inbox
+        self._woken = False
+        self._helm = threading.Lock()
+        self._steersman = 0  # the thread that holds it
+        self._wanted = 0  # threads that wait for it
+        self._led = float("-inf")  # when somebody who waited last held it
+        self.resting = False
+        self.thread = threading.Thread(target=self._serve, name="enginery-client", daemon=True)
+        self.thread.start()
+
+    # --- for callers ----------------------------------------------------------------------------
+
+    def post(self, event: Event, size: int = 0, wake: bool = True) -> None:
+        """Let the core handle an event of `size` bytes, soon; may be called by any thread.
+
+        Without `wake` that is when somebody comes to the helm, as the caller is about to.
+        """
+        self._inbox.append((event, size))
+        if not wake:
+            return
+        if self.resting:
+            with self._uninterrupted():
+                if self._helm.acquire(blocking=False):
+                    with self._at_helm():
+                        self._send_posted()
+                    return
+        if not self._woken:
+            self.wake()
+
+    def lead(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        """Drive until `done()` or for `timeout` seconds; False when another waiter is at it."""
+        with self._uninterrupted() as interrupted:
+            if not self._take_helm():
+                return False
+            with self._at_helm():
+                deadline = None if timeout is None else time.monotonic() + timeout
+                while not done() and not interrupted and not self.closed:
+                    rest = None if deadline is None else max(0.0, deadline - time.monotonic())
+                    self._turn(rest)
+                    if rest == 0:
+                        break
+                self._led = time.monotonic()
+        return True
+
+    def close(self, timeout: float) -> None:
+        """End the thread, after a goodbye."""
+        self.closed = True
+        self.wake()
+        if threading.get_ident() not in (self._steersman, self.thread.ident):
+            self.thread.join(timeout)
+
+    def wake(self) -> None:
+        """Make the one at the helm look at what there is."""
+        self._woken = True
+        self._wakeup.set()
+
+    # --- the helm -------------------------------------------------------------------------------
+
+    def _take_helm(self) -> bool:
+        """Whether this thread has the helm now: nobody had it, or the I/O thread gave it up."""
+        me = threading.get_ident()
+        if self.closed or self._steersman == me:
+            return False
+        if self._helm.acquire(blocking=False):
+            return True
+        if self._steersman != self.thread.ident:
+            return False
+        self._wanted += 1
+        self.wake()
+        try:
+            return self._helm.acquire(timeout=1.0)
+        finally:
+            self._wanted -= 1
+
+    @contextmanager
+    def _at_helm(self) -> Iterator[None]:
+        """Be at the helm, which was acquired, and leave it."""
+        self._steersman = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._steersman = 0
+            self._helm.release()
+
+    @contextmanager
+    def _uninterrupted(self) -> Iterator[list[int]]:
+        """In the main thread, note Ctrl-C and let it take effect at the end; gives those noted."""
+        if threading.get_ident() != threading.main_thread().ident:
+            yield []
+            return
+        interrupted: list[int] = []
+
+        def note(signum: int, frame: FrameType | None) -> None:
+            interrupted.append(signum)
+            self._wakeup.set()
+
+        handler: Any = signal.signal(signal.SIGINT, note)
+        try:
+            yield interrupted
+        finally:
+            if handler is not None:  # else it is not one of Python's
+                signal.signal(signal.SIGINT, handler)
+            if interrupted and callable(handler):
+                handler(interrupted[0], None)
+
+    def _serve(self) -> None:
+        try:
+            while not self.closed:
+                if self._wanted or time.monotonic() - self._led < REST:
+                    self.resting = True
+                    time.sleep(REST)
+                    continue
+                if not self._helm.acquire(timeout=REST):
+                    continue
+                self.resting = False
+                with self._at_helm():
+                    while not (self._wanted or self.closed):
+                        self._turn(None)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self.closed = True
+        with self._helm:
+            if self.core.joined:
+                self._send([Send("tasks", m.Goodbye("closed"))])
+            self._context.destroy(linger=500)
+            self._wakeup.close()
+        self._tell([])
+
+    # --- one turn, at the helm --------------------------------------------------------------------
+
+    def _turn(self, timeout: float | None) -> None:
+        """Send what was posted, wait at most `timeout` seconds for news, and see to them."""
+        if self._inbox:
+            self._send_posted()
+        milliseconds = None if timeout is None else ceil(timeout * 1000)
+        ready = dict(self._poller.poll(milliseconds))
+        effects: list[Any] = []
+        now = time.time()
+        if self._wakeup.fileno() in ready:
+            self._wakeup.clear()
+            self._woken = False  # in this order, or a wake between the two would be lost for good
+        for lane, monitor in self._monitors.items():
+            if monitor in ready:
+                effects += self._watch(lane, monitor, now)
+        for lane, socket in self._lanes.items():
+            if socket in ready:
+                effects += self._read(lane, socket, now)
+        self._carry_out(effects)
+
+    def _send_posted(self) -> None:
+        """Let the core handle what callers have posted."""
+        now = time.time()
+        effects: list[Any] = []
+        for event in self._take():
+            effects += self.core.handle(event, now)
+        self._carry_out(effects)
+
+    def _carry_out(self, effects: Sequence[Any]) -> None:
+        self._send(effects)
+        news = [effect for effect in effects if type(effect) is not Send]
+        if news:
+            self._tell(news)
+
+    def _take(self) -> list[Event]:
+        """What the callers have handed over; calls that came one by one leave together."""
+        events: list[Event] = []
+        together: Submitted | None = None
+        inbox = self._inbox
+        while inbox:
+            event, size = inbox.popleft()
+            self.taken += size
+            if not isinstance(event, Submitted):
+                events.append(event)
+                together = None
+            elif together is None:
+                together = Submitted(list(event.tasks), dict(event.functions))
+                events.append(together)
+            else:
+                together.tasks.extend(event.tasks)
+                together.functions.update(event.functions)
+        return events
+
+    def _read(self, lane: str, socket: sockets.Peer, now: float) -> Iterable[Effect]:
+        more = True
+        while more:
+            frames = sockets.recv_frames(socket)
+            if frames is None:
+                return
+            try:
+                messages = codec.decode(frames)
+            except ProtocolError as error:
+                messages = [m.Refused(f"it speaks another language: {error}", "ProtocolError")]
+            for message in messages:
+                yield from self.core.handle(Received(lane, "controller", message), now)
+            more = sockets.readable(socket)
+
+    def _watch(self, lane: str, monitor: monitors.Monitor, now: float) -> Iterable[Any]:
+        while (event := monitor.take()) is not None:
+            if isinstance(event, monitors.Up):
+                yield from self.core.handle(Opened(lane), now)
+            elif isinstance(event, monitors.Down):
+                yield from self.core.handle(Closed(lane), now)
+                yield Closed(lane)
+            else:
+                yield event
+
+    def _send(self, effects: Iterable[Effect]) -> None:
+        batches: dict[Any, list[m.Message]] = {}
+        for effect in effects:
+            if type(effect) is Send:
+                batches.setdefault(effect.conn, []).append(effect.message)
+        for lane, messages in batches.items():
+            sockets.send(self._lanes[lane], codec.encode(messages))

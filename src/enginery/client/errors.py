@@ -1,0 +1,191 @@
+"""From what came back for a task to the exception its user reads.
+
+Every message has the same form: what happened to which item, then the facts as notes, then what
+can be done about it. A fault that hit many items is told once, with a count.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Sequence
+
+from ..core.messages import Outcome
+from ..error import CompositeError, RemoteError, TimeoutError
+from ..wire.failure import Failure
+from . import fates, text
+from .failed import Call, Failed, message, note
+from .missing import missing, module_missing, remedies
+from .original import by_name, restore
+
+FRAMES = 3
+"""Frames of user code shown in a message; `error.traceback` has them all."""
+
+LINES = 8
+"""Failures that one message lists; of a direct call, equal ones are folded only beyond that."""
+
+LEAST = 30
+"""Columns that a remote message has at least in a list of failures."""
+
+
+def exception(failed: Failed, call: Call) -> Exception:
+    """The exception of one item, made anew each time: raising one twice would mix tracebacks."""
+    if failed.why is None:
+        return fates.system_error(failed, call)
+    if isinstance(failed.why, Exception):
+        return _unreadable(failed.why, failed, call)
+    return _remote_error(failed.why, failed, call)
+
+
+def combine(failures: Sequence[Failed], call: Call, *, alone: bool) -> Exception:
+    """The exception of a call, some of whose items failed.
+
+    A module that engines lack is one error, whatever number of items it hit. With `alone`, a
+    single failure is raised as itself; all else is a CompositeError.
+    """
+    modules = {missing(failed) for failed in failures}
+    if len(modules) == 1 and (module := modules.pop()):
+        return module_missing(module, failures, call)
+    if alone and len(failures) == 1:
+        return exception(failures[0], call)
+    elist: list[BaseException] = [exception(f, call._replace(good=0)) for f in failures]
+    if call.is_map:
+        error = CompositeError("\n".join(_lines_by_kind(failures, call)), elist)
+        for line in remedies([failed.remote() for failed in failures]):
+            note(error, line)
+        note(error, call.kept)
+        note(error, "e.raise_exception(i) raises one of them, e.print_tracebacks() shows all")
+    else:
+        error = CompositeError("\n".join(_lines_by_engine(failures, call)), elist)
+    error.method = call.method
+    return error
+
+
+def not_done(call: Call, failed: int, seconds: float) -> TimeoutError:
+    """The error of a wait that took longer than its timeout."""
+    told = f"{call.name} is not done after {text.duration(seconds)}"
+    if call.total > 1:
+        told += f": {text.of(call.good, call.total)} {call.unit} done"
+        told += f", {failed:,} failed" if failed else ""
+    return TimeoutError(message(TimeoutError, f"{told}; the work goes on, wait again with get()"))
+
+
+# --- one failure ------------------------------------------------------------------------------
+
+
+def _remote_error(failure: Failure, failed: Failed, call: Call) -> RemoteError:
+    original = failure.exception_here()
+    error = by_name(failure.ename, failure.evalue) if original is None else restore(original)
+    if error is None:
+        error = RemoteError(f"{failure.ename}: {failure.evalue}".removesuffix(": "))
+        error.__cause__ = original
+    error.ename, error.evalue, error.traceback = failure.ename, failure.evalue, failure.traceback
+    error.engine_id, error.method = failed.outcome.engine, call.method
+    error.task = failed.outcome.id
+    vars(error)["__notes__"] = list(failure.notes)
+    note(error, f"{failed.what(call)}, {_where(failed.outcome, call)}")
+    for line in _frames(failure):
+        error.add_note(f"  {line}")
+    for line in remedies([failure]):
+        note(error, line)
+    note(error, call.kept)
+    return error
+
+
+def _where(outcome: Outcome, call: Call) -> str:
+    """On engine 1 (pid 4711, n1) after 0.2 s; task 7f3a2c-12."""
+    place = f"on engine {outcome.engine}"
+    here = call.engines.get(outcome.engine)
+    if here is not None and here.incarnation == outcome.incarnation:
+        place += f" (pid {here.pid}, {here.host})"
+    if outcome.started:
+        place += f" after {text.duration(outcome.completed - outcome.started)}"
+    again = f", attempt {outcome.attempt}" if outcome.attempt > 1 else ""
+    return f"{place}; task {outcome.id}{again}"
+
+
+def _frames(failure: Failure) -> list[str]:
+    """The frames of user code, each with its line; of many, the first and the last ones."""
+    frames = list(failure.frames)
+    left_out = max(0, len(frames) - FRAMES)
+    del frames[1 : 1 + left_out]
+    lines: list[str] = []
+    for i, (filename, lineno, function, line) in enumerate(frames):
+        if i == 1 and left_out:
+            lines.append(f"  … {text.count(left_out, 'frame')} more: print(e.traceback)")
+        lines.append(f'  File "{filename}", line {lineno}, in {function}')
+        source = (line or linecache.getline(filename, lineno)).strip()
+        if source:
+            lines.append(f"    {text.brief(source, text.COLUMNS - 6)}")
+    return lines
+
+
+def _unreadable(why: Exception, failed: Failed, call: Call) -> Exception:
+    """The value has come, and loading it here raised `why`."""
+    why = why.with_traceback(None)
+    vars(why)["__notes__"] = []
+    note(why, f"{failed.what(call)} is done, but what it gave cannot be loaded here;")
+    note(why, f"it ran {_where(failed.outcome, call)}")
+    return why
+
+
+# --- many failures in one message -------------------------------------------------------------
+
+
+def _head(failed: Failed) -> tuple[str, str]:
+    """The kind of a failure and its message."""
+    if failed.why is None:
+        return fates.kind(failed.outcome).__name__, fates.fate(failed.outcome)
+    if isinstance(failed.why, Exception):
+        return type(failed.why).__name__, str(failed.why)
+    return failed.why.ename, failed.why.evalue
+
+
+def _groups(failures: Sequence[Failed], keys: Sequence[object]) -> list[list[Failed]]:
+    groups: dict[object, list[Failed]] = {}
+    for failed, key in zip(failures, keys, strict=True):
+        groups.setdefault(key, []).append(failed)
+    return list(groups.values())
+
+
+def _lines_by_engine(failures: Sequence[Failed], call: Call) -> list[str]:
+    """One line per engine; beyond eight engines, one per message."""
+    fold = len(failures) > LINES
+    groups = _groups(failures, [_head(f) if fold else i for i, f in enumerate(failures)])
+    lines = [f"one or more exceptions from call to method: {call.method}"]
+    for group in groups[:LINES]:
+        ename, evalue = _head(group[0])
+        engines = text.ranges(failed.outcome.engine for failed in group)
+        times = f"   ×{len(group):,}" if len(group) > 1 else ""
+        lines.append(_line(f"[{engines}:{call.method}]: ", f"{ename}: {evalue}", times))
+    return lines + _left_out(groups)
+
+
+def _lines_by_kind(failures: Sequence[Failed], call: Call) -> list[str]:
+    """One line per kind of failure: the same exception from the same line of code."""
+    groups = _groups(failures, [_origin(failed) for failed in failures])
+    lines = [f"{text.of(len(failures), call.total)} items of {call.name} failed"]
+    for group in groups[:LINES]:
+        ename, evalue = _head(group[0])
+        engine = group[0].outcome.engine
+        who = f"{engine}:{call.method}" if engine >= 0 else call.method
+        items = f"item{'s' * (len(group) > 1)} {text.some([failed.item for failed in group])}"
+        lines.append(_line(f"  [{who}] ", f"{ename}: {evalue}", f"   ×{len(group):,} ({items})"))
+    return lines + _left_out(groups)
+
+
+def _line(head: str, told: str, tail: str) -> str:
+    """One line with as much of what was told as has room."""
+    room = text.COLUMNS - len(head) - len(tail)
+    return head + text.brief(told, max(room, LEAST)) + tail
+
+
+def _origin(failed: Failed) -> tuple[object, ...]:
+    remote = failed.remote()
+    if remote is None or not remote.frames:
+        return _head(failed)
+    return remote.ename, *remote.frames[-1][:2]
+
+
+def _left_out(groups: Sequence[object]) -> list[str]:
+    more = len(groups) - LINES
+    return [f"  … and {more:,} more {'kind' if more == 1 else 'kinds'}: e.elist"] * (more > 0)

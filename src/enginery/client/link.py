@@ -1,0 +1,317 @@
+"""The client's connection to the controller, as the rest of the client uses it.
+
+Callers submit, ask and wait; news comes in batches, and `changed` is notified once for each: a task
+costs a slot and no lock of its own. Nothing here knows the client, so that a forgotten client can
+close itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+from .. import error as errors
+from ..core import messages as m
+from ..core.client import Client
+from ..core.events import (
+    Answered,
+    Asked,
+    Closed,
+    Delivered,
+    EnginesChanged,
+    Joined,
+    Stop,
+    Submitted,
+)
+from ..error import ControllerLost, EngineryError, NoControllerError
+from ..net import monitors, sockets
+from ..net.keys import ConnectionFile
+from ..version import __version__
+from .driver import Driver, News
+from .slots import Slot
+
+__all__ = ["Link", "Slot"]
+
+PATIENCE = 10.0
+"""Seconds without a connection after which a wait gives up."""
+
+LATE_OUTPUT = 10_000
+"""Finished tasks at most whose last output is still expected."""
+
+
+class Link:
+    """See the module's text.
+
+    Raises NoControllerError when there is no answer in `timeout` seconds.
+    """
+
+    def __init__(self, file: ConnectionFile, timeout: float = 10.0) -> None:
+        self.file = file
+        self.engines: dict[int, m.EngineInfo] = {}
+        self.changed = threading.Condition()
+        self.welcome: m.Welcome | None = None
+        self.ended = ""  # why the controller will not talk to us any more
+        self.lost_since: float | None = None
+        self.slots: dict[str, Slot] = {}
+        self._pid = os.getpid()
+        self._failed: monitors.Failed | None = None
+        self._expecting: OrderedDict[str, Slot] = OrderedDict()
+        self._answers: dict[int, Answered] = {}
+        self._numbers = count(1)
+        self._requests = count(1)
+        self._posted = 0  # bytes of all submissions that were handed over
+        self._joined: set[str] = set()
+        self._core = Client(
+            os.urandom(16),
+            host=sockets.hostname(),
+            pid=os.getpid(),
+            version=__version__,
+            python=platform.python_version(),
+        )
+        self._driver = Driver(file, self._core, self._tell)
+        try:
+            self._connect(timeout)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, timeout: float) -> None:
+        def arrived() -> bool:
+            return len(self._joined) == 2 or bool(self.ended) or self._failed is not None
+
+        self._await(arrived, time.monotonic() + timeout, hopeful=True)
+        if len(self._joined) == 2 and not self.ended:
+            return
+        failure = NoControllerError(
+            self.ended or f"{self.file.url} did not answer in {timeout:g} s"
+        )
+        failure.kind = "refused" if self.ended else self._failed.kind if self._failed else "silent"
+        raise failure
+
+    @property
+    def id(self) -> str:
+        """This client's short public id, with which the ids of its tasks begin."""
+        return self._core.id
+
+    @property
+    def scheme(self) -> str:
+        """The name of the load-balancing scheme in use."""
+        return self.welcome.scheme if self.welcome else ""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._driver.closed
+
+    # --- for callers, from any thread -------------------------------------------------------------
+
+    def next_id(self) -> str:
+        """The id of the next task."""
+        return f"{self._core.id}-{next(self._numbers)}"
+
+    def submit(
+        self, tasks: list[m.Task], functions: dict[bytes, bytes], waiting: bool = False
+    ) -> list[Slot]:
+        """Hand tasks over; blocks while more is under way than the controller gives credit for.
+
+        `waiting` promises that the caller waits for them at once: they leave then.
+        """
+        self._check()
+        self._check_allowed(tasks)
+        slots = [Slot(t.id, t.name, t.engine, t.submitted, t.label) for t in tasks]
+        size = 0
+        for task in tasks:
+            size += task.size()
+        if self._under_way > self._core.credit:
+            self.wait(lambda: self._under_way <= self._core.credit, None)
+        with self.changed:
+            for slot in slots:
+                self.slots[slot.id] = slot
+            self._posted += size
+        self._driver.post(Submitted(tasks, functions), size, wake=not waiting)
+        return slots
+
+    def fetch(self, ids: Sequence[str], timeout: float | None = 10.0) -> list[Slot]:
+        """Slots for tasks of any client, which fill as their outcomes come; UnknownTask."""
+        slots = []
+        with self.changed:
+            for id in ids:
+                slot = self.slots.get(id)
+                if slot is None:
+                    slot = self.slots[id] = Slot(id)
+                slots.append(slot)
+        unknown = self.ask(m.Query(0, "fetch", list(ids)), timeout)["unknown"]
+        if unknown:
+            with self.changed:
+                for id in unknown:
+                    self.slots.pop(id, None)
+            raise errors.UnknownTask(
+                f"no task has the id {unknown[0]!r}, or its result is not kept any more"
+            )
+        return slots
+
+    def wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait for news until `done()`; False when the time (seconds) is over first.
+
+        ControllerLost when the controller has been away for too long to hope.
+        """
+        deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
+        return self._await(done, deadline)
+
+    def look(self) -> None:
+        """Take up the news that has come, if the I/O thread rests; never waits."""
+        if self._driver.resting:
+            self._driver.lead(lambda: False, 0)
+
+    def ask(self, message: Any, timeout: float | None = 10.0) -> Any:
+        """Say something on the control lane and give the controller's answer."""
+        self._check()
+        number = message.number = next(self._requests)
+        self._driver.post(Asked(message), wake=False)
+        if not self.wait(lambda: number in self._answers, timeout):
+            what = type(message).__name__.lower()
+            raise errors.TimeoutError(f"the controller has not answered ({what}) in {timeout:g} s")
+        answer = self._answers.pop(number)
+        if answer.error:
+            raise getattr(errors, answer.error, EngineryError)(answer.reason)
+        return answer.value
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Say goodbye and end the thread, after what was submitted is accepted."""
+        if self.closed or self._pid != os.getpid():
+            return
+        if self.lost_since is None and not self.ended and self._joined:
+            with contextlib.suppress(EngineryError):
+                self.wait(lambda: not self._under_way, timeout)
+        self._driver.close(timeout)
+
+    @property
+    def _under_way(self) -> int:
+        """Bytes that were submitted and are not accepted."""
+        return self._core.pending_bytes + self._posted - self._driver.taken
+
+    def _check(self) -> None:
+        if self.closed:
+            raise NoControllerError("this client is closed; make a new one: rc = Client()")
+        if not self._driver.thread.is_alive():  # threads do not follow into a fork
+            raise NoControllerError("a client cannot be used after a fork; make a new one there")
+        if self.ended:
+            raise ControllerLost(f"the controller has ended: {self.ended}")
+
+    def _check_allowed(self, tasks: list[m.Task]) -> None:
+        """The controller refuses it anyway; here the call itself can say so."""
+        role = self.welcome.role if self.welcome else ""
+        if role == "monitor" or (role == "task" and any(task.engine >= 0 for task in tasks)):
+            may = "watch the cluster" if role == "monitor" else "use load-balanced views"
+            raise errors.NotAllowedError(
+                f"a {role} key may not do this: it may only {may}\n"
+                "  Connect with a client key: Client() or Client('.../ipcontroller-client.json')"
+            )
+
+    # --- waiting --------------------------------------------------------------------------------
+
+    def _await(
+        self, done: Callable[[], bool], deadline: float | None, hopeful: bool = False
+    ) -> bool:
+        """Wait until `done()`, at the helm if it can be had, else for who is there."""
+        while not done():
+            now = time.monotonic()
+            if not hopeful:
+                self._give_up(now)
+            if deadline is not None and now >= deadline:
+                return False
+            rest = self._rest(deadline, now)
+            if not self._lead(done, rest):
+                self._driver.wake()
+                with self.changed:
+                    if not done():
+                        # Who leads may leave at any moment: look again soon whether it did.
+                        self.changed.wait(0.05 if rest is None else min(rest, 0.05))
+        return True
+
+    def _lead(self, done: Callable[[], bool], rest: float | None) -> bool:
+        """Drive until `done()`, or until something is amiss that was not before."""
+        known = self._trouble()
+        return self._driver.lead(lambda: done() or self._trouble() != known, rest)
+
+    def _trouble(self) -> tuple[str, float | None]:
+        """That because of which a wait may have to give up, now or later."""
+        return self.ended, self.lost_since
+
+    def _rest(self, deadline: float | None, now: float) -> float | None:
+        """Seconds until a wait has to look again."""
+        rest = [] if deadline is None else [deadline - now]
+        if self.lost_since is not None:
+            rest.append(max(self.lost_since + PATIENCE - now, 0.01))
+        return min(rest, default=None)
+
+    def _give_up(self, now: float) -> None:
+        if self.ended:
+            raise ControllerLost(f"the controller has ended: {self.ended}")
+        if self.closed:
+            raise ControllerLost("this client was closed while it waited")
+        if self.lost_since is not None and now - self.lost_since >= PATIENCE:
+            raise ControllerLost(
+                f"no connection to the controller at {self.file.url} for {PATIENCE:g} s\n"
+                "  What had been submitted may still run there; waiting again is possible."
+            )
+
+    # --- news, from the thread at the helm ------------------------------------------------------
+
+    def _tell(self, news: News) -> None:
+        now = time.time()
+        with self.changed:
+            for item in news:
+                self._note(item, now)
+            self.changed.notify_all()
+
+    def _note(self, item: Any, now: float) -> None:
+        match item:
+            case Delivered(outcomes=outcomes, outputs=outputs):
+                for output in outputs:
+                    self._output(output)
+                for outcome in outcomes:
+                    self._outcome(outcome, now)
+            case EnginesChanged(engines=engines):
+                self.engines = {engine.id: engine for engine in engines}
+            case Answered(number=number):
+                self._answers[number] = item
+            case Joined(welcome=welcome):
+                self.welcome = welcome
+                self._joined = set(self._core.joined)
+                if len(self._joined) == 2:
+                    self.lost_since = None
+            case Closed(conn=lane):
+                self._joined.discard(str(lane))
+                if self.lost_since is None:
+                    self.lost_since = time.monotonic()
+            case monitors.Failed() if self.welcome is None:
+                self._failed = item
+            case Stop(why=why):
+                self.ended = why or "it stopped"
+
+    def _outcome(self, outcome: m.Outcome, now: float) -> None:
+        slot = self.slots.pop(outcome.id, None)
+        if slot is None:
+            return
+        slot.end(outcome, now)
+        if len(slot.outputs) < outcome.outputs:
+            self._expecting[outcome.id] = slot
+            if len(self._expecting) > LATE_OUTPUT:
+                self._expecting.popitem(last=False)
+
+    def _output(self, output: m.Output) -> None:
+        slot = self.slots.get(output.id)
+        if slot is None and (slot := self._expecting.get(output.id)) is not None:
+            expected = slot.outcome.outputs if slot.outcome else 0
+            if len(slot.outputs) + 1 >= expected:
+                del self._expecting[output.id]
+        if slot is not None:
+            slot.outputs += (output,)

@@ -1,0 +1,179 @@
+"""Maps: balanced, item by item or in chunks; direct, one chunk per engine; and lazy."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..error import EngineryError
+from ..frames import trims
+from ..wire.chunks import MapChunk
+from ..wire.reference import Reference
+from .calls import ANYWHERE, name_of
+from .results import AsyncResult
+from .scatter import bounds
+
+if TYPE_CHECKING:
+    from .balanced import LoadBalancedView
+    from .direct import DirectView
+
+PER_ENGINE = 16
+"""Tasks per engine that a lazy map keeps under way."""
+
+
+class MapOptions(NamedTuple):
+    """How a map is cut into tasks, and how its values are given."""
+
+    chunksize: int | None = None
+    ordered: bool = True
+    return_exceptions: bool = False
+
+    def size(self) -> int:
+        """Items in one task of a balanced map; ValueError unless it is a positive number."""
+        size = 1 if self.chunksize is None else self.chunksize
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"chunksize is a number from 1 up, not {self.chunksize!r}")
+        return size
+
+
+def balanced_map(
+    view: LoadBalancedView, f: Callable[..., Any], sequences: Sequence[Any], options: MapOptions
+) -> AsyncResult:
+    """Map with a task per item, or per chunk of items, that any engine may run."""
+    client, name, size = view.client, f"map({name_of(f)})", options.size()
+    client.expect_engines()
+    sizes: list[int] | None = None
+    items: Iterable[tuple[Any, ...]] = _rows(sequences)
+    if size > 1:
+        f, sizes = MapChunk(f), []
+        items = _chunks(items, size, sizes)
+    slots = client.calls.each(f, zip(repeat(ANYWHERE), items), {}, name, view.wishes)
+    return client.result(
+        slots, name=name, shape="map", sizes=sizes,
+        ordered=options.ordered, return_exceptions=options.return_exceptions,
+    )  # fmt: skip
+
+
+def direct_map(
+    view: DirectView, f: Callable[..., Any], sequences: Sequence[Any], options: MapOptions
+) -> AsyncResult:
+    """Map with one contiguous chunk of items for each engine of the view, in their order."""
+    if options.chunksize is not None:
+        raise ValueError(
+            "a direct view gives each engine one chunk; chunksize is for a load-balanced view"
+        )
+    client, name = view.client, f"map({name_of(f)})"
+    items = list(_rows(sequences))
+    engines = view.places()[: len(items)]
+    cuts = list(bounds(len(items), len(engines))) if engines else []
+    placed = zip(engines, ((items[start:stop],) for start, stop in cuts), strict=True)
+    slots = client.calls.each(MapChunk(f), placed, {}, name, view.wishes)
+    return client.result(
+        slots, name=name, shape="map", sizes=[stop - start for start, stop in cuts],
+        ordered=options.ordered, return_exceptions=options.return_exceptions,
+    )  # fmt: skip
+
+
+def _rows(sequences: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """The arguments of each call, until the shortest sequence ends; a Reference is in all."""
+    if all(isinstance(sequence, Reference) for sequence in sequences):
+        raise TypeError("map() needs a sequence beside its References to know how many items")
+    columns = (repeat(s) if isinstance(s, Reference) else s for s in sequences)
+    return zip(*columns, strict=False)
+
+
+def _chunks(
+    items: Iterable[tuple[Any, ...]], size: int, sizes: list[int]
+) -> Iterator[tuple[list[Any]]]:
+    """Yield the arguments of a `MapChunk` for each `size` items; `sizes` gets their numbers."""
+    items = iter(items)
+    while chunk := list(islice(items, size)):
+        sizes.append(len(chunk))
+        yield (chunk,)
+
+
+@trims
+class LazyMap:
+    """An iterator over the values of a map whose input is read as it goes, without end if need be.
+
+    At most `window` tasks are submitted and not yet given out. A failed item raises when its turn
+    comes (or is given, with `return_exceptions`); iteration can go on after that.
+    """
+
+    def __init__(
+        self,
+        view: LoadBalancedView,
+        f: Callable[..., Any],
+        sequences: Sequence[Any],
+        options: MapOptions,
+        window: int,
+    ) -> None:
+        self._view, self._options, self._window = view, options, window
+        self._name = f"map({name_of(f)})"
+        self._f = f if options.size() == 1 else MapChunk(f)
+        self._items: Iterator[tuple[Any, ...]] = _rows(sequences)
+        self._parts: deque[AsyncResult] = deque()
+        self._values: deque[Any] = deque()
+        self._refill()
+
+    def __iter__(self) -> LazyMap:
+        return self
+
+    def __next__(self) -> Any:
+        while not self._values:
+            self._refill()
+            if not self._parts:
+                raise StopIteration
+            self._values.extend(self._next_part().get())
+        value = self._values.popleft()
+        if isinstance(value, EngineryError) and not self._options.return_exceptions:
+            raise value
+        return value
+
+    def cancel(self) -> None:
+        """Read no more input, and abort what has not started."""
+        self._items = iter(())
+        parts, self._parts = self._parts, deque()
+        self._values.clear()
+        self._view.client.abort(list(parts))
+
+    def _refill(self) -> None:
+        room = self._window - len(self._parts)
+        if self._parts and room < self._window // 4:  # a few at once cost less than one by one
+            return
+        sizes: list[int] | None = None
+        items: Iterable[tuple[Any, ...]] = self._items
+        if self._options.size() > 1:
+            sizes = []
+            items = _chunks(items, self._options.size(), sizes)
+        client = self._view.client
+        placed = zip(repeat(ANYWHERE), islice(items, room))
+        slots = client.calls.each(self._f, placed, {}, self._name, self._view.wishes)
+        for i, slot in enumerate(slots):
+            part = AsyncResult(
+                client, [slot], name=self._name, shape="map", return_exceptions=True,
+                sizes=None if sizes is None else [sizes[i]],
+            )  # fmt: skip
+            self._parts.append(part)
+
+    def _next_part(self) -> AsyncResult:
+        """The part that is given out next: the first one, or the first that is done."""
+        if self._options.ordered:
+            return self._parts.popleft()
+        self._view.client.link.wait(lambda: any(part.ready() for part in self._parts), None)
+        part = next(part for part in self._parts if part.ready())
+        self._parts.remove(part)
+        return part
+
+
+def window_size(max_outstanding: int | str, engines: int) -> int:
+    """How many tasks a lazy map keeps under way: the number given, or for "auto" 16 an engine."""
+    if max_outstanding == "auto":
+        return PER_ENGINE * max(engines, 4)
+    if not isinstance(max_outstanding, int) or max_outstanding < 1:
+        raise ValueError(
+            f'max_outstanding is "auto" or a number from 1 up, not {max_outstanding!r}'
+        )
+    return max_outstanding

@@ -1,0 +1,392 @@
+"""AsyncResult: what a call will give, may have given already, and what is known of it meanwhile.
+
+It owns the slots of its tasks, and nothing else does: drop it and the values are gone. A value is
+unpickled when somebody first asks for it, and kept. An exception is made anew each time it is
+raised or given, with the result as its attribute `ar`, so that after a blocking call too
+`e.ar.partial()` has what is good.
+"""
+
+from __future__ import annotations
+
+import html
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+
+from ..core.messages import Abort
+from ..frames import trimmed
+from . import text
+from .arrivals import Arrival, Arrivals
+from .errors import combine, exception, not_done
+from .failed import Call, Failed
+from .metadata import KEYS
+from .progress import follow
+from .told import Told
+from .values import Values
+
+if TYPE_CHECKING:
+    from .link import Link, Slot
+
+Shape = Literal["single", "list", "map"]
+
+CANCEL_TIME = 1.0
+"""Seconds that `cancel` waits to hear whether the tasks were still to be stopped."""
+
+LOOK = 1.0
+"""Seconds after which an `await` looks whether there still is a controller."""
+
+
+class Owner(Protocol):
+    """What a result needs of its client."""
+
+    @property
+    def link(self) -> Link:
+        """The connection that the tasks were sent over."""
+
+
+class AsyncResult(Told):
+    """The result of a call that may still be running; made by views.
+
+    `shape` "single" gives the bare value; "list" one value per engine, in target order; "map" one
+    list of all items. It can be waited for, iterated (values as they arrive), indexed, awaited.
+
+    Attributes: `name` (as in messages), `msg_ids` (its tasks), and every key of the metadata, as
+    in `ar.engine_id` or `ar["stdout"]`: one value of a single result, else a list.
+
+    Its repr says `<AsyncResult: fit:ok>` of one task, and how far it is of several:
+    `<AsyncResult map(fit): 8,771 of 10,000 done, 3 failed>`.
+    """
+
+    def __init__(
+        self,
+        client: Owner,
+        slots: Sequence[Slot],
+        *,
+        name: str,
+        shape: Shape,
+        sizes: Sequence[int] | None = None,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+        total: int | None = None,
+    ) -> None:
+        super().__init__(client.link, slots, scalar=shape == "single")
+        self.name = name
+        self.ordered = ordered
+        self.return_exceptions = return_exceptions
+        self._client = client  # which must not be closed as long as somebody may wait
+        self._shape = shape
+        self._values = Values(self._slots, sizes)
+        self._chunks = sizes is not None
+        self._total = len(self._values) if total is None else total
+        changed = self._link.changed
+        self._arrivals: Arrivals | Arrival = (
+            Arrival(self._slots[0], changed)
+            if self._scalar
+            else Arrivals(self._slots, sizes, changed)
+        )
+
+    # --- is it done -----------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Whether every task of it has ended."""
+        return self._arrivals.done
+
+    done = ready
+
+    @trimmed
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all has ended, at most `timeout` seconds (None or negative: for ever).
+
+        Gives whether it has; raises only `ControllerLost`.
+        """
+        return self._wait(self.ready, timeout)
+
+    def successful(self) -> bool:
+        """Whether nothing of it failed; ValueError when it is not done."""
+        if not self.ready():
+            raise ValueError(f"{self!r} is not done")
+        return not self._arrivals.bad
+
+    @property
+    def progress(self) -> int:
+        """How many items have ended, well or not."""
+        return self._arrivals.items
+
+    @property
+    def failed(self) -> int:
+        """How many items have failed so far."""
+        bad = self._arrivals.bad
+        if not self._chunks:
+            return len(bad)
+        return sum(isinstance(v, Failed) for i in bad.copy() for v in self._values.part(i))
+
+    @property
+    def total(self) -> int:
+        """How many items there are, or will be."""
+        return self._total
+
+    @property
+    def sent(self) -> bool:
+        """Whether buffers that were sent may be changed: certain only when it is done."""
+        return self.ready()
+
+    def wait_for_send(self, timeout: float | None = None) -> bool:
+        """Wait until `sent`; gives whether it is."""
+        return self.wait(timeout)
+
+    wait_on_send = wait_for_send
+
+    # --- what it gives --------------------------------------------------------------------------
+
+    @trimmed
+    def get(self, timeout: float | None = None, return_exceptions: bool | None = None) -> Any:
+        """Wait at most `timeout` seconds, and give the value or the list of values.
+
+        Raises what failed: a single result its own error, a map with one failed item that item's
+        error, anything else `CompositeError`. With `return_exceptions` failures are given as
+        values. TimeoutError when it is not done in time; call it again then.
+        """
+        self._wait_or_raise(timeout)
+        return self._assemble(self._checked(self._all_values(), return_exceptions))
+
+    @trimmed
+    def result(self, timeout: float | None = None) -> Any:
+        """As `get`."""
+        return self.get(timeout)
+
+    @property
+    @trimmed
+    def r(self) -> Any:
+        """As `get()`."""
+        return self.get()
+
+    @trimmed
+    def exception(self, timeout: float | None = None) -> Exception | None:
+        """The error that `get` raises, or None; TimeoutError when it is not done in time."""
+        self._wait_or_raise(timeout)
+        failures = [value for value in self._all_values() if isinstance(value, Failed)]
+        return self._error(failures) if failures else None
+
+    def partial(self) -> dict[int, Any]:
+        """The good values that are here now, by the index of their item; never waits or raises."""
+        good: dict[int, Any] = {}
+        for i in sorted(self._arrivals.order.copy()):
+            for item, value in enumerate(self._values.part(i), self._values.first(i)):
+                if not isinstance(value, Failed):
+                    good[item] = value
+        return good
+
+    @trimmed
+    def get_dict(self, timeout: float | None = None) -> dict[int, Any]:
+        """As `get`, by engine id; of a map, the list of what each engine did."""
+        self.get(timeout)
+        values: dict[int, Any] = {}
+        for i, slot in enumerate(self._slots):
+            part = [self._give(value, True) for value in self._values.part(i)]
+            if self._shape == "map":
+                values.setdefault(slot.engine, []).extend(part)
+            else:
+                values[slot.engine] = part[0]
+        return values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        """Values as they arrive: in order, or whichever comes first when not `ordered`.
+
+        A failed item raises its error in its turn; the iterator then goes on with the next.
+        """
+        return Items(self, self._arrivals, self._values)
+
+    @overload
+    def __getitem__(self, index: int | str) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    @trimmed
+    def __getitem__(self, index: int | slice | str) -> Any:
+        """Wait for an item, or for a slice of them; a string gives that key of the metadata."""
+        if isinstance(index, str):
+            if index not in KEYS:
+                raise KeyError(f"no key {index!r}; there are {', '.join(KEYS)}")
+            return self._told(index)
+        if isinstance(index, slice):
+            return self._checked([self._value(i) for i in range(*index.indices(len(self)))])
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self.name} has {text.count(len(self), 'item')}, no number {index}")
+        return self._give(self._value(index % len(self)))
+
+    # --- telling when it is done ----------------------------------------------------------------
+
+    def add_done_callback(self, callback: Callable[[AsyncResult], Any]) -> None:
+        """Call `callback(ar)` when it is done, in a thread of its own, so that it may wait too."""
+
+        def call() -> None:
+            try:
+                callback(self)
+            except Exception:  # there is no caller: the log is told
+                logging.getLogger(__name__).exception("a done callback of %r raised", self)
+
+        def begin() -> None:
+            with suppress(RuntimeError):  # the interpreter is ending
+                threading.Thread(target=call, name="enginery-callback", daemon=True).start()
+
+        self._arrivals.on_done(begin)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        import asyncio
+
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody awaits
+                loop.call_soon_threadsafe(done.set)
+
+        forget = self._arrivals.on_done(tell)
+        try:
+            while not self.ready():
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(done.wait(), LOOK)
+                self._wait(self.ready, 0)  # raises when the controller is gone
+        finally:
+            forget()
+        return self.get()
+
+    @trimmed
+    def wait_interactive(self, interval: float = 0.1, timeout: float | None = None) -> bool:
+        """As `wait`, showing how far it is, renewed each `interval` seconds."""
+        return follow(self, True, interval=interval, timeout=timeout)
+
+    # --- stopping it ----------------------------------------------------------------------------
+
+    @trimmed
+    def abort(self, running: bool = False) -> None:
+        """Stop what has not started, and with `running` interrupt what runs; does not wait.
+
+        What was stopped raises `TaskAborted`. When all has ended nothing happens.
+        """
+        ids = [slot.id for slot in self._slots if slot.outcome is None]
+        if ids:
+            self._link.ask(Abort(ids, running))
+
+    @trimmed
+    def cancel(self) -> bool:
+        """Abort it; True when no task of it ran or will run, and that is certain.
+
+        Waits about a second at most to be told. False also when part of it had started or ended.
+        """
+        self.abort()
+        self.wait(CANCEL_TIME)
+        return self.cancelled()
+
+    def cancelled(self) -> bool:
+        """Whether it is done, and because every task of it was aborted before it ran."""
+        outcomes = [slot.outcome for slot in self._slots]
+        return bool(outcomes) and all(
+            o is not None and o.status == "aborted" and not o.started for o in outcomes
+        )
+
+    def __repr__(self) -> str:
+        if self._scalar:
+            outcome = self._slots[0].outcome
+            return f"<AsyncResult: {self.name}:{outcome.status if outcome else 'pending'}>"
+        return f"<AsyncResult {self.name}: {self._so_far()}>"
+
+    def _repr_html_(self) -> str:
+        if self._scalar:
+            return f"<code>{html.escape(repr(self))}</code>"
+        bar = f'<progress value="{self.progress}" max="{max(self.total, 1)}"></progress>'
+        return f"<b>{html.escape(self.name)}</b> {bar} {self._so_far()}"
+
+    # --- pieces ---------------------------------------------------------------------------------
+
+    def _assemble(self, values: list[Any]) -> Any:
+        """The value of the whole call from the values of its items."""
+        return values[0] if self._scalar else values
+
+    def _so_far(self) -> str:
+        failed = self.failed
+        done = f"{text.of(self.progress - failed, self.total)} done"
+        return f"{done}, {failed:,} failed" if failed else done
+
+    def _call(self) -> Call:
+        good = self.progress - self.failed
+        return Call(self.name, self.total, good, self._shape == "map", self._link.engines)
+
+    def _wait_or_raise(self, timeout: float | None) -> None:
+        if not self.wait(timeout):
+            raise not_done(self._call(), self.failed, timeout or 0.0)
+
+    def _all_values(self) -> list[Any]:
+        return [value for i in range(len(self._slots)) for value in self._values.part(i)]
+
+    def _value(self, item: int) -> Any:
+        """The value of an item, or its `Failed`; waits for it."""
+        i = self._values.slot(item)
+        slot = self._slots[i]
+        self._wait(lambda: slot.outcome is not None, None)
+        return self._values.part(i)[item - self._values.first(i)]
+
+    def _give(self, value: Any, return_exceptions: bool | None = None) -> Any:
+        """The value; of a `Failed`, its error, raised or given."""
+        if not isinstance(value, Failed):
+            return value
+        error = exception(value, self._call())
+        vars(error)["ar"] = self
+        if self.return_exceptions if return_exceptions is None else return_exceptions:
+            return error
+        raise error
+
+    def _checked(self, values: list[Any], return_exceptions: bool | None = None) -> list[Any]:
+        """Values for the user; what failed among them is raised, or put in its place."""
+        failures = [value for value in values if isinstance(value, Failed)]
+        if not failures:
+            return values
+        if self.return_exceptions if return_exceptions is None else return_exceptions:
+            return [self._give(value, True) for value in values]
+        raise self._error(failures)
+
+    def _error(self, failures: list[Failed]) -> Exception:
+        error = combine(failures, self._call(), alone=self._shape != "list")
+        vars(error)["ar"] = self
+        return error
+
+    def _slot_error(self, i: int) -> Exception | None:
+        outcome = self._slots[i].outcome
+        if outcome is None or outcome.status == "ok":
+            return None
+        failures = [value for value in self._values.part(i) if isinstance(value, Failed)]
+        return combine(failures, self._call(), alone=True)
+
+
+class Items(Iterator[Any]):
+    """Goes through the items of a result as they arrive; see `AsyncResult.__iter__`."""
+
+    def __init__(self, result: AsyncResult, arrivals: Arrivals | Arrival, values: Values) -> None:
+        self._result, self._arrivals, self._values = result, arrivals, values
+        self._next = 0  # the next item when ordered, else how many slots were taken
+        self._taken: list[Any] = []  # of the last slot, backwards
+
+    @trimmed
+    def __next__(self) -> Any:
+        result = self._result
+        if result.ordered:
+            if self._next >= len(result):
+                raise StopIteration
+            self._next += 1
+            return result._give(result._value(self._next - 1))
+        while not self._taken:
+            if self._next >= len(result._slots):
+                raise StopIteration
+            result._wait(lambda: len(self._arrivals.order) > self._next, None)
+            self._taken = list(self._values.part(self._arrivals.order[self._next]))[::-1]
+            self._next += 1
+        return result._give(self._taken.pop())

@@ -1,0 +1,91 @@
+"""Cutting sequences into contiguous pieces, one per engine, and joining such pieces again.
+
+`join(partition(seq, k))` equals `seq` for lists, tuples, strings, bytes, numpy arrays (cut along
+axis 0) and pandas objects; ranges and other iterables come back as lists. numpy and pandas are
+never imported here: whoever hands us one of their objects has done so already.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from types import ModuleType
+from typing import Any
+
+
+def bounds(length: int, pieces: int) -> Iterator[tuple[int, int]]:
+    """Give (start, stop) of each of `pieces` contiguous pieces, whose sizes differ by 1 at most."""
+    size, longer = divmod(length, pieces)
+    start = 0
+    for i in range(pieces):
+        stop = start + size + (i < longer)
+        yield start, stop
+        start = stop
+
+
+def partition(seq: Any, pieces: int) -> list[Any]:
+    """Cut `seq` into `pieces` contiguous pieces of its own kind; the first ones are the longer.
+
+    Arrays are cut along axis 0, as views. Ranges and iterables without a length give lists. A
+    mapping or a set has no order to cut by: TypeError.
+    """
+    if isinstance(seq, Mapping | set | frozenset):
+        raise TypeError(f"a {type(seq).__name__} cannot be cut into pieces: it is not a sequence")
+    if isinstance(seq, range) or not (hasattr(seq, "__len__") and hasattr(seq, "__getitem__")):
+        seq = list(seq)
+    by_position = getattr(seq, "iloc", seq)
+    return [by_position[start:stop] for start, stop in bounds(len(seq), pieces)]
+
+
+def join(pieces: Sequence[Any]) -> Any:
+    """Join pieces, in their order, to one object of their kind; undoes `partition`.
+
+    Pieces of different kinds of sequences give a list; pieces that are no sequences (as
+    `flatten=True` leaves them) are the items of a list.
+    """
+    if not pieces:
+        return []
+    first = pieces[0]
+    numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
+    if pandas is not None and _all_are(pieces, (pandas.Series, pandas.DataFrame, pandas.Index)):
+        return _join_pandas(pandas, pieces)
+    if numpy is not None and _all_are(pieces, numpy.ndarray) and first.ndim:
+        masked = _all_are(pieces, numpy.ma.MaskedArray)
+        return (numpy.ma if masked else numpy).concatenate(list(pieces))
+    if _all_are(pieces, str):
+        return "".join(pieces)
+    if _all_are(pieces, (bytes, bytearray, memoryview)):
+        return bytearray().join(pieces) if isinstance(first, bytearray) else b"".join(pieces)
+    if _all_are(pieces, tuple):
+        return tuple(chain.from_iterable(pieces))
+    if all(_is_series(piece) for piece in pieces):
+        return list(chain.from_iterable(pieces))
+    return list(pieces)
+
+
+def _all_are(pieces: Iterable[Any], kinds: Any) -> bool:
+    return all(isinstance(piece, kinds) for piece in pieces)
+
+
+def _is_series(piece: Any) -> bool:
+    """Whether the items of this piece belong into the list that joins all pieces."""
+    if isinstance(piece, str | bytes | bytearray | Mapping | set | frozenset):
+        return False
+    return hasattr(piece, "__iter__") and hasattr(piece, "__len__") and _has_length(piece)
+
+
+def _has_length(piece: Any) -> bool:
+    try:
+        len(piece)
+    except TypeError:  # an array without dimensions: an item, not a piece
+        return False
+    return True
+
+
+def _join_pandas(pandas: ModuleType, pieces: Sequence[Any]) -> Any:
+    # empty pieces say nothing but their dtype, which would widen the dtype of the others
+    filled = [piece for piece in pieces if len(piece)] or list(pieces[:1])
+    if isinstance(filled[0], pandas.Index):
+        return filled[0].append(filled[1:])
+    return pandas.concat(filled)

@@ -1,0 +1,93 @@
+"""One task as its client knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from weakref import ref
+
+from ..core import messages as m
+
+
+class Slot:
+    """A task and, once it is done, its outcome.
+
+    Each of `watchers` is called with the slot when the outcome is there, by the thread that reads
+    the sockets and with `Link.changed` held.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "engine",
+        "id",
+        "label",
+        "name",
+        "outcome",
+        "outputs",
+        "received",
+        "submitted",
+        "watchers",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        name: str = "",
+        engine: int = -1,
+        submitted: float = 0.0,
+        label: str = "",
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.engine = engine  # the engine asked for, or the one it ran on
+        self.submitted = submitted
+        self.label = label
+        self.received = 0.0
+        self.outcome: m.Outcome | None = None
+        self.outputs: tuple[m.Output, ...] = ()
+        self.watchers: tuple[Callable[[Slot], None], ...] = ()
+
+    def end(self, outcome: m.Outcome, now: float) -> None:
+        """The task is done."""
+        self.received = now
+        self.engine = outcome.engine
+        self.outcome = outcome
+        watchers, self.watchers = self.watchers, ()
+        for watcher in watchers:
+            watcher(self)
+
+    def __repr__(self) -> str:
+        return f"<Slot {self.id} {self.outcome.status if self.outcome else 'pending'}>"
+
+
+class KnownSlots:
+    """Slots by the ids of their tasks, for as long as somebody else holds them.
+
+    A `WeakValueDictionary` does the same at three times the cost, of which every call has its part.
+    """
+
+    __slots__ = ("_limit", "_refs")
+
+    def __init__(self) -> None:
+        self._refs: dict[str, ref[Slot]] = {}
+        self._limit = 1024  # as many entries, and those of slots that are gone are removed
+
+    def add(self, slots: Iterable[Slot]) -> None:
+        """Know these, too."""
+        refs = self._refs
+        for slot in slots:
+            refs[slot.id] = ref(slot)
+        if len(refs) > self._limit:
+            self._refs = {id: each for id, each in list(refs.items()) if each() is not None}
+            self._limit = max(1024, 2 * len(self._refs))
+
+    def get(self, id: str) -> Slot | None:
+        """The slot of this task, if it is still held."""
+        each = self._refs.get(id)
+        return None if each is None else each()
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self.get(id) is not None
+
+    def values(self) -> list[Slot]:
+        """All that are still held."""
+        return [slot for each in list(self._refs.values()) if (slot := each()) is not None]

@@ -1,0 +1,155 @@
+"""Starting and stopping the processes of a cluster on this host.
+
+They are started as `python -m enginery …` with this interpreter, never looked up on PATH, and with
+`-P`, so that nothing is imported from the current directory. What they are to do goes to them
+through their standard input: it may be long, and nobody else need read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..error import ClusterError
+from ..net.profile import Profile
+from .process import GRACE, Process, birth, end_all
+
+
+def start(
+    what: str,
+    settings: dict[str, Any],
+    *,
+    output: str,
+    shown: Sequence[str] = (),
+    fds: Iterable[int] = (),
+) -> Process:
+    """Start a "controller", or a supervisor of engines ("engine"), in a session of its own.
+
+    `settings` are fields of its configuration; `output` is the file its terminal output goes to;
+    `shown` are arguments for those who read `ps`. The session keeps the terminal's Ctrl-C away.
+    """
+    if not sys.executable:
+        raise ClusterError("cannot start processes: this Python does not know its own executable")
+    command = [sys.executable, "-P", "-m", "enginery", what, *shown, "--settings=-"]
+    with open(output, "ab", opener=_private) as out:
+        popen = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            pass_fds=tuple(fds),
+        )
+    process = Process(what, popen.pid, birth(popen.pid), output, popen)
+    assert popen.stdin is not None
+    with contextlib.suppress(BrokenPipeError), popen.stdin as stdin:  # it died: its exit tells
+        stdin.write(json.dumps(settings | {"output": output}).encode())
+    return process
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that nobody else may read."""
+    return os.open(path, flags, 0o600)
+
+
+def failed(process: Process) -> ClusterError:
+    """The error for a process that ended while the cluster started; it carries its last lines."""
+    lines = process.last_lines()
+    text = [f"the {process.what} process did not start: {process.ended or 'it has ended'}"]
+    text += [f"  {line}" for line in lines]
+    if process.popen is not None and isinstance(process.popen.args, list):
+        text.append(f"  command: {' '.join(map(str, process.popen.args))}")
+    text.append(f"  its output: {process.output}")
+    return ClusterError("\n".join(text))
+
+
+class LocalProcesses:
+    """The processes of one cluster on this host, and the files that go with them.
+
+    With `owned`, they end when this process ends, in whatever way. Knows which process made it: a
+    fork of that one must not stop what is not its own.
+    """
+
+    def __init__(self, profile: Profile, cluster_id: str, owned: bool) -> None:
+        self.profile, self.cluster_id, self.owned = profile, cluster_id, owned
+        self.maker = os.getpid()
+        self.all: list[Process] = []
+        self.files: list[str] = []  # to be removed once the processes have ended
+
+    @property
+    def controller(self) -> Process | None:
+        """The controller, if it was started or is known."""
+        return next((p for p in self.all if p.what == "controller"), None)
+
+    def start_controller(self, settings: dict[str, Any]) -> int:
+        """Start the controller; a descriptor that gives one line when it listens, or just ends."""
+        ready, line = os.pipe()
+        try:
+            self._start("controller", settings | {"ready_fd": line}, fds=[line])
+        except BaseException:
+            os.close(ready)
+            raise
+        finally:
+            os.close(line)  # so that the pipe ends with the controller
+        return ready
+
+    def await_controller(self, ready: int, timeout: float) -> None:
+        """Wait until the controller listens; ClusterError when it ends first, or takes too long."""
+        poll = select.poll()
+        poll.register(ready, select.POLLIN)
+        try:
+            if not poll.poll(timeout * 1000):
+                raise ClusterError(f"the controller was not ready after {timeout:.0f} s")
+            if not os.read(ready, 4096):
+                self.all[0].wait(1.0)
+                raise failed(self.all[0])
+        finally:
+            os.close(ready)
+
+    def start_engines(self, n: int, settings: dict[str, Any]) -> Process:
+        """Start a supervisor with `n` engines, which get the import path of this process.
+
+        Whether it is owned is as for all, unless the settings name an owner or none.
+        """
+        path = [str(entry) or os.getcwd() for entry in sys.path]
+        settings = settings | {"n": n, "sys_path": path, "cwd": os.getcwd()}
+        return self._start("engine", settings, shown=["-n", str(n)])
+
+    def _start(
+        self, what: str, settings: dict[str, Any], *, shown: Sequence[str] = (), fds: Any = ()
+    ) -> Process:
+        infix = f"-{self.cluster_id}" if self.cluster_id else ""
+        output = self.profile.log / f"ip{what}{infix}-{os.urandom(3).hex()}.out"
+        common = {
+            "profile_dir": str(self.profile.path),
+            "cluster_id": self.cluster_id,
+            "owner_pid": os.getpid() if self.owned else 0,
+        }
+        shown = [*shown, f"--cluster-id={self.cluster_id}"]
+        process = start(what, common | settings, output=str(output), shown=shown, fds=fds)
+        self.all.append(process)
+        return process
+
+    def stop(self, grace: float = GRACE) -> None:
+        """End all of them: ask, wait `grace` seconds, kill; then remove their files."""
+        if os.getpid() != self.maker:
+            return
+        end_all(self.all, grace)
+        for process in self.all:
+            _remove(process.output, only_if_empty=True)
+        for path in self.files:
+            _remove(path)
+        self.files.clear()
+
+
+def _remove(path: str, only_if_empty: bool = False) -> None:
+    """Remove a file if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        if not only_if_empty or os.path.getsize(path) == 0:
+            os.unlink(path)

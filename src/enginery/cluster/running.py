@@ -1,0 +1,98 @@
+"""The clusters that run on this host: found by their connection files, described, attached to."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..client.connect import find as find_file
+from ..core.messages import Query
+from ..error import ClusterError, ConnectionFileError, EngineryError, NoControllerError
+from ..net.keys import ConnectionFile
+from ..net.profile import Profile, RunningCluster, is_running
+from .cluster import Cluster
+from .places import check_cluster_id
+
+ASK = 2.0
+"""Seconds a controller has to answer when clusters are listed."""
+
+
+def running_cluster(profile: Profile, cluster_id: str) -> Cluster:
+    """The cluster of this profile and id, which runs already.
+
+    Raises NoControllerError when none is running, ClusterError when it is on another host.
+    """
+    file = find_file(None, profile, check_cluster_id(cluster_id)).file
+    if file.host != socket.gethostname():
+        raise ClusterError(f"that cluster's controller is on {file.host}: use this command there")
+    if not is_running(file):
+        raise NoControllerError(
+            f"no cluster is running in profile {profile.name!r}: its controller, pid {file.pid}, "
+            "is gone\n"
+            "  Remove its files: ipcluster clean\n"
+            "  Start one:        ipcluster start -n 4"
+        )
+    with contextlib.suppress(ClusterError):  # its controller was started by hand
+        return Cluster.from_file(profile_dir=profile.path, cluster_id=cluster_id)
+    return Cluster.from_connection(file, profile.path)
+
+
+def left_behind(profile: Profile, cluster_id: str) -> Cluster | None:
+    """The cluster of which engines run on though its controller is gone, if there is one."""
+    with contextlib.suppress(ClusterError):  # no cluster file: nothing is known of it
+        cluster = Cluster.from_file(profile_dir=profile.path, cluster_id=cluster_id)
+        return cluster if cluster.processes else None
+    return None
+
+
+def describe(cluster: RunningCluster) -> dict[str, Any]:
+    """What `ipcluster list` tells of a cluster; `engines` is None when it does not answer."""
+    engines: int | None = None
+    with contextlib.suppress(EngineryError, OSError):  # said by the missing number
+        engines = _count_engines(cluster)
+    started = datetime.fromtimestamp(cluster.started, UTC)
+    return {
+        "profile": cluster.profile.name,
+        "profile_dir": str(cluster.profile.path),
+        "cluster_id": cluster.cluster_id,
+        "engines": engines,
+        "pid": cluster.pid,
+        "started": started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "url": cluster.url,
+    }
+
+
+def _count_engines(cluster: RunningCluster) -> int:
+    """How many engines are registered there."""
+    from ..client.link import Link
+
+    link = Link(cluster.profile.read_file("monitor", cluster.cluster_id), ASK)
+    try:
+        return len(link.ask(Query(0, "engines"), ASK))
+    finally:
+        link.close()
+
+
+def remove_stale(profile: Profile) -> list[Path]:
+    """Remove the files of controllers of this host that are gone; which.
+
+    Files of other hosts, and those that were copied here under other names, stay.
+    """
+    removed = []
+    for path in sorted(profile.security.glob("ipcontroller-*.json")):
+        try:
+            file = ConnectionFile.read(path, within=profile.path)
+        except ConnectionFileError:  # kept keys, or broken: told to who tries to use it
+            continue
+        if path.name == file.name and file.host == socket.gethostname() and not is_running(file):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    for path in sorted(profile.security.glob("cluster*.json")):
+        with contextlib.suppress(ClusterError):  # not ours
+            if not Cluster.from_file(path).processes:
+                path.unlink(missing_ok=True)
+                removed.append(path)
+    return removed

@@ -1,0 +1,30 @@
+"""What a controller process is configured with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ControllerConfig:
+    """Filled in by the command line and the profile's configuration file."""
+
+    profile_dir: Path
+    cluster_id: str = ""
+    ip: str = "127.0.0.1"
+    client_port: int = 0  # 0: a free high port
+    engine_port: int = 0
+    location: str = ""  # the address that connection files tell, where it is not `ip`
+    hwm: int = 1
+    scheme: str = "leastload"
+    crash_limit: int = 3
+    record_limit: int = 100_000
+    record_bytes: int = 256 << 20
+    budget_bytes: int = 1 << 30
+    reuse: bool = False  # keep keys and connection files over restarts
+    log_level: str = "info"
+    log_format: str = "logfmt"
+    log_to_file: bool = True
+    owner_pid: int = 0  # end when this process ends
+    ready_fd: int = -1  # gets one line of JSON as soon as the controller listens

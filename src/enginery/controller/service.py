@@ -1,0 +1,363 @@
+"""The controller process: it carries out what `core.controller` decides, and decides nothing.
+
+One loop: read all that has arrived, feed the core, write what it said, one message per peer and
+turn. Two ROUTERs (clients', engines'), each with a monitor that tells who left, a ZAP handler that
+tells whose key is good. A message is bytes from start to end: nothing here can unpickle, and an
+audit hook makes sure of it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from math import ceil, inf
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from .. import log
+from ..core import messages as m
+from ..core.controller import Controller, Limits
+from ..core.events import Closed, Drop, Effect, Log, Received, Send, Stop
+from ..core.laws import BrokenLaw
+from ..error import ClusterError, ProtocolError, VersionMismatch
+from ..net import sockets
+from ..net.auth import Authenticator
+from ..net.bell import Bell, heeded
+from ..net.keys import ConnectionFile, Keys
+from ..net.owner import Owner
+from ..net.reception import Reception
+from ..schemes import SCHEMES
+from ..version import __version__
+from ..wire import codec
+from .config import ControllerConfig
+
+TURN = 1000
+"""Messages read from one socket before the others have their turn."""
+
+GUARD = 0.02
+"""Seconds between two looks at those who have connected and said nothing."""
+
+COMPLAINTS = 60.0
+"""Seconds between two log lines about the same peer's nonsense."""
+
+CLIENTS, ENGINES = "clients", "engines"
+
+
+class Port(Reception):
+    """One listening socket: connections of all ports are told apart by a prefix."""
+
+    def __init__(self, name: str, socket: sockets.Peer, number: int) -> None:
+        super().__init__(socket)
+        self.name = name
+        self.number = number
+        self.prefix = name[:1].encode()
+
+    def send(self, conn: bytes, frames: Sequence[Any]) -> bool:
+        """Whether the peer could be reached."""
+        return sockets.send(self.socket, frames, conn[1:])
+
+
+class Service:
+    """The sockets and the loop round one `Controller`."""
+
+    def __init__(self, config: ControllerConfig) -> None:
+        self.config = config
+        self.logger = logging.getLogger("enginery.controller")
+        self.started = time.time()
+        self.now = steady_clock(self.started)
+        limits = Limits(
+            hwm=config.hwm,
+            crash_limit=config.crash_limit,
+            record_limit=config.record_limit,
+            record_bytes=config.record_bytes,
+            budget=config.budget_bytes,
+        )
+        name = os.urandom(8).hex()
+        self.core = Controller(name, __version__, SCHEMES[config.scheme](), limits)
+        self.effects: list[Effect] = []  # of this turn, not carried out yet
+        self.outbox: dict[bytes, list[m.Message]] = {}
+        self.complained: dict[bytes | str, float] = {}
+        self.guard_at = 0.0  # when to look next at those who have said nothing
+        self.exit_code: int | None = None
+        self.context = sockets.new_context()
+        self.keys = self._keys()
+        roles = {
+            CLIENTS: {self.keys.public(role): role for role in ("client", "task", "monitor")},
+            ENGINES: {self.keys.public("engine"): "engine"},
+        }
+        self.auth = Authenticator(self.context, roles)
+        self.clients = self._listen(CLIENTS, config.client_port)
+        self.engines = self._listen(ENGINES, config.engine_port)
+        self.ports = {port.prefix: port for port in (self.clients, self.engines)}
+        self.files = self._write_files()
+
+    # --- opening and closing ----------------------------------------------------------------------
+
+    @property
+    def lasting(self) -> bool:
+        """Whether keys and files stay valid over restarts (A4: giving the ports is enough)."""
+        config = self.config
+        return config.reuse or bool(config.client_port and config.engine_port)
+
+    def _keys(self) -> Keys:
+        if not self.lasting:
+            return Keys.create()
+        infix = f"-{self.config.cluster_id}" if self.config.cluster_id else ""
+        security = self.config.profile_dir / "security"
+        return Keys.load_or_create(security / f"ipcontroller{infix}-keys.json")
+
+    def _listen(self, name: str, port: int) -> Port:
+        try:
+            socket, number = sockets.router(
+                self.context, self.keys.server, name, self.config.ip, port
+            )
+        except zmq.ZMQError as error:
+            self.context.destroy(linger=0)
+            option = "--client-port" if name == CLIENTS else "--engine-port"
+            why = zmq.strerror(error.errno or 0)
+            raise ClusterError(
+                f"cannot listen for {name} at {self.config.ip}:{port}: {why}\n"
+                f"  Another controller may be running there: ipcluster list\n"
+                f"  Choose another port with {option}, or none for any free one."
+            ) from error
+        return Port(name, socket, number)
+
+    def _write_files(self) -> dict[str, Path]:
+        files = {}
+        for role in ("engine", "client", "task", "monitor"):
+            port = self.engines if role == "engine" else self.clients
+            address = self.config.location or self.config.ip
+            pair = self.keys.pair(role)
+            file = ConnectionFile(
+                role=role,
+                cluster_id=self.config.cluster_id,
+                url=f"tcp://{address}:{port.number}",
+                server_key=self.keys.server.public.decode(),
+                public_key=pair.public.decode(),
+                secret_key=pair.secret.decode(),
+                pid=os.getpid(),
+                host=sockets.hostname(),
+                started=self.started,
+                version=__version__,
+                location=self.config.location,
+            )
+            path = self.config.profile_dir / "security" / file.name
+            file.write(path)
+            files[role] = path
+        return files
+
+    def announce(self) -> None:
+        """Say that the controller listens, to who waits for it and in the log."""
+        urls = {port.name: f"tcp://{self.config.ip}:{port.number}" for port in self.ports.values()}
+        log.event(self.logger, "info", "controller.started", pid=os.getpid(), **urls)
+        if self.config.ready_fd >= 0:
+            files = {role: str(path) for role, path in self.files.items()}
+            line = json.dumps({"pid": os.getpid(), "files": files, **urls}) + "\n"
+            os.write(self.config.ready_fd, line.encode())
+            os.close(self.config.ready_fd)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if not self.lasting:
+            for path in self.files.values():
+                path.unlink(missing_ok=True)
+        self.context.destroy(linger=200)  # the goodbyes go out
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Serve until told to stop; gives the exit code."""
+        bell = Bell(heeded((signal.SIGTERM, signal.SIGINT, signal.SIGHUP)))
+        owner = Owner(self.config.owner_pid) if self.config.owner_pid else None
+        # What happens rarely is waited for as one thing, so that looking at it costs little.
+        rare = select.epoll()
+        rare.register(bell.fileno(), select.EPOLLIN)
+        if owner is not None:
+            rare.register(owner.fileno(), select.EPOLLIN)
+        for socket in (self.auth.socket, *(port.monitor for port in self.ports.values())):
+            rare.register(int(socket.getsockopt(zmq.FD)), select.EPOLLIN)
+        poller = zmq.Poller()
+        for port in self.ports.values():
+            poller.register(port.socket, zmq.POLLIN)
+        poller.register(rare.fileno(), zmq.POLLIN)
+        self.announce()
+        self._rare()  # what came before it was watched
+        while self.exit_code is None:
+            ready = dict(poller.poll(self._timeout()))
+            if rare.fileno() in ready:
+                fired = {fd for fd, _ in rare.poll(0)}
+                if bell.heard() or (owner and owner.fileno() in fired):
+                    why = "its owner has ended" if owner and owner.gone() else "signalled"
+                    self._carry_out(self.core.close(why))
+                self._rare()
+            for port in self.ports.values():
+                if port.socket in ready:
+                    self._read(port)
+            self._guard()
+            self._settle()
+            self._flush()
+        rare.close()
+        bell.close()
+        if owner is not None:
+            owner.close()
+        return self.exit_code
+
+    def _timeout(self) -> int | None:
+        """Milliseconds until the core has something to do by itself."""
+        deadline = self.core.deadline()
+        if any(port.unheard for port in self.ports.values()):
+            deadline = min(deadline or inf, self.guard_at)
+        return None if deadline is None else max(0, ceil((deadline - self.now()) * 1000))
+
+    def _guard(self) -> None:
+        """Look, now and then, at those who have connected and said nothing."""
+        watched = [port for port in self.ports.values() if port.unheard]
+        if watched and (now := self.now()) >= self.guard_at:
+            self.guard_at = now + GUARD
+            for port in watched:
+                port.guard()
+                self._read(port)
+
+    def _rare(self) -> None:
+        """See to handshakes, and to who has come and gone.
+
+        The descriptors of these sockets tell of a change once: all is read, until nothing is left.
+        """
+        for address, reason in self.auth.handle():
+            self._rejected(address, reason)
+        for port in self.ports.values():
+            self._read(port)
+
+    def _settle(self) -> None:
+        """Let the core decide on all that it was fed, and carry that out."""
+        effects, self.effects = self.effects, []
+        self.core.settle(self.now(), effects)
+        self._carry_out(effects)
+
+    def _read(self, port: Port) -> None:
+        """Feed the core with what has arrived, and then with who has left."""
+        now = self.now()
+        for _ in range(TURN):
+            arrived = port.recv()
+            if arrived is None:
+                break
+            id, user, _fd, frames = arrived
+            role = self.auth.role(port.name, user)
+            if role is not None:  # the handshake has let nobody else in
+                self._feed(port.prefix + id, role, frames, now)
+        for id in port.left():
+            self.core.feed(Closed(port.prefix + id), now, self.effects)
+        for refused in port.refused:
+            self._rejected(refused.address, refused.reason)
+        port.refused.clear()
+
+    def _feed(self, conn: bytes, role: str, frames: Sequence[Any], now: float) -> None:
+        try:
+            messages = codec.decode(frames)
+        except VersionMismatch as error:
+            self._complain(conn, str(error))
+            reason = f"{error}; this controller is enginery {__version__}"
+            self.effects.append(Send(conn, m.Refused(reason, "VersionMismatch")))
+        except ProtocolError as error:
+            self._complain(conn, str(error))
+        else:
+            for message in messages:
+                self.core.feed(Received(conn, role, message), now, self.effects)
+
+    def _complain(self, conn: bytes, what: str) -> None:
+        """A peer with a key says what is not in the protocol."""
+        self._once(conn, "peer.nonsense", peer=conn[1:].hex(), what=what)
+
+    def _rejected(self, address: str, reason: str) -> None:
+        """Somebody was not let in; those of whom no address is known are told by the reason."""
+        self._once(address or reason, "peer.rejected", address=address, reason=reason)
+
+    def _once(self, who: bytes | str, event: str, **fields: Any) -> None:
+        """Warn about someone at most once a minute."""
+        now = self.now()
+        if now - self.complained.get(who, 0.0) < COMPLAINTS:
+            return
+        if len(self.complained) > 10_000:
+            self.complained.clear()
+        self.complained[who] = now
+        log.event(self.logger, "warning", event, **fields)
+
+    # --- effects --------------------------------------------------------------------------------
+
+    def _carry_out(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                conn: bytes = effect.conn  # type: ignore[assignment]
+                self.outbox.setdefault(conn, []).append(effect.message)
+            elif isinstance(effect, Log):
+                log.event(self.logger, effect.level, effect.event, **effect.fields)
+            elif isinstance(effect, Drop):
+                self._drop(effect)
+            elif isinstance(effect, Stop):
+                log.event(self.logger, "info", "controller.stopped", why=effect.why)
+                self.exit_code = effect.code
+
+    def _drop(self, effect: Drop) -> None:
+        conn: bytes = effect.conn  # type: ignore[assignment]
+        if self.ports[conn[:1]].drop(conn[1:]):
+            fields = {"peer": conn[1:].hex(), "why": effect.why}
+            log.event(self.logger, "warning", "peer.dropped", **fields)
+
+    def _flush(self) -> None:
+        """One message to each peer that something is to be said to."""
+        outbox, self.outbox = self.outbox, {}
+        for conn, messages in outbox.items():
+            # Who cannot be reached is leaving: the port tells as soon as all it said is read.
+            self.ports[conn[:1]].send(conn, codec.encode(messages))
+
+
+def steady_clock(started: float) -> Callable[[], float]:
+    """Seconds since the epoch that no jump of the system's clock disturbs."""
+    offset = started - time.monotonic()
+    return lambda: time.monotonic() + offset
+
+
+def forbid_pickle() -> None:
+    """From now on, no pickle can be loaded in this process (S4)."""
+
+    def refuse(event: str, args: tuple[Any, ...]) -> None:
+        if event == "pickle.find_class":
+            raise RuntimeError(f"the controller never unpickles: {args!r}")
+
+    sys.addaudithook(refuse)
+
+
+def run(config: ControllerConfig) -> int:
+    """Be a controller until told to stop; gives the exit code."""
+    infix = f"-{config.cluster_id}" if config.cluster_id else ""
+    file = config.profile_dir / "log" / f"ipcontroller{infix}.log" if config.log_to_file else None
+    log.setup("controller", file=file, level=config.log_level, format=config.log_format)
+    service = Service(config)
+    forbid_pickle()
+    # What lives long is no garbage, and tasks form no cycles: look for some rarely.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+    try:
+        return service.run()
+    except BrokenLaw as error:
+        log.event(service.logger, "error", "controller.broken_law", law=str(error))
+        dump(service.core)
+        return 70
+    finally:
+        service.close()
+
+
+def dump(core: Controller) -> None:
+    """Print the state that broke a law, for a bug report."""
+    lines = [repr(core), *map(repr, core.work.places.values()), *map(repr, core.sessions.values())]
+    lines += [repr(r) for r in core.work.tasks.values() if r.state != "done"][:1000]
+    print("\n".join(lines), file=sys.stderr)

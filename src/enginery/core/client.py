@@ -1,0 +1,274 @@
+"""The client's machine: what it has submitted and not been told, over connections that come and go.
+
+A submission is kept until it is accepted and sent again after a reconnection; an outcome is given
+to the user once, however often it arrives. A controller that has been restarted knows nothing of
+what the one before had accepted (its name tells them apart), so those tasks are lost and said so.
+The same goes for a controller that had given this client up and now sees it for the first time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from ..version import PROTOCOL
+from . import messages as m
+from .events import (
+    Answered,
+    Asked,
+    Closed,
+    Credited,
+    Delivered,
+    Effect,
+    EnginesChanged,
+    Event,
+    Joined,
+    Log,
+    Opened,
+    Received,
+    Send,
+    Stop,
+    Submitted,
+)
+from .sessions import CREDIT
+
+ROUND = 4096
+"""Tasks in one submission at most."""
+
+GOT_LATER = 32
+"""Deliveries that are confirmed together at most, when there is nothing else to say."""
+
+GOT_BYTES = 1 << 18
+"""The same in bytes."""
+
+SEEN = 100_000
+"""Functions remembered as sent."""
+
+
+class Client:
+    """See the module's theory."""
+
+    def __init__(self, identity: bytes, *, host: str, pid: int, version: str, python: str) -> None:
+        self.identity = identity
+        self.host, self.pid, self.version, self.python = host, pid, version, python
+        self.id = ""
+        self.controller = ""
+        self.session = 0
+        self.joined: set[str] = set()
+        self.greeting: set[str] = set()  # lanes on which a hello waits for its answer
+        self.credit = CREDIT
+        self.submitted = 0  # the last Submit.seq
+        self.unsent: deque[m.Submit] = deque()  # out of credit
+        self.unaccepted: deque[tuple[m.Submit, int]] = deque()
+        self.unaccepted_bytes = 0
+        self.unsent_bytes = 0
+        self.functions: dict[bytes, bytes] = {}  # blobs that unfinished tasks need
+        self.needed: dict[bytes, int] = {}
+        self.defined: set[bytes] = set()  # the controller has been sent them
+        self.outstanding: dict[str, bytes] = {}  # task -> function
+        self.delivered = 0  # the last Deliver.seq
+        self.confirmed = 0  # the last one of which the controller was told
+        self.unconfirmed_bytes = 0
+        self.requests: dict[int, m.Message] = {}  # asked and not answered
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that are submitted here and not accepted there."""
+        return self.unaccepted_bytes + self.unsent_bytes
+
+    def deadline(self) -> float | None:
+        """Never: it acts on events alone."""
+        return None
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """What follows from this event."""
+        out: list[Effect] = []
+        match event:
+            case Received(conn=conn, message=message):
+                self._received(str(conn), message, out)
+            case Submitted(tasks=tasks, functions=functions):
+                self._submit(tasks, functions, out)
+            case Asked(message=message):
+                self.requests[message.number] = message  # type: ignore[attr-defined]
+                if "control" in self.joined:
+                    out.append(Send("control", self._dated(message)))
+            case Opened(conn=conn):
+                self._greet(str(conn), out)
+            case Closed(conn=conn):
+                self.joined.discard(str(conn))
+                self.greeting.discard(str(conn))
+        return out
+
+    def _greet(self, lane: str, out: list[Effect]) -> None:
+        self.greeting.add(lane)
+        if lane == "tasks":
+            self.confirmed = self.delivered  # this tells
+        hello = m.Hello(
+            PROTOCOL, self.version, "client", "tasks" if lane == "tasks" else "control",
+            self.identity, host=self.host, pid=self.pid, seen=self.delivered, python=self.python,
+        )  # fmt: skip
+        out.append(Send(lane, hello))
+
+    def _dated(self, message: m.Message) -> m.Message:
+        """An abort takes effect after all that was submitted before it."""
+        if isinstance(message, m.Abort):
+            message.after = self.submitted
+        return message
+
+    # --- submitting -----------------------------------------------------------------------------
+
+    def _submit(
+        self, tasks: list[m.Task], functions: dict[bytes, bytes], out: list[Effect]
+    ) -> None:
+        self.functions.update(functions)
+        for start in range(0, len(tasks), ROUND):
+            part = tasks[start : start + ROUND]
+            for task in part:
+                self.outstanding[task.id] = task.function
+                self.needed[task.function] = self.needed.get(task.function, 0) + 1
+            self.submitted += 1
+            submit = m.Submit(self.submitted, part)
+            self.unsent.append(submit)
+            self.unsent_bytes += sum(task.size() for task in part)
+        self._send_unsent(out)
+
+    def _send_unsent(self, out: list[Effect]) -> None:
+        if "tasks" not in self.joined:
+            return
+        while self.unsent and (not self.unaccepted or self.unaccepted_bytes < self.credit):
+            submit = self.unsent.popleft()
+            size = sum(task.size() for task in submit.tasks)
+            self.unsent_bytes -= size
+            self.unaccepted_bytes += size
+            self.unaccepted.append((submit, size))
+            self._send(submit, out)
+            if self.confirmed < self.delivered:
+                self._confirm(out)
+
+    def _send(self, submit: m.Submit, out: list[Effect]) -> None:
+        for hash in dict.fromkeys(task.function for task in submit.tasks):
+            # One that is not here belongs to tasks that have ended: this is sent again.
+            if hash not in self.defined and hash in self.functions:
+                self.defined.add(hash)
+                out.append(Send("tasks", m.Define(hash, self.functions[hash])))
+        if len(self.defined) > SEEN:
+            self.defined.clear()  # sent once too often at worst
+        out.append(Send("tasks", submit))
+
+    # --- what the controller says -----------------------------------------------------------------
+
+    def _received(self, lane: str, message: m.Message, out: list[Effect]) -> None:
+        match message:
+            case m.Deliver():
+                self._deliver(message, out)
+            case m.Accepted(seq=seq):
+                self._accepted(seq)
+                self._send_unsent(out)
+                out.append(Credited())
+            case m.Engines(engines=engines):
+                out.append(EnginesChanged(engines))
+            case m.Reply(number=number, value=value):
+                if self.requests.pop(number, None) is not None:
+                    out.append(Answered(number, value))
+            case m.Refused(number=number, reason=reason, error=error):
+                if not number:
+                    out.append(Stop(1, f"{error}: {reason}"))
+                elif self.requests.pop(number, None) is not None:
+                    out.append(Answered(number, None, error, reason))
+            case m.Need(hashes=hashes):
+                for hash in hashes:
+                    if hash in self.functions:
+                        out.append(Send("tasks", m.Define(hash, self.functions[hash])))
+            case m.Welcome():
+                self._welcome(lane, message, out)
+            case m.Again() if lane not in self.greeting:  # it comes once for each thing we said
+                self._greet(lane, out)
+            case m.Again():
+                pass
+            case m.Goodbye(reason=reason):
+                out.append(Stop(0, reason))
+            case _:
+                out.append(Log("warning", "client.unexpected", {"what": type(message).__name__}))
+
+    def _accepted(self, seq: int) -> None:
+        while self.unaccepted and self.unaccepted[0][0].seq <= seq:
+            self.unaccepted_bytes -= self.unaccepted.popleft()[1]
+
+    def _deliver(self, message: m.Deliver, out: list[Effect]) -> None:
+        if message.seq > self.delivered + 1:
+            return  # an earlier one was lost on the way; it comes again, then this one
+        if message.seq == self.delivered + 1:
+            self.delivered = message.seq
+            for outcome in message.outcomes:
+                function = self.outstanding.pop(outcome.id, None)
+                if function is not None:
+                    self._release(function)
+            self.unconfirmed_bytes += sum(outcome.size() for outcome in message.outcomes)
+            self.unconfirmed_bytes += sum(output.size() for output in message.outputs)
+            out.append(Delivered(message.outcomes, message.outputs))
+        late = self.delivered - self.confirmed
+        if late >= GOT_LATER or self.unconfirmed_bytes > GOT_BYTES or late <= 0:
+            self._confirm(out)
+
+    def _confirm(self, out: list[Effect]) -> None:
+        """Tell how far deliveries have arrived; best together with something else."""
+        self.confirmed = self.delivered
+        self.unconfirmed_bytes = 0
+        out.append(Send("tasks", m.Got(self.delivered)))
+
+    def _release(self, function: bytes) -> None:
+        left = self.needed[function] - 1
+        if left:
+            self.needed[function] = left
+        else:
+            del self.needed[function]
+            self.functions.pop(function, None)
+
+    def _welcome(self, lane: str, welcome: m.Welcome, out: list[Effect]) -> None:
+        if self.controller and welcome.controller != self.controller:
+            waiting = [submit for submit, _ in self.unaccepted]
+            self._begin_again("the controller was restarted", waiting, out)
+        elif self.session and welcome.session != self.session:
+            self._begin_again("the controller had given this client up", [], out)
+        self.controller, self.session = welcome.controller, welcome.session
+        self.id = str(welcome.id)
+        self.joined.add(lane)
+        self.greeting.discard(lane)
+        if lane == "control":
+            out.extend(Send("control", self._dated(r)) for r in self.requests.values())
+        else:
+            self.credit = welcome.credit or self.credit
+            self.defined.clear()
+            self._accepted(welcome.accepted)
+            for submit, _ in self.unaccepted:
+                self._send(submit, out)
+            self._send_unsent(out)
+        out.append(Joined(welcome))
+
+    def _begin_again(self, reason: str, again: list[m.Submit], out: list[Effect]) -> None:
+        """The controller does not know us, and numbers anew; what it had accepted is lost to us."""
+        waiting = [*again, *self.unsent]
+        for submit in waiting:  # some of it may have been done before it was accepted
+            submit.tasks = [task for task in submit.tasks if task.id in self.outstanding]
+        kept = {task.id for submit in waiting for task in submit.tasks}
+        facts: dict[str, Any] = {"reason": reason, "started": True}
+        lost = [m.Outcome(id, "lost", facts=facts) for id in self.outstanding if id not in kept]
+        for outcome in lost:
+            self._release(self.outstanding.pop(outcome.id))
+        self.unaccepted.clear()
+        self.unaccepted_bytes = 0
+        self.unsent = deque(waiting)
+        self.unsent_bytes = sum(task.size() for submit in waiting for task in submit.tasks)
+        for seq, submit in enumerate(self.unsent, 1):
+            submit.seq = seq
+        self.submitted = len(self.unsent)
+        self.delivered = self.confirmed = 0
+        self.joined.clear()
+        if lost:
+            out.append(Delivered(lost, []))
+
+    def __repr__(self) -> str:
+        return (
+            f"<Client {self.id} {len(self.outstanding)} outstanding, "
+            f"{len(self.unaccepted)} unaccepted, {len(self.unsent)} unsent>"
+        )

@@ -1,0 +1,724 @@
+"""The controller's machine: who is connected, what each may say, and who is told what.
+
+Everything about tasks is decided in `work`; this is the reception. A connection is nobody until
+its `Hello`; what it may say follows from its role (`roles`). A connection that breaks leaves its
+engine or client in place for a while: the same secret on a new connection takes up where the old
+one ended. An engine that stays away is given up, and its work goes on elsewhere; if that life of
+it comes back after all, it is told so and begins anew.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..schemes import Scheme
+from ..version import PROTOCOL
+from . import laws, queries, roles
+from . import messages as m
+from .engines import Death, Place
+from .events import Closed, Conn, Drop, Effect, Event, Log, Received, Send, Stop
+from .names import public_name
+from .sessions import CREDIT, Session
+from .tasks import Record
+from .work import Work, abort_of, attempt_of
+
+AWAY = 1.0
+"""Seconds that an engine may be without a connection before it is given up."""
+
+FORGET_CLIENT = 600.0
+"""Seconds that undelivered outcomes are held ready for a client that has vanished."""
+
+TELL_ENGINES = 0.05
+"""Seconds between two announcements of the engines at least."""
+
+TELL_ACCEPTED = 0.005
+"""Seconds after which a client is told what is accepted, unless outcomes go out before."""
+
+TELL_BYTES = 1 << 20
+"""Bytes of submissions of which it is told at once."""
+
+LIVES = 10_000
+"""Lives of engines remembered as over."""
+
+FAR = 1 << 53
+"""More than anybody counts up to; all numbers below stay in the range of the wire."""
+
+OUTPUT_DUE = 10_000
+"""Pieces of output held for one client at most; more are dropped, with a notice."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the controller's machine is configured with."""
+
+    hwm: int = 1
+    crash_limit: int = 3
+    record_limit: int = 100_000
+    record_bytes: int = 256 << 20
+    function_bytes: int = 256 << 20
+    budget: int = 1 << 30  # bytes of unfinished tasks; beyond it nothing more is accepted
+
+
+@dataclass
+class Peer:
+    """A connection that has said who it is."""
+
+    role: str
+    lane: str
+    party: Place | Session | Supervisor
+
+    def says(self, hello: m.Hello) -> bool:
+        """Whether this hello comes from the party that is known to be here."""
+        kinds = {"engine": Place, "supervisor": Supervisor, "client": Session}
+        same_kind = isinstance(self.party, kinds[hello.kind])
+        return same_kind and (self.party.identity, self.lane) == (hello.identity, hello.lane)
+
+
+@dataclass
+class Supervisor:
+    """Who forks engines on a host, and their places."""
+
+    identity: bytes
+    host: str
+    places: tuple[bytes, ...]
+    lanes: dict[str, Conn] = field(default_factory=dict)
+    away_since: float | None = None
+
+
+class Controller:
+    """The state of a cluster. See the module's theory."""
+
+    def __init__(self, name: str, version: str, scheme: Scheme, limits: Limits) -> None:
+        self.name = name
+        self.version = version
+        self.scheme = scheme
+        self.limits = limits
+        self.work = Work(
+            scheme,
+            hwm=limits.hwm,
+            crash_limit=limits.crash_limit,
+            record_limit=limits.record_limit,
+            record_bytes=limits.record_bytes,
+            function_bytes=limits.function_bytes,
+        )
+        self.peers: dict[Conn, Peer] = {}
+        self.sessions: dict[bytes, Session] = {}
+        self.supervisors: dict[bytes, Supervisor] = {}
+        self.by_identity: dict[bytes, Place] = {}
+        self.over: OrderedDict[bytes, None] = OrderedDict()  # lives that are over
+        self.leaving: dict[int, Place] = {}  # engines that are given up at a time
+        self.watchers: dict[str, list[Session]] = {}  # who else waits for a task
+        self.stale = False  # the clients have not been told about the engines of now
+        self.told = float("-inf")
+        self.away: dict[bytes, Session | Supervisor] = {}  # those without any connection
+        self.since: float | None = None
+        self.lacking: dict[bytes, Session] = {}  # sessions that wait for a function
+        self._sessions = 0  # how many there ever were
+        self.accepting: dict[bytes, float] = {}  # when to tell a session what is accepted
+        self._owing: dict[bytes, Session] = {}  # sessions to which something became due
+
+    # --- the machine ----------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """What follows from this event."""
+        out: list[Effect] = []
+        self.feed(event, now, out)
+        self.settle(now, out)
+        return out
+
+    def feed(self, event: Event, now: float, out: list[Effect]) -> None:
+        """Take one of several events of a turn; `settle` has to follow the last."""
+        if self.since is None:
+            self.since = now
+        match event:
+            case Received(conn=conn, role=role, message=message):
+                self._received(conn, role, message, now, out)
+            case Closed(conn=conn):
+                self._closed(conn, now, out)
+
+    def deadline(self) -> float | None:
+        """When a `Tick` is due, if nothing happens before."""
+        if not (self.leaving or self.away or self.accepting or self.stale):
+            return None
+        times = [p.give_up_at for p in self.leaving.values() if p.give_up_at is not None]
+        times += [(party.away_since or 0.0) + _patience(party) for party in self.away.values()]
+        if self.accepting:
+            times.append(next(iter(self.accepting.values())))
+        if self.stale:
+            times.append(self.told + TELL_ENGINES)
+        return min(times, default=None)
+
+    def settle(self, now: float, out: list[Effect]) -> None:
+        """Give out what can run and tell what has ended, once for all that a turn brought."""
+        if self.leaving or self.stale or self.away or self.accepting:
+            self._timers(now, out)
+        work = self.work
+        work.settle(now, out)
+        if work.ended:
+            for record in work.ended:
+                self._tell(record)
+                laws.check_record(work, record)
+            work.ended.clear()
+            if work.bytes <= self.limits.budget:
+                self._accept_all(now, out)
+        if self._owing:
+            for identity, session in self._owing.items():
+                session.pump(out)
+                if session.told == session.accepted:
+                    self.accepting.pop(identity, None)
+            self._owing.clear()
+
+    def _tell(self, record: Record) -> None:
+        """An outcome becomes due to the task's client, and to who else asked for it."""
+        assert record.outcome is not None
+        owner = self.sessions.get(record.owner)
+        watchers = self.watchers.pop(record.spec.id, [])
+        for watcher in watchers:
+            watcher.fetching.remove(record.spec.id)
+        for session in watchers if owner is None else [owner, *watchers]:
+            session.due.append(record.outcome)
+            self._owing[session.identity] = session
+
+    def _timers(self, now: float, out: list[Effect]) -> None:
+        for place in list(self.leaving.values()):
+            if place.give_up_at is not None and place.give_up_at <= now:
+                self._lose(place, "its connection was lost", now, out)
+        for party in list(self.away.values()):
+            if now < (party.away_since or 0.0) + _patience(party):
+                continue
+            if isinstance(party, Supervisor):
+                self._supervisor_gone(party, now, out)
+            else:
+                self._session_gone(party)
+        for identity, at in list(self.accepting.items()):
+            if at > now:
+                break
+            del self.accepting[identity]
+            if (session := self.sessions.get(identity)) is not None:
+                session.tell_accepted(out)
+        if self.stale and now >= self.told + TELL_ENGINES:
+            self.stale = False
+            self.told = now
+            message = m.Engines([p.info() for p in self.work.places.values() if p.here])
+            for session in self.sessions.values():
+                if (conn := session.lanes.get("tasks")) is not None:
+                    out.append(Send(conn, message))
+
+    # --- who is there ---------------------------------------------------------------------------
+
+    def _received(
+        self, conn: Conn, role: str, message: m.Message, now: float, out: list[Effect]
+    ) -> None:
+        if not roles.may_send(role, message):
+            what = type(message).__name__
+            out.append(Log("warning", "peer.refused", {"role": role, "what": what}))
+            number = getattr(message, "number", 0)
+            out.append(Send(conn, m.Refused(f"a {role} key may not send {what}", number=number)))
+            return
+        if isinstance(message, m.Hello):
+            self._hello(conn, role, message, now, out)
+            return
+        peer = self.peers.get(conn)
+        if peer is None:
+            out.append(Send(conn, m.Again()))
+        elif peer.role != role:
+            out.append(Drop(conn, "its key has changed"))
+        elif isinstance(message, m.Goodbye):
+            self._goodbye(conn, peer, message, now, out)
+        elif isinstance(peer.party, Session):
+            self._from_client(conn, peer.party, message, now, out)
+        elif isinstance(peer.party, Place):
+            self._from_engine(conn, peer.party, message, now, out)
+        else:
+            self._from_supervisor(peer.party, message, now, out)
+
+    def _hello(self, conn: Conn, role: str, hello: m.Hello, now: float, out: list[Effect]) -> None:
+        known = self.peers.get(conn)
+        if known is not None and not known.says(hello):
+            out.append(Drop(conn, "it says that it is somebody else now"))
+        elif hello.protocol != PROTOCOL:
+            reason = f"protocol {hello.protocol} is spoken here by nobody; this is {PROTOCOL}"
+            out.append(Send(conn, m.Refused(reason, "VersionMismatch")))
+        elif len(hello.identity) != 16 or (hello.kind == "engine" and len(hello.incarnation) != 16):
+            out.append(Send(conn, m.Refused("an identity has 16 bytes", "ProtocolError")))
+        elif not 0 <= hello.seen < FAR:
+            reason = f"nobody can have seen {hello.seen} messages"
+            out.append(Send(conn, m.Refused(reason, "ProtocolError")))
+        elif (hello.kind in {"engine", "supervisor"}) != (role == "engine"):
+            out.append(Log("warning", "peer.refused", {"role": role, "what": hello.kind}))
+            out.append(Send(conn, m.Refused(f"a {role} key cannot be a {hello.kind}'s")))
+        elif hello.kind == "engine":
+            self._engine_hello(conn, role, hello, now, out)
+        elif hello.kind == "supervisor":
+            self._supervisor_hello(conn, role, hello, out)
+        else:
+            self._client_hello(conn, role, hello, out)
+
+    def _enter(
+        self, conn: Conn, role: str, lane: str, party: Place | Session | Supervisor,
+        out: list[Effect],
+    ) -> bool:  # fmt: skip
+        """Register a connection, in the stead of an older one of the same party and lane.
+
+        False when it is registered already: then nothing that was sent on it has been lost.
+        """
+        old = party.lanes.get(lane)
+        if old is not None and old != conn:
+            self.peers.pop(old, None)
+            out.append(Drop(old, "replaced by a newer connection"))
+        party.lanes[lane] = conn
+        self.peers[conn] = Peer(role, lane, party)
+        return old != conn
+
+    def _place(self, identity: bytes) -> Place:
+        place = self.by_identity.get(identity)
+        if place is None:
+            place = self.by_identity[identity] = Place(len(self.by_identity), identity)
+            self.work.places[place.id] = place
+        return place
+
+    def _engine_hello(
+        self, conn: Conn, role: str, hello: m.Hello, now: float, out: list[Effect]
+    ) -> None:
+        if hello.incarnation in self.over or hello.incarnation[:12] in self.over:
+            out.append(Send(conn, m.Again(given_up=hello.incarnation)))
+            return
+        place = self._place(hello.identity)
+        if place.here and place.incarnation != hello.incarnation:
+            self._lose(place, "a new life has taken its place", now, out)
+        if not place.here:
+            place.begin(hello, now)
+            self.stale = True
+            fields = {"engine": place.id, "host": place.host, "pid": place.pid}
+            out.append(Log("info", "engine.joined", fields))
+        new = self._enter(conn, role, hello.lane, place, out)
+        life = place.incarnation
+        out.append(
+            Send(conn, m.Welcome(self.name, place.id, version=self.version, incarnation=life))
+        )
+        if hello.lane == "control":
+            for running in (False, True):
+                aborting = [r for r in place.sent.values() if r.aborting]
+                doomed = [r for r in aborting if r.interrupting is running]
+                if doomed:
+                    out.append(Send(conn, abort_of(doomed, running)))
+            if place.clears:
+                out.append(Send(conn, m.Clear(count=place.clears)))
+            return
+        self.leaving.pop(place.id, None)
+        place.give_up_at = None
+        place.n = max(place.n, hello.seen)
+        rest = [attempt_of(r, place) for r in place.sent.values() if r.n > hello.seen]
+        if rest and new:
+            out.append(Send(conn, m.Run(rest)))
+        self.work.joined(place)
+
+    def _supervisor_hello(self, conn: Conn, role: str, hello: m.Hello, out: list[Effect]) -> None:
+        known = self.supervisors.get(hello.identity)
+        if known is None:
+            known = Supervisor(hello.identity, hello.host, hello.places)
+            self.supervisors[hello.identity] = known
+        known.places = hello.places
+        known.away_since = None
+        self.away.pop(hello.identity, None)
+        for identity in hello.places:
+            self._place(identity)
+        self._enter(conn, role, hello.lane, known, out)
+        out.append(Send(conn, m.Welcome(self.name, 0, version=self.version)))
+
+    def _client_hello(self, conn: Conn, role: str, hello: m.Hello, out: list[Effect]) -> None:
+        session = self.sessions.get(hello.identity)
+        if session is None:
+            taken = {s.id for s in self.sessions.values()}
+            size = 3
+            while (id := public_name(hello.identity, size)) in taken:
+                size += 1
+            self._sessions += 1
+            session = Session(self._sessions, hello.identity, id, role)
+            self.sessions[hello.identity] = session
+            fields = {"client": id, "role": role, "host": hello.host, "pid": hello.pid}
+            out.append(Log("info", "client.joined", fields))
+        elif session.role != role:
+            out.append(Send(conn, m.Refused("this client has come with another key before")))
+            return
+        session.host, session.pid = hello.host, hello.pid
+        session.away_since = None
+        self.away.pop(hello.identity, None)
+        new = self._enter(conn, role, hello.lane, session, out)
+        if hello.lane == "tasks" and self.work.bytes <= self.limits.budget:
+            session.accept()
+        welcome = m.Welcome(
+            self.name, session.id, session.accepted, CREDIT, self.version, self.scheme.name,
+            self.limits.hwm, role=role, session=session.number,
+        )  # fmt: skip
+        out.append(Send(conn, welcome))
+        if hello.lane == "tasks":
+            session.told = session.accepted
+            engines = [p.info() for p in self.work.places.values() if p.here]
+            out.append(Send(conn, m.Engines(engines)))
+            session.got(hello.seen)
+            if new:
+                session.resume(out)
+            self._owing[session.identity] = session
+            self._ask(session, out)
+
+    def _closed(self, conn: Conn, now: float, out: list[Effect]) -> None:
+        peer = self.peers.pop(conn, None)
+        if peer is None:
+            return
+        party = peer.party
+        if party.lanes.get(peer.lane) == conn:
+            del party.lanes[peer.lane]
+        if not isinstance(party, Place):
+            if not party.lanes:
+                party.away_since = now
+                self.away[party.identity] = party
+        elif party.here and "tasks" not in party.lanes:
+            self.work.placement.changed(party)
+            if party.death is not None:
+                self._lose(party, party.death.reason, now, out)
+            elif party.give_up_at is None:
+                party.give_up_at = now + AWAY
+                self.leaving[party.id] = party
+
+    def _goodbye(
+        self, conn: Conn, peer: Peer, message: m.Goodbye, now: float, out: list[Effect]
+    ) -> None:
+        party = peer.party
+        if isinstance(party, Session):
+            self._session_gone(party)
+            out.append(Log("info", "client.left", {"client": party.id}))
+        elif isinstance(party, Place):
+            if party.here:
+                self._forget_lanes(party)
+                self._lose(party, message.reason or "stopped", now, out)
+        else:
+            self._supervisor_gone(party, now, out)
+
+    def _session_gone(self, session: Session) -> None:
+        """Nothing is owed to this client any more; its tasks go on."""
+        self._forget_lanes(session)
+        self.sessions.pop(session.identity, None)
+        self.away.pop(session.identity, None)
+        self._lacks_nothing(session)
+        for id in session.fetching:
+            self.watchers[id].remove(session)
+            if not self.watchers[id]:
+                del self.watchers[id]
+
+    def _lose(self, place: Place, reason: str, now: float, out: list[Effect]) -> None:
+        """This life of an engine is over; should it be there all the same, it is told."""
+        self._over(place.incarnation[:12] if place.death is not None else place.incarnation)
+        self.leaving.pop(place.id, None)
+        out.extend(Send(conn, m.Again(place.incarnation)) for conn in place.lanes.values())
+        self._forget_lanes(place)
+        out.extend(self.work.lose(place, reason, now))
+        self.stale = True
+
+    def _forget_lanes(self, party: Place | Session | Supervisor) -> None:
+        for conn in party.lanes.values():
+            self.peers.pop(conn, None)
+        party.lanes = {}
+
+    def _over(self, incarnation: bytes) -> None:
+        """This life will not be taken back; of 12 bytes: nor any by which that process goes on."""
+        self.over[incarnation] = None
+        while len(self.over) > LIVES:
+            self.over.popitem(last=False)
+
+    def _supervisor_gone(self, supervisor: Supervisor, now: float, out: list[Effect]) -> None:
+        self.supervisors.pop(supervisor.identity, None)
+        self.away.pop(supervisor.identity, None)
+        self._forget_lanes(supervisor)
+        for identity in supervisor.places:
+            place = self.by_identity[identity]
+            if place.awaited:
+                self.work.fail_awaiting(place, "its supervisor has ended", now)
+        out.append(Log("info", "supervisor.left", {"host": supervisor.host}))
+
+    # --- from engines and supervisors -------------------------------------------------------------
+
+    def _from_engine(
+        self, conn: Conn, place: Place, message: m.Message, now: float, out: list[Effect]
+    ) -> None:
+        match message:
+            case m.Results(seq=seq, results=results):
+                if seq > place.results + 1:
+                    return  # an earlier one was lost on the way; it comes again, then this one
+                if seq == place.results + 1:
+                    place.results = seq
+                    for result in results:
+                        place.unacked_bytes += result.size()
+                        self.work.result(place, result, now)
+                else:
+                    place.acked = min(place.acked, seq - 1)  # what was said of it has been lost
+                self.work.touch(place)
+            case m.Output():
+                self._output(place, message)
+            case m.Dropped(ids=ids, numbers=numbers):
+                for id, n in zip(ids, numbers, strict=False):
+                    self.work.dropped(place, id, n, now)
+            case m.Need(hashes=hashes):
+                for hash in hashes:
+                    if hash in place.known and hash in self.work.functions:
+                        out.append(Send(conn, m.Define(hash, self.work.functions[hash])))
+            case m.Reply():
+                pass
+            case _:
+                self._misplaced("engine", message, out)
+
+    def _output(self, place: Place, output: m.Output) -> None:
+        record = self.work.tasks.get(output.id)
+        session = self.sessions.get(record.owner) if record is not None else None
+        if record is None or session is None or record.attempt != output.attempt:
+            return
+        if place.id != (record.place if record.outcome is None else record.outcome.engine):
+            return
+        if len(session.due) > OUTPUT_DUE:
+            return
+        output.engine = place.id
+        session.due.append(output)
+        self._owing[session.identity] = session
+
+    def _from_supervisor(
+        self, supervisor: Supervisor, message: m.Message, now: float, out: list[Effect]
+    ) -> None:
+        if not isinstance(message, m.Exited):
+            self._misplaced("supervisor", message, out)
+            return
+        place = self.by_identity.get(message.place)
+        if place is None or message.place not in supervisor.places:
+            return
+        death = Death(
+            message.started, message.finished, message.reason, message.replaced, message.facts
+        )
+        if place.here and place.incarnation[:12] == message.incarnation[:12]:
+            place.death = death
+            if "tasks" in place.lanes:  # what it still said is read first
+                place.give_up_at = now + AWAY
+                self.leaving[place.id] = place
+            else:
+                self._lose(place, death.reason, now, out)
+            return
+        self._over(message.incarnation[:12])
+        if place.here:
+            if place.death is not None:  # its next life was short
+                place.death.replaced = message.replaced
+        elif message.replaced:
+            place.awaited = True
+        else:
+            self.work.fail_awaiting(place, message.reason, now)
+
+    # --- from clients -----------------------------------------------------------------------------
+
+    def _from_client(
+        self, conn: Conn, session: Session, message: m.Message, now: float, out: list[Effect]
+    ) -> None:
+        match message:
+            case m.Submit():
+                self._submit(conn, session, message, now, out)
+            case m.Define(hash=hash, blob=blob):
+                self._define(conn, hash, blob, now, out)
+            case m.Got(seq=seq):
+                session.got(seq)
+                self._owing[session.identity] = session
+            case m.Abort(after=after) if after > session.taken:
+                if not session.hold(message):
+                    out.append(Drop(conn, "it asks for too much before the work it is about"))
+            case m.Abort():
+                self._abort(conn, session, message, now, out)
+            case m.Query() | m.Signal() | m.Clear() | m.Shutdown() if (
+                message.number in session.answers
+            ):
+                out.append(Send(conn, session.answers[message.number]))
+            case m.Query():
+                self._query(conn, session, message, now, out)
+            case m.Signal() | m.Clear() | m.Shutdown():
+                self._command(conn, session, message, out)
+            case _:
+                self._misplaced("client", message, out)
+
+    def _submit(
+        self, conn: Conn, session: Session, message: m.Submit, now: float, out: list[Effect]
+    ) -> None:
+        if message.seq > session.submitted + 1:
+            return  # an earlier one was lost on the way; it comes again, then this one
+        if message.seq <= session.submitted:
+            out.append(Send(conn, m.Accepted(session.accepted)))
+            return
+        if session.flood():
+            out.append(Log("warning", "client.flood", {"client": session.id}))
+            out.append(Drop(conn, "it sends more than its credit allows"))
+            return
+        session.arrived(message)
+        if len(session.waiting) == 1:
+            self._take(conn, session, now, out)
+
+    def _take(self, conn: Conn, session: Session, now: float, out: list[Effect]) -> None:
+        """Take in what a client has submitted: in order, as soon as the functions are there."""
+        functions = self.work.functions
+        while session.waiting:
+            submit = session.waiting[0]
+            if not all(task.function in functions for task in submit.tasks):
+                if not session.lacking:
+                    session.lacking = tuple(dict.fromkeys(task.function for task in submit.tasks))
+                    for hash in session.lacking:
+                        functions.need(hash)
+                    self.lacking[session.identity] = session
+                    self._ask(session, out)
+                return
+            session.waiting.popleft()
+            self._accept(conn, session, submit, now, out)
+            self._lacks_nothing(session)
+
+    def _accept(
+        self, conn: Conn, session: Session, submit: m.Submit, now: float, out: list[Effect]
+    ) -> None:
+        before = self.work.bytes
+        for task in submit.tasks:
+            if task.engine >= 0 and not roles.may_address_engines(session.role):
+                out.append(Send(conn, m.Refused("a task key may not address an engine")))
+                out.append(Log("warning", "peer.refused", {"role": session.role, "what": "direct"}))
+            elif self.work.accept(task, session.identity, now) is None:
+                self._known_already(session, task.id)
+        session.taken = submit.seq
+        if before <= self.limits.budget:
+            self._grant(session, now, out)
+        held, session.held = session.held, []
+        for command in held:
+            self._from_client(session.lanes.get("control", conn), session, command, now, out)
+
+    def _known_already(self, session: Session, id: str) -> None:
+        """A client that had been forgotten submits again what it does not know to be accepted."""
+        record = self.work.tasks[id]
+        outcome = record.outcome
+        if record.owner != session.identity:
+            facts = {"reason": "another client has a task of this id", "started": False}
+            outcome = m.Outcome(id, "lost", facts=facts)
+        if outcome is not None:
+            session.due.append(outcome)
+            self._owing[session.identity] = session
+
+    def _define(self, conn: Conn, hash: bytes, blob: bytes, now: float, out: list[Effect]) -> None:
+        try:
+            self.work.functions.add(hash, blob)
+        except ValueError as error:
+            out.append(Drop(conn, str(error)))
+            return
+        for session in tuple(self.lacking.values()):
+            self._take(session.lanes.get("tasks", conn), session, now, out)
+
+    def _ask(self, session: Session, out: list[Effect]) -> None:
+        """Ask a client for the functions that its next submission lacks."""
+        missing = tuple(h for h in session.lacking if h not in self.work.functions)
+        if missing and (conn := session.lanes.get("tasks")) is not None:
+            out.append(Send(conn, m.Need(missing)))
+
+    def _lacks_nothing(self, session: Session) -> None:
+        for hash in session.lacking:
+            self.work.functions.release(hash)
+        session.lacking = ()
+        self.lacking.pop(session.identity, None)
+
+    def _grant(self, session: Session, now: float, out: list[Effect]) -> None:
+        """Accept what has arrived; small submissions are told together, a little later."""
+        if session.unaccepted_bytes > TELL_BYTES:
+            session.accept()
+            session.tell_accepted(out)
+        elif session.accept():
+            self.accepting.setdefault(session.identity, now + TELL_ACCEPTED)
+
+    def _accept_all(self, now: float, out: list[Effect]) -> None:
+        for session in self.sessions.values():
+            self._grant(session, now, out)
+
+    def _abort(
+        self, conn: Conn, session: Session, message: m.Abort, now: float, out: list[Effect]
+    ) -> None:
+        told: dict[int, list[Record]] = {}
+        for id in message.ids:
+            record = queries.visible(self.work, session, id)
+            if record is not None and self.work.abort(record, message.running, now):
+                told.setdefault(record.place, []).append(record)
+        for engine, doomed in told.items():
+            if (lane := self.work.places[engine].lanes.get("control")) is not None:
+                out.append(Send(lane, abort_of(doomed, message.running)))
+        out.append(Send(conn, m.Reply(message.number)))
+
+    def _query(
+        self, conn: Conn, session: Session, message: m.Query, now: float, out: list[Effect]
+    ) -> None:
+        if message.what == "fetch":
+            unknown = [id for id in message.ids if not self._fetch(session, id)]
+            answer = session.answered(m.Reply(message.number, {"unknown": unknown}))
+            out.append(Send(conn, answer))
+            return
+        try:
+            value = queries.answer(self, session, message, now)
+        except LookupError as error:
+            reason = str(error.args[0]) if error.args else "unknown"
+            out.append(Send(conn, m.Refused(reason, "UnknownTask", message.number)))
+        else:
+            out.append(Send(conn, m.Reply(message.number, value)))
+
+    def _fetch(self, session: Session, id: str) -> bool:
+        """Deliver a task's outcome to this client too, when it is there."""
+        record = queries.visible(self.work, session, id)
+        if record is None or session.role not in roles.SEES_CODE:
+            return False
+        if record.outcome is not None:
+            session.due.append(record.outcome)
+            self._owing[session.identity] = session
+        elif record.owner != session.identity and id not in session.fetching:
+            session.fetching.add(id)
+            self.watchers.setdefault(id, []).append(session)
+        return True
+
+    def _command(
+        self, conn: Conn, session: Session, message: m.Signal | m.Clear | m.Shutdown,
+        out: list[Effect],
+    ) -> None:  # fmt: skip
+        """Pass a command on to the engines it names; control does not wait in their queues."""
+        everyone = isinstance(message, m.Shutdown) and message.controller
+        ids = [p.id for p in self.work.places.values() if p.here] if everyone else message.engines
+        here = {p.id for p in self.work.places.values() if p.here}
+        absent = [id for id in ids if id not in here]
+        if absent:
+            reason = f"no engine {absent[0]} is registered; there are {sorted(here)}"
+            out.append(Send(conn, m.Refused(reason, "NoEnginesRegistered", message.number)))
+            return
+        for place in (self.work.places[id] for id in ids if not everyone):
+            told: m.Message = message
+            if isinstance(message, m.Clear):
+                place.clears += 1
+                told = m.Clear(count=place.clears)
+            if (lane := place.lanes.get("control")) is not None:
+                out.append(Send(lane, told))
+        out.append(Send(conn, session.answered(m.Reply(message.number))))
+        if everyone:
+            out.extend(self.close("shut down by a client"))
+
+    def close(self, why: str) -> list[Effect]:
+        """Say goodbye to all, and stop."""
+        out: list[Effect] = [Send(conn, m.Goodbye(why)) for conn in self.peers]
+        out.append(Stop(0, why))
+        return out
+
+    def _misplaced(self, kind: str, message: m.Message, out: list[Effect]) -> None:
+        fields: dict[str, Any] = {"kind": kind, "what": type(message).__name__}
+        out.append(Log("warning", "peer.misplaced", fields))
+
+    def __repr__(self) -> str:
+        work = self.work
+        return (
+            f"<Controller {sum(p.here for p in work.places.values())} engines, "
+            f"{len(self.sessions)} clients, {work.placement.waiting} waiting, "
+            f"{work.unfinished} unfinished>"
+        )
+
+
+def _patience(party: Session | Supervisor) -> float:
+    """Seconds that this party may be without any connection."""
+    return AWAY if isinstance(party, Supervisor) else FORGET_CLIENT

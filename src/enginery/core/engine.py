@@ -1,0 +1,330 @@
+"""The engine's machine: what it was given, what it has done, and who has been told.
+
+It starts one attempt at a time, in the order in which they came. It never forgets a result until
+the controller has it, and never starts what an abort has named, even when the abort (which comes
+on the other lane) overtakes the work.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from signal import SIGINT
+from typing import Any
+
+from ..version import PROTOCOL
+from . import messages as m
+from .events import (
+    ClearNamespace,
+    Closed,
+    Effect,
+    Event,
+    Finished,
+    Forget,
+    Interrupt,
+    Kill,
+    Load,
+    Log,
+    Opened,
+    Received,
+    Send,
+    Start,
+    Stop,
+)
+
+FUNCTION_BYTES = 256 << 20
+"""Functions kept in memory; what work at hand needs stays beyond that."""
+
+BRIEF = 0.001
+"""Seconds: results are collected while what runs next took less than this the last time."""
+
+HOLD = 0.002
+"""Seconds for which results are collected at most, as far as that expectation holds."""
+
+FOR_ONE_LIFE = (m.Run, m.Acked, m.Abort, m.Clear)
+"""What counts the attempts, results and clearings of one life."""
+
+MARKS = 10_000
+"""Aborts remembered for work that has not arrived yet."""
+
+
+class Engine:
+    """One life of an engine. See the module's theory."""
+
+    def __init__(
+        self, place: bytes, incarnation: bytes, *, host: str, pid: int, version: str, python: str
+    ) -> None:
+        self.place = place
+        self.incarnation = incarnation
+        self.host, self.pid, self.version, self.python = host, pid, version, python
+        self.id = -1
+        self.controller = ""  # the name of the one that knows us
+        self.joined: set[str] = set()  # lanes on which the controller knows us
+        self.greeting: set[str] = set()  # lanes on which a hello waits for its answer
+        self.stale: set[str] = set()  # lanes that may still bring what is for a former life
+        self.queue: deque[m.Attempt] = deque()
+        self.current: m.Attempt | None = None
+        self.seen = 0  # the last Attempt.n that arrived
+        self.unacked: deque[m.Results] = deque()
+        self.results = 0
+        self.held: list[m.Result] = []  # done, and not told yet
+        self.held_since = 0.0
+        self.took: dict[bytes, float] = {}  # function -> seconds of its last run
+        self.functions: OrderedDict[bytes, int] = OrderedDict()  # hash -> bytes, oldest use first
+        self.function_bytes = 0
+        self.begun = 0  # the Attempt.n that was started or dropped last
+        self.aborted: OrderedDict[int, None] = OrderedDict()  # not to be started, by Attempt.n
+        self.interrupted = ""  # the running task that an abort asked to stop
+        self.orphan = False  # what runs belongs to a life that was given up
+        self.asked: set[bytes] = set()  # functions that were asked for
+        self.clearing = 0  # how often the namespace is to be cleared before the next start
+        self.cleared = 0  # how often it was
+        self.done = 0
+
+    def deadline(self) -> float | None:
+        """Never: the engine acts on events alone."""
+        return None
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """What follows from this event."""
+        out: list[Effect] = []
+        match event:
+            case Received(conn=conn, message=message):
+                self._received(str(conn), message, now, out)
+            case Finished(result=result):
+                self._finished(result, now, out)
+                self._next(now, out)
+            case Opened(conn=conn):
+                self._greet(str(conn), out)
+            case Closed(conn=conn):
+                self.joined.discard(str(conn))
+                self.greeting.discard(str(conn))
+        return out
+
+    # --- what the controller says --------------------------------------------------------------
+
+    def _greet(self, lane: str, out: list[Effect]) -> None:
+        self.greeting.add(lane)
+        hello = m.Hello(
+            PROTOCOL, self.version, "engine", "tasks" if lane == "tasks" else "control",
+            self.place, self.incarnation, self.host, self.pid, self.seen, python=self.python,
+        )  # fmt: skip
+        out.append(Send(lane, hello))
+
+    def _received(self, lane: str, message: m.Message, now: float, out: list[Effect]) -> None:
+        if lane in self.stale and isinstance(message, FOR_ONE_LIFE):
+            return
+        match message:
+            case m.Run(attempts=attempts):
+                for attempt in attempts:
+                    if attempt.n > self.seen:  # not one more: those dropped are not sent again
+                        self.seen = attempt.n
+                        self.queue.append(attempt)
+                self._next(now, out)
+            case m.Acked(seq=seq):
+                while self.unacked and self.unacked[0].seq <= seq:
+                    self.unacked.popleft()
+            case m.Define(hash=hash, blob=blob):
+                self._define(hash, blob, out)
+                self._next(now, out)
+            case m.Abort():
+                self._abort(lane, message, out)
+            case m.Welcome(incarnation=life) if life != self.incarnation:
+                pass  # a former one was welcome
+            case m.Welcome():
+                self._welcome(lane, message, out)
+            case m.Again(given_up=given_up):
+                if not given_up:
+                    if lane not in self.greeting:  # it comes once for each thing we said
+                        self._greet(lane, out)
+                elif given_up == self.incarnation:  # and not a former one: both lanes are told
+                    self._begin_again(out)
+            case m.Signal(signum=signum):
+                if signum != SIGINT:
+                    out.append(Kill(signum))
+                elif self.current is not None:
+                    out.append(Interrupt(self.current.id, self.current.attempt))
+            case m.Clear(count=count):
+                self.clearing = max(self.clearing, count)
+                if self.current is None:
+                    self._clear(out)
+            case m.Query(number=number):
+                out.append(Send(lane, m.Reply(number, self.status())))
+            case m.Shutdown(restart=restart):
+                out.append(Stop(RESTART if restart else STOPPED, "asked to"))
+            case m.Goodbye(reason=reason):
+                out.append(Stop(STOPPED, reason or "the controller stops"))
+            case m.Refused(reason=reason):
+                out.append(Log("error", "engine.refused", {"reason": reason}))
+                out.append(Stop(1, reason))
+            case _:
+                out.append(Log("warning", "engine.unexpected", {"what": type(message).__name__}))
+
+    def _welcome(self, lane: str, welcome: m.Welcome, out: list[Effect]) -> None:
+        self.joined.add(lane)
+        self.stale.discard(lane)
+        self.greeting.discard(lane)
+        if self.controller and welcome.controller != self.controller:
+            self._drop_work(out)  # another controller, which knows of none
+        self.controller = welcome.controller
+        self.id = int(welcome.id)
+        if lane == "tasks":
+            out.extend(Send("tasks", results) for results in self.unacked)
+            self.asked.clear()
+            if self.queue and self.queue[0].function not in self.functions:
+                self._need(self.queue[0].function, out)
+
+    def _begin_again(self, out: list[Effect]) -> None:
+        """This life was given up: what it holds has gone elsewhere; be the next one."""
+        counter = int.from_bytes(self.incarnation[-4:], "big") + 1
+        self.incarnation = self.incarnation[:-4] + (counter & 0xFFFFFFFF).to_bytes(4, "big")
+        self.joined.clear()
+        self.stale = {"tasks", "control"}
+        self._drop_work(out)
+        out.append(Log("warning", "engine.given_up", {"running": self.orphan}))
+        for lane in ("tasks", "control"):
+            self._greet(lane, out)
+
+    def _drop_work(self, out: list[Effect]) -> None:
+        """Nobody waits for what was given to this engine so far."""
+        self.queue.clear()
+        self.unacked.clear()
+        self.held.clear()
+        self.aborted.clear()
+        self.asked.clear()
+        self.results = self.clearing = self.cleared = 0
+        self.orphan = self.current is not None
+        if self.current is not None:  # new work will wait for it
+            out.append(Interrupt(self.current.id, self.current.attempt))
+
+    def _define(self, hash: bytes, blob: bytes, out: list[Effect]) -> None:
+        self.asked.discard(hash)
+        if hash in self.functions:
+            self.functions.move_to_end(hash)
+            return
+        self.functions[hash] = len(blob)
+        self.function_bytes += len(blob)
+        out.append(Load(hash, blob))
+        if self.function_bytes > FUNCTION_BYTES:
+            self._evict(hash, out)
+
+    def _evict(self, newest: bytes, out: list[Effect]) -> None:
+        needed = {attempt.function for attempt in self.queue} | {newest}
+        if self.current is not None:
+            needed.add(self.current.function)
+        for hash in [h for h in self.functions if h not in needed]:
+            if self.function_bytes <= FUNCTION_BYTES:
+                return
+            self.function_bytes -= self.functions.pop(hash)
+            self.took.pop(hash, None)
+            out.append(Forget(hash))
+
+    def _abort(self, lane: str, message: m.Abort, out: list[Effect]) -> None:
+        """What has not started will not, and that is said at once, also while user code runs."""
+        dropped = m.Dropped([], [])
+        for id, n in zip(message.ids, message.numbers, strict=False):
+            if self.current is not None and self.current.n == n:
+                if message.running:
+                    self.interrupted = id
+                    out.append(Interrupt(id, self.current.attempt))
+                continue
+            if n > self.begun:
+                self.aborted[n] = None
+            if n in self.aborted:  # else it has run, and its result is on the way
+                dropped.ids.append(id)
+                dropped.numbers.append(n)
+        while len(self.aborted) > MARKS:
+            self.aborted.popitem(last=False)
+        if dropped.ids:
+            out.append(Send(lane, dropped))
+
+    def _clear(self, out: list[Effect]) -> None:
+        if self.clearing > self.cleared:
+            self.cleared = self.clearing
+            out.append(ClearNamespace())
+
+    # --- work ----------------------------------------------------------------------------------
+
+    def _next(self, now: float, out: list[Effect]) -> None:
+        """Start the first attempt that may run."""
+        while self.current is None and self.queue:
+            attempt = self.queue[0]
+            if attempt.n in self.aborted:
+                self.queue.popleft()
+                self.begun = attempt.n
+                continue
+            if attempt.function not in self.functions:
+                self._need(attempt.function, out)
+                break
+            if self.held and not self._may_hold(attempt, now):
+                self._tell(out)  # a result never waits for a task that may take long
+            self.queue.popleft()
+            self.functions.move_to_end(attempt.function)
+            self.current = attempt
+            self.begun = attempt.n
+            self.clearing = max(self.clearing, attempt.clears)
+            self._clear(out)
+            out.append(Start(attempt))
+        if self.held and self.current is None:
+            self._tell(out)
+
+    def _need(self, hash: bytes, out: list[Effect]) -> None:
+        if "tasks" in self.joined and hash not in self.asked:
+            self.asked.add(hash)
+            out.append(Send("tasks", m.Need((hash,))))
+
+    def _finished(self, result: m.Result, now: float, out: list[Effect]) -> None:
+        current = self.current
+        if current is None or result.id != current.id:
+            raise AssertionError(f"{result.id} has ended but was not running")
+        if self.interrupted == result.id and result.status == "error":
+            result.status = "aborted"
+        self.interrupted = ""
+        self.current = None
+        self.done += 1
+        self.took[current.function] = result.completed - result.started
+        if self.orphan:
+            self.orphan = False
+        else:
+            self._hold(result, now)
+        if not self.queue:
+            self._clear(out)
+
+    def _hold(self, result: m.Result, now: float) -> None:
+        if not self.held:
+            self.held_since = now
+        self.held.append(result)
+
+    def _may_hold(self, following: m.Attempt, now: float) -> bool:
+        """Whether the results at hand may wait until `following` has run."""
+        brief = self.took.get(following.function, BRIEF) < BRIEF
+        return brief and now - self.held_since < HOLD
+
+    def _tell(self, out: list[Effect]) -> None:
+        self.results += 1
+        message = m.Results(self.results, self.held)
+        self.held = []
+        self.unacked.append(message)
+        if "tasks" in self.joined:
+            out.append(Send("tasks", message))
+
+    def status(self) -> dict[str, Any]:
+        """What this engine is doing, in plain values."""
+        return {
+            "id": self.id,
+            "running": self.current.id if self.current else "",
+            "waiting": len(self.queue),
+            "done": self.done,
+        }
+
+    def __repr__(self) -> str:
+        running = f" runs {self.current.id}.{self.current.attempt}" if self.current else ""
+        return (
+            f"<Engine {self.id}{running}, {len(self.queue)} waiting, {len(self.unacked)} unacked>"
+        )
+
+
+STOPPED = 74
+"""Exit code of an engine that was asked to stop; user code that ends the process says 0."""
+
+RESTART = 75
+"""Exit code of an engine that wants to be replaced by a new life."""

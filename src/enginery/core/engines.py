@@ -1,0 +1,138 @@
+"""The engines as the controller knows them: stable places, and the lives that come and go.
+
+A *place* has an id that never changes and that nobody else gets. One life of an engine at a time
+(an *incarnation*) occupies it. Everything an engine is to do, balanced or direct, goes through
+the one queue of its place, in the order in which it got there; a bounded part of it is *sent*
+ahead. What was sent is numbered (`n`), so that after a death the page the engine shared with its
+supervisor tells what had started.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from msgspec import Struct
+
+from . import messages as m
+from .events import Conn
+from .names import public_name
+from .tasks import Record
+
+AHEAD = 256
+"""Requests sent ahead to one engine at most: its receive pipe has no bound of its own."""
+
+AHEAD_BYTES = 64 << 20
+"""The same in bytes; one request always goes."""
+
+
+class Death(Struct):
+    """What a supervisor told of a life that is over."""
+
+    started: int
+    finished: int
+    reason: str
+    replaced: bool
+    facts: dict[str, Any]
+
+
+class Place:
+    """An engine's stable place and the life that occupies it now."""
+
+    def __init__(self, id: int, identity: bytes) -> None:
+        self.id = id
+        self.identity = identity
+        self.incarnation = b""
+        self.name = ""  # short public name of this life
+        self.host = ""
+        self.pid = 0
+        self.python = ""
+        self.since = 0.0
+        self.here = False  # registered, and not given up
+        self.awaited = False  # gone, but its supervisor has promised a new life
+        self.lanes: dict[str, Conn] = {}
+        self.queue: deque[Record] = deque()
+        self.sent: dict[int, Record] = {}  # by Attempt.n, ascending
+        self.sent_bytes = 0
+        self.n = 0
+        self.results = 0  # the last Results.seq
+        self.acked = 0  # the last one of which the engine was told
+        self.unacked_bytes = 0
+        self.clears = 0  # how often this life was told to clear its namespace
+        self.known: set[bytes] = set()  # functions this life has been sent
+        self.used = 0
+        self.load = 0
+        self.death: Death | None = None
+        self.give_up_at: float | None = None
+        self.late = 0
+
+    def begin(self, hello: m.Hello, now: float) -> None:
+        """A new life registers."""
+        self.incarnation = hello.incarnation
+        self.name = public_name(hello.incarnation, 4)
+        self.host, self.pid, self.python = hello.host, hello.pid, hello.python
+        self.since = now
+        self.here = True
+        self.awaited = False
+        self.lanes = {}
+        self.n = hello.seen
+        self.results = self.acked = 0
+        self.unacked_bytes = self.clears = 0
+        self.known = set()
+        self.death = None
+        self.give_up_at = None
+
+    @property
+    def open(self) -> bool:
+        """Whether work can be sent to it right now."""
+        return self.here and "tasks" in self.lanes
+
+    def end(self) -> None:
+        """This life is over; whoever asked has taken what was queued and sent."""
+        self.here = False
+        self.lanes = {}
+        self.queue.clear()
+        self.sent.clear()
+        self.sent_bytes = 0
+        self.load = 0
+        self.known = set()
+        self.give_up_at = None
+
+    def put(self, record: Record) -> None:
+        """Queue a task here."""
+        record.place = self.id
+        self.queue.append(record)
+        self.load += 1
+
+    def take(self) -> Record | None:
+        """The next task that may be sent now, or None."""
+        queue = self.queue
+        while queue and queue[0].state != "queued":
+            queue.popleft()
+        if not queue or len(self.sent) >= AHEAD:
+            return None
+        if self.sent and self.sent_bytes + queue[0].size > AHEAD_BYTES:
+            return None
+        record = queue.popleft()
+        self.n += 1
+        record.n = self.n
+        self.sent[self.n] = record
+        self.sent_bytes += record.size
+        return record
+
+    def leave(self, record: Record) -> None:
+        """A task that was queued or sent here is no longer."""
+        if self.sent.get(record.n) is record:
+            del self.sent[record.n]
+            self.sent_bytes -= record.size
+        self.load -= 1
+
+    def info(self) -> m.EngineInfo:
+        """What clients are told."""
+        return m.EngineInfo(self.id, self.name, self.host, self.pid, self.since, self.python)
+
+    def __repr__(self) -> str:
+        state = "here" if self.here else "gone"
+        return (
+            f"<Place {self.id} {state} {self.name} queue {len(self.queue)} sent {len(self.sent)}>"
+        )

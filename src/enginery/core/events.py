@@ -1,0 +1,219 @@
+"""What goes into a core and what comes out of it.
+
+A core is a plain object with `handle(event, now) -> effects` and `deadline()`. It reads no clock
+and owns no socket; whoever drives it (a process, the simulator, a test) tells it what happened and
+does what it says, in that order. `conn` names a connection: for the controller any hashable that
+its driver chose; for an engine, a supervisor or a client its lane, "tasks" or "control".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from . import messages as m
+
+Conn = Hashable
+
+# --- events -----------------------------------------------------------------------------------
+
+
+class Opened(Struct, frozen=True):
+    """A connection to the controller is up (again); everything said on the last one may be lost."""
+
+    conn: Conn
+
+
+class Closed(Struct, frozen=True):
+    """A connection is gone."""
+
+    conn: Conn
+
+
+class Received(Struct, frozen=True):
+    """A message arrived from a peer whose key has this role."""
+
+    conn: Conn
+    role: str
+    message: m.Message
+
+
+class Tick(Struct, frozen=True):
+    """The deadline that the core had asked for has come."""
+
+
+class Finished(Struct, frozen=True):
+    """Engine: the attempt that was started has ended like this."""
+
+    result: m.Result
+
+
+class Submitted(Struct, frozen=True):
+    """Client: the user wants these tasks done; `functions` holds blobs by content hash."""
+
+    tasks: list[m.Task]
+    functions: dict[bytes, bytes]
+
+
+class Asked(Struct, frozen=True):
+    """Client: the user wants this said on the control lane; the answer has its number."""
+
+    message: m.Message
+
+
+class Forked(Struct, frozen=True):
+    """Supervisor: a life of the engine of this place has begun."""
+
+    place: bytes
+    incarnation: bytes
+    pid: int
+
+
+class Died(Struct, frozen=True):
+    """Supervisor: it has ended; `status` as `os.waitstatus_to_exitcode` (negative: a signal)."""
+
+    place: bytes
+    incarnation: bytes
+    status: int
+    started: int
+    finished: int
+    facts: dict[str, Any] = {}
+
+
+Event = Opened | Closed | Received | Tick | Finished | Submitted | Asked | Forked | Died
+
+# --- effects ----------------------------------------------------------------------------------
+
+
+class Send(Struct, frozen=True):
+    """Say this on that connection; effects of one `handle` for one connection form a batch."""
+
+    conn: Conn
+    message: m.Message
+
+
+class Drop(Struct, frozen=True):
+    """Cut this connection."""
+
+    conn: Conn
+    why: str
+
+
+class Log(Struct, frozen=True):
+    """One line for the log: a stable event name and its facts."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    event: str
+    fields: dict[str, Any]
+
+
+class Stop(Struct, frozen=True):
+    """End this process with this exit code."""
+
+    code: int
+    why: str
+
+
+class Start(Struct, frozen=True):
+    """Engine: run this attempt now, and say `Finished` when it has ended."""
+
+    attempt: m.Attempt
+
+
+class Load(Struct, frozen=True):
+    """Engine: keep this function."""
+
+    hash: bytes
+    blob: bytes
+
+
+class Forget(Struct, frozen=True):
+    """Engine: this function is not needed in memory any more."""
+
+    hash: bytes
+
+
+class Interrupt(Struct, frozen=True):
+    """Engine: raise KeyboardInterrupt in the user code of this attempt, and nowhere else."""
+
+    id: str
+    attempt: int
+
+
+class ClearNamespace(Struct, frozen=True):
+    """Engine: remove every name of the user."""
+
+
+class Kill(Struct, frozen=True):
+    """Engine: deliver this signal to the process."""
+
+    signum: int
+
+
+class Delivered(Struct, frozen=True):
+    """Client: these arrived for the user, each for the first time."""
+
+    outcomes: list[m.Outcome]
+    outputs: list[m.Output]
+
+
+class EnginesChanged(Struct, frozen=True):
+    """Client: these are the engines now."""
+
+    engines: list[m.EngineInfo]
+
+
+class Credited(Struct, frozen=True):
+    """Client: the controller has accepted more of what was submitted."""
+
+
+class Answered(Struct, frozen=True):
+    """Client: the answer to the request of that number; `error` names a class of `error`."""
+
+    number: int
+    value: Any
+    error: str = ""
+    reason: str = ""
+
+
+class Joined(Struct, frozen=True):
+    """Client: the controller knows us."""
+
+    welcome: m.Welcome
+
+
+class Fork(Struct, frozen=True):
+    """Supervisor: begin a life of the engine of this place."""
+
+    place: bytes
+    incarnation: bytes
+
+
+class KillEngine(Struct, frozen=True):
+    """Supervisor: send this signal to the engine of this place."""
+
+    place: bytes
+    signum: int
+
+
+Effect = (
+    Send
+    | Drop
+    | Log
+    | Stop
+    | Start
+    | Load
+    | Forget
+    | Interrupt
+    | ClearNamespace
+    | Kill
+    | Delivered
+    | EnginesChanged
+    | Credited
+    | Answered
+    | Joined
+    | Fork
+    | KillEngine
+)

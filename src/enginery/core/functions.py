@@ -1,0 +1,59 @@
+"""The functions that the controller holds for engines: blobs it never looks into, by hash.
+
+What unfinished tasks need stays; the rest is kept as long as it fits, the least recently used
+going first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from .names import content_hash
+
+
+class Functions:
+    """Blobs by content hash, with the number of unfinished tasks that need each."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.blobs: OrderedDict[bytes, bytes] = OrderedDict()
+        self.bytes = 0
+        self.needed: dict[bytes, int] = {}
+
+    def __contains__(self, hash: bytes) -> bool:
+        return hash in self.blobs
+
+    def __getitem__(self, hash: bytes) -> bytes:
+        return self.blobs[hash]
+
+    def add(self, hash: bytes, blob: bytes) -> None:
+        """Keep a function; ValueError when it does not have the name it was given."""
+        if content_hash(blob) != hash:
+            raise ValueError("a function does not match its hash")
+        if hash in self.blobs:
+            self.blobs.move_to_end(hash)
+            return
+        self.blobs[hash] = blob
+        self.bytes += len(blob)
+        if self.bytes > self.limit:
+            self._shrink()
+
+    def need(self, hash: bytes) -> None:
+        """One more unfinished task needs it."""
+        self.needed[hash] = self.needed.get(hash, 0) + 1
+
+    def release(self, hash: bytes) -> None:
+        """One task less needs it."""
+        left = self.needed[hash] - 1
+        if left:
+            self.needed[hash] = left
+        else:
+            del self.needed[hash]
+            if self.bytes > self.limit:
+                self._shrink()
+
+    def _shrink(self) -> None:
+        for hash in [h for h in self.blobs if h not in self.needed]:
+            if self.bytes <= self.limit:
+                return
+            self.bytes -= len(self.blobs.pop(hash))

@@ -1,0 +1,104 @@
+"""What always holds. A broken law is a bug of ours: it raises `BrokenLaw` and stops the process.
+
+`check_record` looks at one task and its engine and runs after every event that ended one, always;
+`check` looks at everything, in tests and on request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .tasks import Record
+from .work import Work
+
+if TYPE_CHECKING:
+    from .controller import Controller
+
+
+class BrokenLaw(AssertionError):
+    """The state contradicts itself; the message says where."""
+
+
+def hold(condition: bool, law: str, *facts: object) -> None:
+    """Raise `BrokenLaw` unless the condition is true."""
+    if not condition:
+        raise BrokenLaw(f"{law}: " + ", ".join(map(repr, facts)))
+
+
+def check_record(work: Work, record: Record) -> None:
+    """A task is in one state, and everything that mentions it agrees."""
+    if record.state == "done":
+        _check_done(work, record)
+        return
+    hold(record.outcome is None, "a task without its outcome is not done", record)
+    hold(work.tasks.get(record.spec.id) is record, "a task is kept until it is done", record)
+    hold(
+        record.spent <= max(record.spec.retries, 0), "no retry is spent that was not given", record
+    )
+    if record.state in {"queued", "sent"}:
+        place = work.places[record.place]
+        hold(place.here or place.awaited, "a task is at an engine that is there", record, place)
+        if record.direct:
+            hold(record.spec.engine == place.id, "a direct request goes where it is sent", record)
+        if record.state == "sent":
+            hold(place.sent.get(record.n) is record, "what is sent is noted", record, place)
+
+
+def _check_done(work: Work, record: Record) -> None:
+    """The same for a task that has ended; written for speed, as each task comes by here."""
+    outcome = record.outcome
+    if outcome is None:
+        raise BrokenLaw(f"a task is done when it has its outcome: {record!r}")
+    if work.tasks.get(record.spec.id, record) is not record:
+        raise BrokenLaw(f"a task is kept under its own id: {record!r}")
+    if outcome.engine >= 0 and outcome.engine in work.places:
+        if work.places[outcome.engine].sent.get(record.n) is record:
+            raise BrokenLaw(f"what is done is with no engine: {record!r}")
+    elif outcome.status in {"ok", "error"}:
+        raise BrokenLaw(f"who ran a task is known: {record!r}")
+
+
+def check(controller: Controller) -> None:
+    """All laws, on the whole state."""
+    work = controller.work
+    waiting = unfinished = size = 0
+    for record in work.tasks.values():
+        check_record(work, record)
+        waiting += record.state == "waiting"
+        if record.state != "done":
+            unfinished += 1
+            size += record.size
+    hold(waiting == work.placement.waiting, "waiting tasks are counted", waiting, work.placement)
+    hold(unfinished == work.unfinished, "unfinished tasks are counted", unfinished, work.unfinished)
+    hold(size == work.bytes, "bytes are counted", size, work.bytes)
+    needed = unfinished + sum(len(s.lacking) for s in controller.lacking.values())
+    hold(sum(work.functions.needed.values()) == needed, "functions are counted", needed)
+    known = all(work.tasks.get(r.spec.id) is r for r in work.history.records)
+    hold(known, "history is of known tasks")
+    idle = _check_places(work)
+    for line in work.placement.lines.values():
+        orders = [r.order for r in line if r.state == "waiting"]
+        hold(orders == sorted(orders), "waiting tasks stand in their order", line)
+        head = next((r for r in line if r.state == "waiting"), None)
+        if head is not None:
+            able = [i for i in idle if not head.spec.targets or i in head.spec.targets]
+            hold(not able, "no task waits while an engine with room may run it", head, able)
+
+
+def _check_places(work: Work) -> list[int]:
+    """The laws about engines; gives the ids of those with room."""
+    hwm = work.placement.hwm
+    room = []
+    for place in work.places.values():
+        queued = [r for r in place.queue if r.state == "queued"]
+        sent = list(place.sent.values())
+        hold(place.load == len(queued) + len(sent), "load is counted", place, place.load)
+        hold(all(r.state == "sent" for r in sent), "sent tasks are sent", place)
+        hold(place.sent_bytes == sum(r.size for r in sent), "sent bytes are counted", place)
+        numbers = list(place.sent)
+        hold(numbers == sorted(numbers), "what is sent is in order", place)
+        balanced = [r for r in (*queued, *sent) if not r.direct]
+        hold(hwm <= 0 or len(balanced) <= hwm, "hwm is never exceeded", place, hwm)
+        if work.placement.room(place):
+            room.append(place.id)
+    return room

@@ -1,0 +1,423 @@
+"""What the processes say to each other: plain structs, which the cores handle as they are.
+
+A batch is a list of these messages. Nothing here knows sockets, pickles or clocks. Payloads are
+opaque bytes: only engines and clients look inside.
+
+Three rules keep the protocol right over connections that break (ZeroMQ forgets what it had handed
+to a broken one):
+
+* the sender keeps a thing until told. A client keeps a `Submit` until `Accepted` names its number
+  or a later one; an engine keeps `Results` until `Acked`; the controller keeps a `Deliver` until
+  `Got`, and a task until its result is there;
+* everything may arrive twice. Submissions are known by their task ids, results by
+  (task, attempt, incarnation), deliveries by their number;
+* who reconnects says in its hello how far it has got, and the other side sends the rest again.
+
+They form no cycles, so the garbage collector need not look at them (`gc=False`): there may be a
+million.
+
+The first two fields of `Hello` never change, so that any two versions can refuse each other in
+words (`wire.codec`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+Role = Literal["engine", "client", "task", "monitor"]
+
+
+class Buffer:
+    """A large buffer that travels as a frame of its own, beside the batch and never copied.
+
+    `data` is anything with the buffer protocol.
+    """
+
+    __slots__ = ("data", "nbytes")
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+        self.nbytes: int = memoryview(data).nbytes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Buffer) and bytes(self.data) == bytes(other.data)
+
+    def __hash__(self) -> int:
+        return hash(bytes(self.data))
+
+    def __repr__(self) -> str:
+        return f"Buffer({self.nbytes} bytes)"
+
+
+class Message(Struct, array_like=True, gc=False):
+    """Base of all that is sent; the class name is the tag on the wire."""
+
+
+# --- who is there -----------------------------------------------------------------------------
+
+Lane = Literal["tasks", "control"]
+
+
+class Hello(Message, tag="!"):
+    """The first message of every connection of an engine, a supervisor or a client.
+
+    `kind` says what speaks; what it may do comes from its key alone. `identity` is a 128-bit
+    secret of the speaker: the place of an engine (the same for each of its lives), or the client.
+    `incarnation` is the secret of this life of an engine. `seen` is the last number this side has
+    from the controller: the `n` of the last `Attempt` (engine), the last `Deliver.seq` (client).
+    """
+
+    protocol: int
+    version: str
+    kind: Literal["engine", "supervisor", "client"]
+    lane: Lane
+    identity: bytes
+    incarnation: bytes = b""
+    host: str = ""
+    pid: int = 0
+    seen: int = 0
+    places: tuple[bytes, ...] = ()  # a supervisor's engines, in the order of their ids
+    python: str = ""
+
+
+class Welcome(Message, tag="W"):
+    """The answer to `Hello`: the connection is registered."""
+
+    controller: str  # a name of this life of the controller
+    id: int | str  # engine id, or the client's short public id
+    accepted: int = 0  # to a client: the last Submit.seq that is accepted
+    credit: int = 0  # to a client: bytes it may have submitted and not accepted
+    version: str = ""
+    scheme: str = ""
+    hwm: int = 1
+    role: str = ""  # to a client: what its key lets it do
+    session: int = 0  # to a client; another one than before: it had been forgotten meanwhile
+    incarnation: bytes = b""  # to an engine: the life that is meant
+
+
+class Refused(Message, tag="X"):
+    """The controller will not do what was asked; `number` names the request, 0 the connection."""
+
+    reason: str
+    error: str = "NotAllowedError"
+    number: int = 0
+
+
+class Again(Message, tag="H"):
+    """To a connection nobody knows: say Hello (again).
+
+    `given_up` names a life of the engine that was declared lost; its work has gone elsewhere. The
+    process forgets what it was doing and comes back as a new incarnation.
+    """
+
+    given_up: bytes = b""
+
+
+class Goodbye(Message, tag="G"):
+    """This peer leaves on purpose; from the controller: it stops, do not come back."""
+
+    reason: str = ""
+
+
+# --- functions and tasks ----------------------------------------------------------------------
+
+
+class Define(Message, tag="D"):
+    """A function by its content hash; sent once to whoever will need it."""
+
+    hash: bytes
+    blob: bytes
+
+
+class Need(Message, tag="N"):
+    """The sender lacks these functions; tasks that use them wait for a `Define`."""
+
+    hashes: tuple[bytes, ...]
+
+
+class Task(Struct, array_like=True, gc=False):
+    """One call, to be run once: by any engine (`engine` < 0), or by that engine only (direct)."""
+
+    id: str
+    function: bytes  # content hash
+    arguments: bytes  # pickled
+    buffers: tuple[Buffer, ...] = ()
+    name: str = ""  # what people call it: "map(fit)", "execute"
+    engine: int = -1
+    targets: tuple[int, ...] = ()  # engines a balanced task may go to; empty: all
+    retries: int = 0
+    submitted: float = 0.0  # client's clock, seconds since the epoch
+    label: str = ""
+
+    def size(self) -> int:
+        """Bytes this task occupies, about."""
+        size = 300 + len(self.arguments)
+        return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
+
+
+class Submit(Message, tag="S"):
+    """Tasks from a client; `seq` counts a client's submissions from 1, without gaps."""
+
+    seq: int
+    tasks: list[Task]
+
+
+class Accepted(Message, tag="A"):
+    """Every submission up to `seq` is recorded and will end in exactly one outcome."""
+
+    seq: int
+
+
+class Attempt(Struct, array_like=True, gc=False):
+    """One execution of a task; `n` counts what one life of an engine is given, from 1."""
+
+    n: int
+    id: str
+    attempt: int
+    function: bytes
+    arguments: bytes
+    buffers: tuple[Buffer, ...] = ()
+    final: bool = True  # no further attempt is allowed after this one
+    name: str = ""
+    clears: int = 0  # the engine's namespace was to be cleared so often before this
+
+
+class Run(Message, tag="R"):
+    """Work for an engine, to be done in this order."""
+
+    attempts: list[Attempt]
+
+
+Ended = Literal["ok", "error", "aborted"]
+
+
+class Result(Struct, array_like=True, gc=False):
+    """How an attempt ended, in the words of its engine. Times are the engine's clock."""
+
+    id: str
+    attempt: int
+    status: Ended
+    value: bytes  # the pickled value, or the pickled failure
+    buffers: tuple[Buffer, ...] = ()
+    started: float = 0.0
+    completed: float = 0.0
+    outputs: int = 0  # how many `Output` messages belong to this attempt
+
+    def size(self) -> int:
+        """Bytes this result occupies, about."""
+        size = 200 + len(self.value)
+        return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
+
+
+class Results(Message, tag="T"):
+    """From an engine; `seq` counts this life's messages of this kind from 1."""
+
+    seq: int
+    results: list[Result]
+
+
+class Acked(Message, tag="K"):
+    """The controller has every `Results` up to `seq`."""
+
+    seq: int
+
+
+class Output(Message, tag="O"):
+    """Text that user code wrote to stdout or stderr, while `id`'s `attempt` ran."""
+
+    id: str
+    attempt: int
+    number: int  # counts the outputs of this attempt from 0
+    stream: Literal["stdout", "stderr"]
+    text: str
+    engine: int = -1  # filled in by the controller
+
+    def size(self) -> int:
+        """Bytes this output occupies, about."""
+        return 100 + len(self.text)
+
+
+Status = Literal["ok", "error", "aborted", "lost", "kills", "expired"]
+
+
+class Outcome(Struct, array_like=True, gc=False):
+    """How a task ended: exactly one per task, whatever happened on the way.
+
+    `ok` and `error` carry what the engine sent. `lost`: its engine died while it ran; `kills`: it
+    was running each time one of several engines died; `aborted`; `expired`: it is done, but its
+    result is not kept any more. `facts` tells the rest in plain values.
+    """
+
+    id: str
+    status: Status
+    value: bytes = b""
+    buffers: tuple[Buffer, ...] = ()
+    engine: int = -1
+    incarnation: str = ""  # short public name of that life of the engine
+    attempt: int = 0
+    submitted: float = 0.0
+    started: float = 0.0
+    completed: float = 0.0
+    outputs: int = 0
+    name: str = ""
+    facts: dict[str, Any] = {}
+
+    def size(self) -> int:
+        """Bytes this outcome occupies, about."""
+        size = 300 + len(self.value)
+        return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
+
+
+class Deliver(Message, tag="E"):
+    """Outcomes and outputs for a client; `seq` counts a client's deliveries from 1."""
+
+    seq: int
+    outcomes: list[Outcome] = []
+    outputs: list[Output] = []
+
+
+class Got(Message, tag="g"):
+    """The client has every `Deliver` up to `seq`."""
+
+    seq: int
+
+
+# --- control: on connections of its own, so that it never queues behind work --------------------
+
+
+class Abort(Message, tag="a"):
+    """Tasks that must not start any more; with `running`, the running ones are interrupted too.
+
+    From a client, `after` is its last `Submit.seq`: the controller has those first. An engine is
+    told the attempts by their `numbers` (`Attempt.n`), which may still be on their way to it.
+    """
+
+    ids: list[str]
+    running: bool = False
+    after: int = 0
+    number: int = 0
+    numbers: list[int] = []
+
+
+class Dropped(Message, tag="p"):
+    """From an engine, at once: these attempts have not started and never will.
+
+    They are told by task and `Attempt.n`. An abort that is repeated is answered again.
+    """
+
+    ids: list[str]
+    numbers: list[int]
+
+
+class Signal(Message, tag="s"):
+    """A signal for engines (client → controller → engine); SIGINT interrupts what runs now."""
+
+    signum: int
+    engines: list[int] = []
+    number: int = 0
+
+
+class Clear(Message, tag="c"):
+    """Empty the namespaces of engines, before they start anything else.
+
+    An engine is told how often that was said (`count`), and each attempt how often before it, so
+    that each clearing happens once and in its place although it overtakes the work.
+    """
+
+    engines: list[int] = []
+    number: int = 0
+    count: int = 0
+
+
+class Shutdown(Message, tag="d"):
+    """End engines, now or (`restart`) to be replaced; with `controller`, the whole cluster."""
+
+    engines: list[int] = []
+    restart: bool = False
+    controller: bool = False
+    number: int = 0
+
+
+class Query(Message, tag="Q"):
+    """A question about the state of things; answered by `Reply` with the same number.
+
+    `what`: "status", "engines", "queues", "tasks", "story", "fetch" (see `core.queries`).
+    """
+
+    number: int
+    what: str
+    ids: list[str] = []
+    engines: list[int] = []
+    verbose: bool = False
+
+
+class Reply(Message, tag="r"):
+    """The answer to the request of that number; done is told by an empty `value`."""
+
+    number: int
+    value: Any = None
+
+
+class EngineInfo(Struct, array_like=True, gc=False):
+    """What clients know of an engine."""
+
+    id: int
+    incarnation: str  # short public name of this life
+    host: str
+    pid: int
+    since: float  # controller's clock, seconds since the epoch
+    python: str = ""
+
+
+class Engines(Message, tag="e"):
+    """Every engine that is registered now; sent on each change."""
+
+    engines: list[EngineInfo]
+
+
+class Exited(Message, tag="x"):
+    """From a supervisor: a life of an engine is over.
+
+    `started` and `finished` are numbers of `Attempt.n`: the last one begun, the last one done.
+    They come from a page that the engine shares with its supervisor, so they are right even
+    after a SIGKILL. `replaced` says whether a new life is on its way.
+    """
+
+    place: bytes
+    incarnation: bytes
+    started: int
+    finished: int
+    reason: str  # "signal 9 (SIGKILL)", "exit code 3", "stopped"
+    replaced: bool
+    facts: dict[str, Any] = {}
+
+
+AnyMessage = (
+    Hello
+    | Welcome
+    | Refused
+    | Again
+    | Goodbye
+    | Define
+    | Need
+    | Submit
+    | Accepted
+    | Run
+    | Results
+    | Acked
+    | Output
+    | Dropped
+    | Deliver
+    | Got
+    | Abort
+    | Signal
+    | Clear
+    | Shutdown
+    | Query
+    | Reply
+    | Engines
+    | Exited
+)
+"""Everything that can stand in a batch."""

@@ -1,0 +1,15 @@
+"""Short public names for 128-bit secrets: who holds the name cannot act as its owner."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+
+def public_name(secret: bytes, size: int = 3) -> str:
+    """The first `size` bytes of the secret's hash, in hex."""
+    return blake2b(secret, digest_size=max(size, 1)).hexdigest()
+
+
+def content_hash(blob: bytes) -> bytes:
+    """The name of a function: 16 bytes."""
+    return blake2b(blob, digest_size=16).digest()

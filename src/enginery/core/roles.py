@@ -1,0 +1,67 @@
+"""Who may say what: the one table of the cluster's permissions.
+
+The role of a peer comes from the key of its connection. `MAY_SEND` has a row for every message;
+a test fails when a new message has none. What the controller sends is marked with an empty row:
+no peer may send it to the controller.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import messages as m
+
+ENGINE: Final = frozenset({"engine"})
+MONITORS: Final = frozenset({"client", "task", "monitor"})
+WORKERS: Final = frozenset({"client", "task"})
+CLIENT: Final = frozenset({"client"})
+EVERYONE: Final = ENGINE | MONITORS
+NOBODY: Final[frozenset[str]] = frozenset()
+
+MAY_SEND: Final[dict[type[m.Message], frozenset[str]]] = {
+    m.Hello: EVERYONE,
+    m.Goodbye: EVERYONE,
+    m.Need: EVERYONE,
+    # engines and their supervisors
+    m.Results: ENGINE,
+    m.Output: ENGINE,
+    m.Dropped: ENGINE,
+    m.Exited: ENGINE,
+    m.Reply: ENGINE,
+    # clients; a task-only client addresses no engine (`core.controller` refuses `Task.engine`)
+    m.Define: WORKERS,
+    m.Submit: WORKERS,
+    m.Got: MONITORS,
+    m.Abort: WORKERS,
+    m.Query: MONITORS,
+    m.Signal: CLIENT,
+    m.Clear: CLIENT,
+    m.Shutdown: CLIENT,
+    # what only the controller says
+    m.Welcome: NOBODY,
+    m.Refused: NOBODY,
+    m.Again: NOBODY,
+    m.Accepted: NOBODY,
+    m.Run: NOBODY,
+    m.Acked: NOBODY,
+    m.Deliver: NOBODY,
+    m.Engines: NOBODY,
+}
+
+SEES_CODE: Final = frozenset({"client", "task"})
+"""Roles that may see code, arguments and results; a monitor sees ids, states and times."""
+
+
+def may_send(role: str, message: m.Message) -> bool:
+    """Whether a peer of this role may send this message to the controller."""
+    return role in MAY_SEND.get(type(message), NOBODY)
+
+
+def may_address_engines(role: str) -> bool:
+    """Whether a peer of this role may send work to an engine of its choice."""
+    return role in CLIENT
+
+
+def sees_all_tasks(role: str) -> bool:
+    """Whether a peer of this role is told about tasks that it did not submit itself."""
+    return role in {"client", "monitor"}

@@ -1,0 +1,143 @@
+"""The clients as the controller knows them: one session each, across all their connections.
+
+What a client is to be told in any case (outcomes, and the output of its tasks) is *due* until it
+goes out in a numbered `Deliver`, and kept until the client has `Got` that number; a client that
+reconnects gets the rest again. At most `WINDOW` bytes are under way to one client, so a client that
+does not read costs no more than what it has asked for.
+
+The other direction is bounded by *credit*: a client may have `CREDIT` bytes submitted that are not
+accepted, and nothing is accepted while the controller is over its budget.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+from . import messages as m
+from .events import Conn, Effect, Send
+
+WINDOW = 64 << 20
+"""Bytes on their way to one client at most; one delivery always goes."""
+
+CREDIT = 64 << 20
+"""Bytes that a client may have submitted and not accepted; one submission always goes."""
+
+EMPTY = 300
+"""Bytes that a submission counts for in which there is nothing."""
+
+HELD = 100_000
+"""Tasks in aborts that came before the tasks; one abort always waits."""
+
+ANSWERS = 1000
+"""Answers kept for one client, to requests that must not be carried out twice."""
+
+BATCH = 4096
+"""Outcomes in one delivery at most."""
+
+
+class Session:
+    """One client, for as long as anything is owed to it."""
+
+    def __init__(self, number: int, identity: bytes, id: str, role: str) -> None:
+        self.number = number  # among all sessions
+        self.identity = identity
+        self.id = id  # public
+        self.role = role
+        self.host = ""
+        self.pid = 0
+        self.lanes: dict[str, Conn] = {}
+        self.away_since: float | None = None  # without any connection since then
+        self.submitted = 0  # the last Submit.seq that arrived
+        self.waiting: deque[m.Submit] = deque()  # until the functions of the first are there
+        self.lacking: tuple[bytes, ...] = ()  # the functions of that one
+        self.taken = 0  # the last Submit.seq whose tasks are known
+        self.accepted = 0
+        self.told = 0  # the last Accepted.seq that was sent
+        self.unaccepted: deque[tuple[int, int]] = deque()  # (seq, bytes)
+        self.unaccepted_bytes = 0
+        self.held: list[m.Abort] = []  # control that came before the work it is about
+        self.answers: OrderedDict[int, m.Message] = OrderedDict()  # to requests that did something
+        self.due: deque[m.Outcome | m.Output] = deque()
+        self.under_way: deque[tuple[m.Deliver, int]] = deque()
+        self.under_way_bytes = 0
+        self.delivered = 0  # the last Deliver.seq
+        self.fetching: set[str] = set()  # tasks of others that it waits for
+
+    def arrived(self, submit: m.Submit) -> None:
+        """Note a submission."""
+        size = sum(task.size() for task in submit.tasks) or EMPTY
+        self.submitted = submit.seq
+        self.waiting.append(submit)
+        self.unaccepted.append((submit.seq, size))
+        self.unaccepted_bytes += size
+
+    def hold(self, abort: m.Abort) -> bool:
+        """Keep an abort until the work it is about is there; False when there are too many."""
+        self.held.append(abort)
+        return len(self.held) == 1 or sum(1 + len(a.ids) for a in self.held) <= HELD
+
+    def accept(self) -> bool:
+        """Accept all whose tasks are known; False when there was nothing to accept."""
+        if self.accepted == self.taken:
+            return False
+        self.accepted = self.taken
+        while self.unaccepted and self.unaccepted[0][0] <= self.accepted:
+            self.unaccepted_bytes -= self.unaccepted.popleft()[1]
+        return True
+
+    def tell_accepted(self, out: list[Effect]) -> None:
+        """Say how far submissions are accepted."""
+        if (conn := self.lanes.get("tasks")) is not None:
+            self.told = self.accepted
+            out.append(Send(conn, m.Accepted(self.accepted)))
+
+    def flood(self) -> bool:
+        """Whether the client has sent so much that its credit allows no more."""
+        return self.unaccepted_bytes > CREDIT
+
+    def answered(self, answer: m.Reply | m.Refused) -> m.Message:
+        """Keep the answer, in case the request comes again."""
+        self.answers[answer.number] = answer
+        while len(self.answers) > ANSWERS:
+            self.answers.popitem(last=False)
+        return answer
+
+    def got(self, seq: int) -> None:
+        """The client has every delivery up to `seq`; what counts another session's says nothing."""
+        if seq > self.delivered:
+            return
+        while self.under_way and self.under_way[0][0].seq <= seq:
+            self.under_way_bytes -= self.under_way.popleft()[1]
+
+    def resume(self, out: list[Effect]) -> None:
+        """The client is back on a new connection; what it has not got goes out again."""
+        conn = self.lanes["tasks"]
+        out.extend(Send(conn, deliver) for deliver, _ in self.under_way)
+
+    def pump(self, out: list[Effect]) -> None:
+        """Send what is due, as far as the window allows."""
+        conn = self.lanes.get("tasks")
+        if conn is None:
+            return
+        while self.due and (not self.under_way or self.under_way_bytes < WINDOW):
+            deliver = m.Deliver(self.delivered + 1, [], [])
+            size = 0
+            while self.due and len(deliver.outcomes) < BATCH and size < WINDOW:
+                item = self.due.popleft()
+                size += item.size()
+                if isinstance(item, m.Outcome):
+                    deliver.outcomes.append(item)
+                else:
+                    deliver.outputs.append(item)
+            if self.told < self.accepted:
+                self.tell_accepted(out)
+            self.delivered += 1
+            self.under_way.append((deliver, size))
+            self.under_way_bytes += size
+            out.append(Send(conn, deliver))
+
+    def __repr__(self) -> str:
+        return (
+            f"<Session {self.id} {self.role} accepted {self.accepted}/{self.submitted} "
+            f"due {len(self.due)} under way {len(self.under_way)}>"
+        )

@@ -1,0 +1,99 @@
+"""What becomes of a task: its states, and the one table of how it moves between them.
+
+A task enters when its function is there. It is *waiting* while no engine has been chosen, *queued*
+in the queue of the engine that will run it, *sent* when that engine has it, and *done* when its
+one outcome is known. A direct request is never waiting: its engine is given.
+
+Each time a task is sent counts as a new *attempt*, and only the result of the latest attempt on
+the latest life of its engine counts; others are *late*. A task whose engine is lost before it had
+started goes back *free*. One that had started, or has failed, is *retried* while it has retries
+to spend; `retries=0` means started at most once.
+
+`story` keeps every transition with its time and engine, so that a stuck task explains itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from . import messages as m
+
+State = Literal["new", "waiting", "queued", "sent", "done"]
+Move = Literal["wait", "assign", "send", "free", "retry", "end"]
+
+TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
+    ("new", "wait"): "waiting",
+    ("new", "assign"): "queued",  # a direct request
+    ("waiting", "assign"): "queued",
+    ("queued", "send"): "sent",
+    ("queued", "free"): "waiting",
+    ("sent", "free"): "waiting",
+    ("sent", "retry"): "waiting",
+    ("new", "end"): "done",
+    ("waiting", "end"): "done",
+    ("queued", "end"): "done",
+    ("sent", "end"): "done",
+}
+
+
+class Record:
+    """A task as the controller knows it, from its acceptance until it is forgotten."""
+
+    __slots__ = (
+        "aborting",
+        "attempt",
+        "avoid",
+        "crashed",
+        "finished",
+        "interrupting",
+        "n",
+        "order",
+        "outcome",
+        "owner",
+        "place",
+        "size",
+        "spec",
+        "spent",
+        "state",
+        "story",
+    )
+
+    def __init__(self, spec: m.Task, owner: bytes) -> None:
+        self.spec = spec
+        self.owner = owner  # identity of the client
+        self.size = spec.size()
+        self.state: State = "new"
+        self.attempt = 0  # the latest one
+        self.spent = 0  # retries used up
+        self.crashed: tuple[int, ...] = ()  # engines that died while it was known to run there
+        self.avoid: tuple[int, ...] = ()  # engines on which it has failed: others are preferred
+        self.place = -1  # engine id while queued or sent
+        self.n = 0  # Attempt.n of the latest attempt
+        self.order = 0  # arrival among waiting tasks
+        self.aborting = False  # it shall not start any more
+        self.interrupting = False  # nor go on
+        self.outcome: m.Outcome | None = None
+        self.finished = 0.0
+        self.story: list[tuple[float, str, int]] = []
+
+    @property
+    def direct(self) -> bool:
+        """Whether one particular engine must run it."""
+        return self.spec.engine >= 0
+
+    @property
+    def final(self) -> bool:
+        """Whether no further attempt is allowed after the one at hand."""
+        return self.direct or self.aborting or self.spent >= self.spec.retries
+
+    def move(self, move: Move, now: float, cause: str = "", engine: int = -1) -> None:
+        """Go to the next state; a move that the table lacks is a broken law."""
+        try:
+            self.state = TRANSITIONS[self.state, move]
+        except KeyError:
+            raise AssertionError(f"{self!r} cannot {move}") from None
+        self.story.append((now, cause or move, engine))
+
+    def __repr__(self) -> str:
+        where = f" on {self.place}" if self.place >= 0 else ""
+        return f"<Record {self.spec.id} {self.state}{where} attempt {self.attempt}>"

@@ -1,0 +1,109 @@
+"""One attempt's call, from its arguments to what is sent of its result.
+
+A result is what the function returned, at that moment. Large buffers are sent without a copy and
+kept until the controller has them, so memory that somebody on the engine could still write to is
+copied first: that of `pull("a")`, not that of an array which the function made and nobody else
+holds.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..core.messages import Attempt, Buffer
+from ..error import UnsendableError
+from ..net.sockets import MAX_FRAME
+from ..wire import payload
+from ..wire.chunks import ChunkFailed, MapChunk, salvage
+from ..wire.failure import Failure, Kind
+from .functions import Functions
+from .namespace import Namespace
+
+LARGEST = MAX_FRAME - (1 << 20)
+"""Bytes of a result, or of one buffer in it: a frame also carries what is told about it."""
+
+Packed = tuple[bytes, tuple[Buffer, ...]]
+
+
+class Call:
+    """Calling it runs user code and packs what it returned; any step of that may raise."""
+
+    __slots__ = ("attempt", "functions", "kind", "namespace", "packed", "withheld")
+
+    def __init__(self, attempt: Attempt, functions: Functions, namespace: Namespace) -> None:
+        self.attempt = attempt
+        self.functions = functions
+        self.namespace = namespace
+        self.kind: Kind = "load"  # what fails if it fails now
+        self.withheld: dict[str, str] = {}
+        self.packed: Packed = (b"", ())
+
+    def __call__(self) -> None:
+        attempt, namespace = self.attempt, self.namespace
+        function = self.functions.loaded(attempt.function)
+        if function is None:
+            namespace.take_back()  # what it refers to is looked up among the user's own names
+            function = self.functions.load(attempt.function)
+        namespace.lend(function.names, function.stores)
+        loaded = payload.loads(attempt.arguments, attempt.buffers)
+        namespace.lend_more(loaded.names, loaded.stores)
+        self.withheld = function.withheld | loaded.withheld
+        args, kwargs = loaded.value
+        self.kind = "call"
+        value = function.call(*args, **kwargs)
+        self.kind = "result"
+        self.packed = _pack(value, isinstance(function.call, MapChunk))
+
+    def result(self) -> Packed:
+        """What to send when it has returned."""
+        data, buffers = self.packed
+        return (data, tuple(map(own, buffers))) if buffers else self.packed
+
+    def failure(self, error: BaseException) -> Packed:
+        """What to send when it has raised."""
+        if isinstance(error, ChunkFailed):
+            try:
+                return payload.dumps(error, lend=False)
+            except UnsendableError:
+                return payload.dumps(salvage(error.outcomes), lend=False)
+        failure = Failure.capture(error, kind=self.kind, withheld=self.withheld)
+        return payload.dumps(failure, lend=False)
+
+
+def _pack(value: Any, chunk: bool) -> Packed:
+    try:
+        packed = payload.dumps(value, lend=False)
+    except UnsendableError:
+        if chunk:  # the items that can be sent are
+            raise salvage(value) from None
+        raise
+    largest = max(len(packed[0]), *(buffer.nbytes for buffer in packed[1]), 0)
+    if largest > LARGEST:
+        raise UnsendableError(
+            f"a result of {largest / 1e9:.1f} GB is too large: {LARGEST / 1e9:.1f} GB at most\n"
+            "  Return it in parts, or leave it on the engine and name it with Reference(...)."
+        )
+    return packed
+
+
+def own(buffer: Buffer) -> Buffer:
+    """This buffer, or a copy if somebody else could write to its memory."""
+    view = memoryview(buffer.data)
+    if view.readonly or _unshared(view):
+        return buffer
+    return Buffer(view.tobytes())
+
+
+def _unshared(view: memoryview) -> bool:
+    """Whether the writable memory of `view` is reachable only through what is to be sent."""
+    owner: Any = view.obj
+    if type(owner) not in _owners() or getattr(owner, "base", None) is not None:
+        return False
+    # Held by: what is to be sent, `view`, `owner`, and the call that counts.
+    return sys.getrefcount(owner) <= 4
+
+
+def _owners() -> tuple[type, ...]:
+    numpy = sys.modules.get("numpy")
+    return (bytearray,) if numpy is None else (bytearray, numpy.ndarray)

@@ -1,0 +1,39 @@
+"""The functions that an engine holds, by content hash."""
+
+from __future__ import annotations
+
+from ..wire import functions
+from ..wire.functions import Function
+
+
+class Functions:
+    """Keeps what arrived; a function is loaded when it is first called, as part of that call.
+
+    So what fails then, such as the import of a module that is not there, is that task's failure,
+    and a later call tries again.
+    """
+
+    def __init__(self) -> None:
+        self._blobs: dict[bytes, bytes] = {}
+        self._loaded: dict[bytes, Function] = {}
+
+    def keep(self, hash: bytes, blob: bytes) -> None:
+        """Keep a function that has arrived."""
+        self._blobs[hash] = blob
+
+    def forget(self, hash: bytes) -> None:
+        """Keep it no longer."""
+        self._blobs.pop(hash, None)
+        self._loaded.pop(hash, None)
+
+    def loaded(self, hash: bytes) -> Function | None:
+        """The function, if it is loaded and need not be loaded again."""
+        return self._loaded.get(hash)
+
+    def load(self, hash: bytes) -> Function:
+        """Load the function; raises whatever that raises."""
+        function = functions.load(self._blobs[hash])
+        if not function.live:  # else it is loaded for each run, to look up what it refers to
+            self._loaded[hash] = function
+            del self._blobs[hash]
+        return function

@@ -1,0 +1,85 @@
+"""KeyboardInterrupt in the user code of one attempt, and nowhere else.
+
+An interrupt names an attempt. The control thread notes the name and sends the main thread SIGURG,
+which nothing else uses and which does nothing by default; its handler raises only while that very
+attempt runs. A request that comes a moment too early is kept until the attempt runs; one that
+comes too late finds its attempt gone and never matches again. SIGINT from outside interrupts
+whatever user code runs. What the two handlers must not do is raise in the engine's own code: so
+`run` marks the beginning and the end of user code by single assignments, between which and the
+`except` there is no point where Python looks for signals.
+
+A signal that comes just before the main thread blocks in a system call is seen only after that: so
+the control thread repeats it until it was heard.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+Key = tuple[str, int]  # task id and attempt
+
+REQUEST = signal.SIGURG
+
+
+class Interrupts:
+    """Who runs, and who is to be interrupted. Made in the main thread, which runs user code."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self._running: Key | None = None
+        self._requested: Key | None = None
+
+    def install(self) -> None:
+        """Handle SIGINT and the interrupts of `request` in this process, not in its forks."""
+        signal.signal(signal.SIGINT, self._on_sigint)
+        signal.signal(REQUEST, self._on_request)
+        os.register_at_fork(after_in_child=self._forked)
+
+    def request(self, key: Key) -> None:
+        """Interrupt this attempt if it runs or is about to; called from any thread."""
+        self._requested = key
+        signal.pthread_kill(self._thread, REQUEST)
+
+    @property
+    def pending(self) -> bool:
+        """Whether what was asked to be interrupted runs, and does not know it yet."""
+        running = self._running
+        return running is not None and running == self._requested
+
+    def repeat(self) -> None:
+        """Send the signal again, if it has not been heard; called from any thread."""
+        if self.pending:
+            signal.pthread_kill(self._thread, REQUEST)
+
+    def run(self, key: Key, code: Callable[[], None]) -> BaseException | None:
+        """Run user code that interrupts may hit; what it raised, or None."""
+        try:
+            self._running = key
+            if self._requested == key:
+                self._raise()
+            code()
+            self._running = None
+        except BaseException as error:  # told to the client, as this attempt's failure
+            self._running = None
+            return error
+        return None
+
+    def _raise(self) -> None:
+        self._requested = None
+        raise KeyboardInterrupt
+
+    def _on_request(self, signum: int, frame: FrameType | None) -> None:
+        if self._running is not None and self._requested == self._running:
+            self._raise()
+
+    def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
+        if self._running is not None:
+            raise KeyboardInterrupt
+
+    def _forked(self) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(REQUEST, signal.SIG_DFL)

@@ -1,0 +1,120 @@
+"""One life of an engine: what its two threads share.
+
+Both tell the machine what happened, under one lock, and carry out what it says. Each owns one lane
+and may only send there; what is to be said on the other one is handed to the thread that owns it.
+User code is for the main thread alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import Any
+
+from .. import log
+from ..core import messages as m
+from ..core.engine import Engine
+from ..core.events import (
+    ClearNamespace,
+    Effect,
+    Event,
+    Forget,
+    Interrupt,
+    Kill,
+    Load,
+    Log,
+    Send,
+    Start,
+    Stop,
+)
+from .functions import Functions
+from .interrupts import Interrupts
+from .lane import Lane
+from .namespace import Namespace
+from .streams import Streams
+
+
+class Life:
+    """See the module's theory. `exit_code` is None until the engine is to end."""
+
+    def __init__(self, machine: Engine, namespace: Namespace, tasks: Lane, control: Lane) -> None:
+        self.machine = machine
+        self.namespace = namespace
+        self.lanes: dict[Any, Lane] = {"tasks": tasks, "control": control}
+        self.streams = Streams(control.wake)
+        self.interrupts = Interrupts()
+        self.functions = Functions()
+        self.exit_code: int | None = None
+        self.why = ""
+        self.over = threading.Event()  # the main thread is done
+        self._handed: m.Attempt | None = None
+        self._lock = threading.Lock()
+        self._logger = logging.getLogger("enginery.engine")
+
+    def handle(self, event: Event, mine: Lane) -> m.Attempt | None:
+        """Tell the machine, and do what it says; what is to be started is left to the caller."""
+        with self._lock:
+            effects = self.machine.handle(event, time.monotonic())
+            for effect in effects:
+                if type(effect) is ClearNamespace:  # before anything else can start
+                    self.namespace.clear()
+        attempt = None
+        said: list[m.Message] = []
+        for effect in effects:
+            if type(effect) is Send:
+                if effect.conn == mine.name:
+                    said.append(effect.message)
+                else:
+                    self.lanes[effect.conn].post(effect.message)
+            elif type(effect) is Start:
+                attempt = effect.attempt
+            else:
+                self._do(effect)
+        if said:
+            mine.send(said)
+        return attempt
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Load(hash=hash, blob=blob):
+                self.functions.keep(hash, blob)
+            case Forget(hash=hash):
+                self.functions.forget(hash)
+            case Interrupt(id=id, attempt=attempt):
+                self.interrupts.request((id, attempt))
+            case Kill(signum=signum):
+                os.kill(os.getpid(), signum)
+            case Stop(code=code, why=why):
+                self.stop(code, why)
+            case Log(level=level, event=event, fields=fields):
+                self.log(level, event, **fields)
+
+    def log(self, level: str, event: str, **fields: Any) -> None:
+        """One line in the log of this engine."""
+        log.event(self._logger, level, event, engine=self.machine.id, pid=os.getpid(), **fields)
+
+    # --- between the threads -------------------------------------------------------------------
+
+    def hand_over(self, attempt: m.Attempt) -> None:
+        """Let the main thread start this attempt."""
+        self._handed = attempt
+        self.lanes["tasks"].wake()
+
+    def handed(self) -> m.Attempt | None:
+        """The attempt that the control thread has handed over, once."""
+        attempt, self._handed = self._handed, None
+        return attempt
+
+    def stop(self, code: int, why: str) -> None:
+        """End this life: at once when idle, else after interrupting the user's code.
+
+        `code` is an exit code, or the number of a signal, negative.
+        """
+        if self.exit_code is None:
+            self.exit_code, self.why = code, why
+            for lane in self.lanes.values():
+                lane.wake()
+            if (current := self.machine.current) is not None:
+                self.interrupts.request((current.id, current.attempt))

@@ -1,0 +1,125 @@
+"""The main thread of an engine: it reads the tasks, runs them, and sends what they gave.
+
+No other thread is on the way of a task. While there is nothing to do it waits at its socket; what
+arrives while user code runs is read afterwards, and the control thread answers meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+
+from ..core import messages as m
+from ..core.engine import Engine
+from ..core.events import Finished
+from ..error import ClusterError, NoControllerError
+from ..net import sockets
+from ..net.keys import ConnectionFile
+from ..net.owner import Owner
+from ..version import __version__
+from .call import Call, Packed
+from .control import LINGER, NO_CONTROLLER, Control
+from .lane import Lane
+from .life import Life
+from .namespace import Namespace
+from .page import Page
+from .search import Search
+
+
+class Runner:
+    """Runs the attempts of one life, one after the other."""
+
+    def __init__(self, life: Life, page: Page) -> None:
+        self.life = life
+        self.page = page
+        self.lane = life.lanes["tasks"]
+
+    def serve(self) -> None:
+        """Run what comes until this life is to end."""
+        life, lane = self.life, self.lane
+        while life.exit_code is None:
+            try:
+                ready = lane.wait()
+            except KeyboardInterrupt:  # by a handler that user code has set; there is none here
+                continue
+            lane.send_posted()
+            attempt = life.handed()
+            for event in lane.events(ready):
+                attempt = life.handle(event, lane) or attempt
+            while attempt is not None and life.exit_code is None:
+                result = self.run(attempt)
+                attempt = None
+                if life.exit_code is None:  # else it was interrupted for that
+                    attempt = life.handle(Finished(result), lane)
+
+    def run(self, attempt: m.Attempt) -> m.Result:
+        """Run one attempt to its end, whatever that is."""
+        streams = self.life.streams
+        self.page.start(attempt.n)
+        streams.begin(attempt.id, attempt.attempt)
+        started = time.time()
+        status, (value, buffers) = self._outcome(attempt)
+        completed = time.time()
+        outputs = streams.end()
+        self.page.finish(attempt.n)
+        return m.Result(
+            attempt.id, attempt.attempt, status, value, buffers, started, completed, outputs
+        )
+
+    def _outcome(self, attempt: m.Attempt) -> tuple[m.Ended, Packed]:
+        life = self.life
+        call = Call(attempt, life.functions, life.namespace)
+        error = life.interrupts.run((attempt.id, attempt.attempt), call)
+        if os.getpid() != life.machine.pid:  # a process that user code has forked, and let go on
+            os._exit(0 if error is None else 1)
+        return ("ok", call.result()) if error is None else ("error", call.failure(error))
+
+
+def run_engine(
+    file: ConnectionFile,
+    place: bytes,
+    incarnation: bytes,
+    page: Page,
+    *,
+    search: Search | None = None,
+    owner: Owner | None = None,
+) -> int:
+    """Be an engine in this process until told to stop; the exit code, negative for a signal.
+
+    An engine without a supervisor ends by its `search`, or with its `owner`. It raises
+    NoControllerError, and ClusterError when the controller refuses it.
+    """
+    machine = Engine(
+        place,
+        incarnation,
+        host=sockets.hostname(),
+        pid=os.getpid(),
+        version=__version__,
+        python=platform.python_version(),
+    )
+    context = sockets.new_context()
+    tasks, control = Lane(context, file, "tasks"), Lane(context, file, "control")
+    namespace = Namespace()
+    life = Life(machine, namespace, tasks, control)
+    namespace.install()
+    life.streams.install()
+    life.interrupts.install()
+    thread = Control(life, search, owner)
+    thread.start()
+    try:
+        Runner(life, page).serve()
+    finally:
+        tasks.close(LINGER)
+        life.over.set()
+        control.wake()
+        thread.join()
+        thread.close()
+        context.term()
+        life.streams.uninstall()
+    assert life.exit_code is not None
+    if search is not None and life.exit_code == NO_CONTROLLER:
+        raise NoControllerError(life.why)
+    if search is not None and life.exit_code == 1:
+        raise ClusterError(f"the engine had to end: {life.why}")
+    return life.exit_code

@@ -1,0 +1,223 @@
+"""What user code writes to stdout and stderr, collected for its attempt until it is sent.
+
+The main thread says which attempt runs; any thread of the user may write; the control thread takes
+what there is. Text is kept in pieces, each of which becomes one `Output` message with a number, so
+that a result can say how many belong to it. Little is kept: when a lot waits, whoever writes is
+made to wait for the controller; when that is away, the oldest text is dropped.
+
+Text written while no attempt runs, or in a process that user code forked, goes where the output of
+this process goes.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal, TextIO
+
+from ..core.messages import Output
+
+PIECE = 64 << 10
+"""Characters in one message."""
+
+LIMIT = 4 << 20
+"""Characters that may wait; a piece counts `OVERHEAD` more."""
+
+OVERHEAD = 200
+
+DROPPED = "\n[older output was dropped here: the controller could not be reached]\n"
+
+Name = Literal["stdout", "stderr"]
+
+
+class _Piece:
+    __slots__ = ("attempt", "id", "number", "parts", "size", "stream")
+
+    def __init__(self, id: str, attempt: int, number: int, stream: Name) -> None:
+        self.id, self.attempt, self.number, self.stream = id, attempt, number, stream
+        self.parts: list[str] = []
+        self.size = 0
+
+    def message(self) -> Output:
+        text = "".join(self.parts)
+        if not text.isascii():  # half a surrogate pair cannot be sent
+            text = text.encode("utf-8", "backslashreplace").decode()
+        return Output(self.id, self.attempt, self.number, self.stream, text)
+
+
+class Streams:
+    """Output that waits to be sent; `wake` is called when there is some to take."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._room = threading.Condition(threading.Lock())
+        self._pieces: deque[_Piece] = deque()
+        self._waiting = 0
+        self._running: tuple[str, int] | None = None
+        self._count = 0
+        self._reachable = False
+        self.outside: dict[Name, TextIO] = {"stdout": sys.stdout, "stderr": sys.stderr}
+
+    def install(self) -> None:
+        """Make `sys.stdout` and `sys.stderr` write here, in this process and not in its forks."""
+        sys.stdout = Stream(self, "stdout")
+        sys.stderr = Stream(self, "stderr")
+        os.register_at_fork(after_in_child=self._forked)
+
+    def uninstall(self) -> None:
+        """Write where this process wrote before."""
+        sys.stdout, sys.stderr = self.outside["stdout"], self.outside["stderr"]
+
+    # --- the main thread -----------------------------------------------------------------------
+
+    def begin(self, id: str, attempt: int) -> None:
+        """What is written from now on belongs to this attempt."""
+        self._count = 0
+        self._running = (id, attempt)
+
+    def end(self) -> int:
+        """The attempt is over; how many messages its output makes."""
+        with self._room:
+            self._running = None
+        if self._pieces:
+            self._wake()
+        return self._count
+
+    # --- user code -----------------------------------------------------------------------------
+
+    def write(self, stream: Name, text: str) -> None:
+        """Add text to the output of the attempt that runs; waits while too much waits already."""
+        if self._running is None:
+            self.outside[stream].write(text)
+            return
+        for start in range(0, len(text), PIECE):
+            self._add(stream, text[start : start + PIECE])
+
+    def _add(self, stream: Name, text: str) -> None:
+        with self._room:
+            while self._waiting > LIMIT and self._reachable:
+                self._room.wait()
+            if self._waiting > LIMIT:
+                self._drop()
+            if self._running is None or self._waiting > LIMIT:
+                return
+            before = self._waiting
+            piece = self._pieces[-1] if self._pieces else None
+            if (
+                piece is None
+                or (piece.id, piece.attempt) != self._running
+                or piece.stream != stream
+                or piece.size >= PIECE
+            ):
+                piece = _Piece(*self._running, self._count, stream)
+                self._count += 1
+                self._pieces.append(piece)
+                self._waiting += OVERHEAD
+            piece.parts.append(text)
+            piece.size += len(text)
+            self._waiting += len(text)
+        if before == 0 or before < PIECE <= self._waiting:
+            self._wake()
+
+    def _drop(self) -> None:
+        """Empty the oldest pieces. They keep their numbers, since results count them."""
+        notice = DROPPED
+        for piece in self._pieces:
+            if self._waiting <= LIMIT // 2:
+                return
+            if piece.size:
+                self._waiting -= piece.size
+                piece.parts, piece.size, notice = [notice], 0, ""
+
+    # --- the control thread --------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How much waits to be taken, in characters."""
+        return self._waiting
+
+    @property
+    def ended(self) -> bool:
+        """Whether some of what waits belongs to an attempt that is over."""
+        try:
+            piece = self._pieces[0]
+        except IndexError:
+            return False
+        return (piece.id, piece.attempt) != self._running
+
+    def reachable(self, yes: bool) -> None:
+        """Tell whether there is a controller that takes output; if not, nobody waits for it."""
+        if yes != self._reachable:
+            with self._room:
+                self._reachable = yes
+                self._room.notify_all()
+
+    def take(self, limit: int = PIECE) -> list[Output]:
+        """The oldest pieces, as messages: at least one, and no more than `limit` characters."""
+        with self._room:
+            taken: list[_Piece] = []
+            size = 0
+            while self._pieces and (not taken or size + self._pieces[0].size <= limit):
+                piece = self._pieces.popleft()
+                size += piece.size
+                taken.append(piece)
+            self._waiting -= size + OVERHEAD * len(taken)
+            self._room.notify_all()
+        return [piece.message() for piece in taken]
+
+    def _forked(self) -> None:
+        self._running = None
+
+
+class Stream(io.TextIOBase):
+    """`sys.stdout` or `sys.stderr` of an engine."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, streams: Streams, name: Name) -> None:
+        self._streams = streams
+        self.name = f"<{name}>"
+        self._which: Name = name
+        self.buffer = _Bytes(self)
+
+    def write(self, text: str) -> int:
+        """Write text; how many characters."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._streams.write(self._which, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: what is written leaves within 50 ms."""
+
+    def close(self) -> None:
+        """Do nothing: the engine needs its streams."""
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor of this process, for those who need one; that output is not collected."""
+        return self._streams.outside[self._which].fileno()
+
+
+class _Bytes(io.RawIOBase):
+    """The `buffer` of a `Stream`: bytes written to it are taken as UTF-8."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._stream.write(self._decoder.decode(bytes(data)))
+        return memoryview(data).nbytes

@@ -1,0 +1,105 @@
+"""Cutting the frames of enginery from what is shown of an error: the user's own are what helps."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from opcode import opmap
+from types import FrameType, TracebackType
+from typing import ParamSpec, TypeVar
+
+from .error import EngineryError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
+
+OPERATORS = frozenset(
+    {"__init__", "__getitem__", "__setitem__", "__next__", "__call__", "__enter__", "__exit__"}
+)
+"""What users call without naming it."""
+
+RAISE = opmap["RAISE_VARARGS"]
+"""The instruction of a `raise` statement."""
+
+EVERY_FRAME = "ENGINERY_FULL_TRACEBACKS"
+"""Set in the environment, it keeps every frame."""
+
+
+def trim(error: E) -> E:
+    """Cut the frames of enginery from an exception's traceback."""
+    if os.environ.get(EVERY_FRAME):
+        return error
+    kept: list[TracebackType] = []
+    tb = error.__traceback__
+    while tb is not None:
+        # Our own context managers come through contextlib.
+        if not _ours(tb.tb_frame) and tb.tb_frame.f_globals.get("__name__") != "contextlib":
+            kept.append(tb)
+        tb = tb.tb_next
+    trimmed: TracebackType | None = None
+    for tb in reversed(kept):
+        trimmed = TracebackType(trimmed, tb.tb_frame, tb.tb_lasti, tb.tb_lineno)
+    return error.with_traceback(trimmed)
+
+
+def _ours(frame: FrameType) -> bool:
+    """Whether this is a frame of enginery."""
+    module = str(frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] == __name__.partition(".")[0]
+
+
+def _meant(error: BaseException, caller: FrameType) -> bool:
+    """Whether it is for the user: one of our classes, or what a `raise` statement of ours raised.
+
+    Anything else that comes from here is a mistake of ours, and its frames tell where.
+    """
+    if isinstance(error, EngineryError | KeyboardInterrupt):
+        return True
+    if _ours(caller):
+        return False  # who called it decides
+    tb = error.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        tb = tb.tb_next
+    if tb is None or not _ours(tb.tb_frame):
+        return False
+    return tb.tb_frame.f_code.co_code[tb.tb_lasti] == RAISE
+
+
+def trimmed(call: Callable[P, T]) -> Callable[P, T]:
+    """Decorate what users call and what waits: its errors, and Ctrl-C, show no frame of ours.
+
+    A bare `raise` adds no frame, so none is left when the outermost call is decorated.
+    """
+
+    @functools.wraps(call)
+    def trimming(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except BaseException as error:
+            if _meant(error, sys._getframe(1)):
+                trim(error)
+            raise
+
+    return trimming
+
+
+def trims(kind: type[T]) -> type[T]:
+    """Decorate a class that users hold: every public method is `trimmed`."""
+    for name, value in list(vars(kind).items()):
+        if inspect.isfunction(value) and (not name.startswith("_") or name in OPERATORS):
+            setattr(kind, name, trimmed(value))
+    return kind
+
+
+def render(error: BaseException) -> list[str]:
+    """The lines that IPython shows for an exception: the user's frames, the message, its notes."""
+    every_frame = error.__traceback__
+    try:
+        return "".join(traceback.format_exception(trim(error))).rstrip("\n").split("\n")
+    finally:
+        error.__traceback__ = every_frame  # %debug wants them

@@ -1,0 +1,59 @@
+"""Connections by the descriptors under which libzmq reports them.
+
+A descriptor is used again as soon as its connection is gone, and then may not even be a socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Iterator
+
+
+def drop(fd: int) -> bool:
+    """Cut the connection of this descriptor; False when it is none (any more)."""
+    with contextlib.suppress(OSError), _connection(fd) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
+        return True
+    return False
+
+
+def address(fd: int) -> str:
+    """Where its other end is: "127.0.0.1"; "" when that has left already."""
+    with contextlib.suppress(OSError), _connection(fd) as connection:
+        return str(connection.getpeername()[0])
+    return ""
+
+
+def received(fd: int) -> int:
+    """Bytes that have come over it, whether or not anybody has read them; 0 when nobody can tell.
+
+    Fewer questions than for the others, for this is asked often.
+    """
+    if sys.platform != "linux":
+        return 0
+    try:
+        with socket.fromfd(fd, socket.AF_INET, socket.SOCK_STREAM) as connection:
+            about = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED + 8)
+    except OSError:  # it is no connection (any more)
+        return 0
+    return int(struct.unpack_from("=Q", about, _RECEIVED)[0]) if len(about) > _RECEIVED else 0
+
+
+_RECEIVED = 128  # where tcpi_bytes_received is in Linux's struct tcp_info
+
+
+@contextlib.contextmanager
+def _connection(fd: int) -> Iterator[socket.socket]:
+    copy = os.dup(fd)  # libzmq keeps, and closes, its own
+    try:
+        if not stat.S_ISSOCK(os.fstat(copy).st_mode):
+            raise OSError("this is no connection")
+        with socket.fromfd(copy, socket.AF_INET, socket.SOCK_STREAM) as connection:
+            yield connection
+    finally:
+        os.close(copy)

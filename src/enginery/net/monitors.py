@@ -1,0 +1,205 @@
+"""What happens to the connections of a socket, as libzmq's own thread reports it.
+
+A ROUTER's monitor says `Joined`, `Left`, `Refused`; a DEALER's says `Up`, `Down`, `Failed`.
+
+libzmq's thread *waits* until its report has been taken up. Two things follow: a monitor has no
+high-water mark, or whoever connects often enough would stop the whole process; and monitoring is
+stopped before either of the two sockets is closed, or that thread waits for ever, and every other
+socket with it. `Peer.close` and `Monitor.close` see to that in whatever order they are called.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import time
+from collections import deque
+from typing import Literal
+
+import zmq
+from msgspec import Struct
+
+from .descriptors import address
+
+
+class Joined(Struct, frozen=True):
+    """A peer has connected to this ROUTER over that descriptor; its key is not checked yet."""
+
+    fd: int
+    address: str
+
+
+class Left(Struct, frozen=True):
+    """The connection of that descriptor, and perhaps by now of the next peer's, is gone."""
+
+    fd: int
+    address: str
+
+
+class Refused(Struct, frozen=True):
+    """A peer did not get in; `address` is "" when it is not known."""
+
+    address: str
+    reason: str
+
+
+class Up(Struct, frozen=True):
+    """This DEALER is connected: each has proved its key to the other."""
+
+
+class Down(Struct, frozen=True):
+    """The connection that was up is gone; libzmq tries to make the next."""
+
+
+Kind = Literal["refused", "wrong-server", "no-curve", "unreachable"]
+
+
+class Failed(Struct, frozen=True):
+    """An attempt to connect has failed.
+
+    `refused`: the controller does not know our key; `no-curve`: what listens there is none of
+    ours. libzmq does not try again after these two. `wrong-server`: it hung up during the
+    handshake, as one with another key than we expect does (and one that is just being stopped).
+    `unreachable`: nothing listens there. One that does not answer at all is not reported.
+    """
+
+    kind: Kind
+    reason: str
+
+
+Event = Joined | Left | Refused | Up | Down | Failed
+
+_ENDS = (
+    zmq.Event.HANDSHAKE_FAILED_AUTH
+    | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+)
+_WATCHED = (
+    _ENDS
+    | zmq.Event.ACCEPTED
+    | zmq.Event.ACCEPT_FAILED
+    | zmq.Event.HANDSHAKE_SUCCEEDED
+    | zmq.Event.DISCONNECTED
+    | zmq.Event.CONNECT_DELAYED
+    | zmq.Event.CLOSED
+)
+
+_WRONG_SERVER_KEY = 0x11000001  # ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
+
+
+class Peer(zmq.Socket[bytes]):
+    """A socket that may have a monitor."""
+
+    monitored: bool = False
+
+    def close(self, linger: int | None = None) -> None:
+        """Close it; its monitor stays silent from now on."""
+        self.stop_monitoring()
+        super().close(linger)
+
+    def stop_monitoring(self) -> None:
+        """Report nothing more."""
+        if self.monitored and not self.closed:
+            self.monitored = False
+            self.monitor(None, 0)
+
+
+class Monitor(zmq.Socket[bytes]):
+    """The reports about one `Peer`; a socket, so that it can be polled."""
+
+    CONNECT_TIMEOUT = 1000
+    """Milliseconds after which a connection that nobody answers is tried anew."""
+
+    watched: Peer
+    waiting: deque[Event]
+    up: bool
+    failing: str
+    addresses: dict[int, str]
+    connecting_since: float
+
+    def watch(self, socket: Peer) -> None:
+        """Begin to report about this socket."""
+        self.waiting, self.up, self.failing, self.addresses = deque(), False, "", {}
+        self.connecting_since = time.monotonic()
+        self.watched = socket
+        endpoint = f"inproc://monitor-{id(socket):x}-{os.urandom(4).hex()}"
+        socket.monitor(endpoint, _WATCHED)
+        socket.monitored = True
+        self.connect(endpoint)
+
+    def close(self, linger: int | None = None) -> None:
+        """Stop reporting, and close this socket; not the one that it watched."""
+        self.watched.stop_monitoring()
+        super().close(linger)
+
+    def take(self) -> Event | None:
+        """The next event, or None."""
+        while not self.waiting:
+            try:
+                report, _endpoint = self.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return None
+            code, value = struct.unpack("=HI", report)
+            if self.watched.type == zmq.ROUTER:
+                self._at_router(code, value)
+            else:
+                self._at_dealer(code, value)
+        return self.waiting.popleft()
+
+    def _at_router(self, code: int, value: int) -> None:
+        told = self.waiting.append
+        if self.failing:  # its DISCONNECTED comes next, and tells who it was
+            known = code == zmq.Event.DISCONNECTED
+            told(Refused(self.addresses.get(value, "") if known else "", self.failing))
+            self.failing = ""
+        match code:
+            case zmq.Event.ACCEPTED:
+                self.addresses[value] = address(value)
+                told(Joined(value, self.addresses[value]))
+            case zmq.Event.DISCONNECTED:
+                told(Left(value, self.addresses.pop(value, "")))
+            case zmq.Event.ACCEPT_FAILED:
+                told(Refused("", f"it cannot be accepted: {os.strerror(value)}"))
+            case zmq.Event.HANDSHAKE_FAILED_NO_DETAIL if value == errno.EFAULT:
+                told(Refused("", "nobody here checks keys"))  # and no DISCONNECTED comes
+            case _ if code & _ENDS:
+                self.failing = _why(code, value)
+
+    def _at_dealer(self, code: int, value: int) -> None:
+        told = self.waiting.append
+        match code:
+            case zmq.Event.HANDSHAKE_SUCCEEDED:
+                self.up = True
+                told(Up())
+            case zmq.Event.DISCONNECTED if self.up:
+                self.up = False
+                told(Down())
+            case zmq.Event.HANDSHAKE_FAILED_AUTH:
+                told(Failed("refused", "the controller does not know this key"))
+            case zmq.Event.HANDSHAKE_FAILED_PROTOCOL:
+                told(Failed("no-curve", "what listens there is not a controller of enginery"))
+            case zmq.Event.HANDSHAKE_FAILED_NO_DETAIL:
+                told(Failed("wrong-server", "the controller there has another key, or is stopping"))
+            case zmq.Event.CONNECT_DELAYED:
+                self.connecting_since = time.monotonic()
+            case zmq.Event.CLOSED:
+                waited = time.monotonic() - self.connecting_since
+                if waited < 0.9 * self.CONNECT_TIMEOUT / 1000:  # else nobody answered at all
+                    told(Failed("unreachable", "nothing listens there"))
+
+
+def monitor_event(monitor: Monitor) -> Event | None:
+    """The next thing that has happened at the socket of this monitor, or None."""
+    return monitor.take()
+
+
+def _why(code: int, value: int) -> str:
+    """Why a peer did not get in."""
+    if code == zmq.Event.HANDSHAKE_FAILED_AUTH:
+        return "its key is not allowed here"
+    if code == zmq.Event.HANDSHAKE_FAILED_NO_DETAIL:
+        return f"it left during the handshake: {os.strerror(value)}"
+    if value == _WRONG_SERVER_KEY:
+        return "it expects a controller with another key"
+    return "it does not speak CURVE"

@@ -1,0 +1,104 @@
+"""Who is behind which connection of a ROUTER, and who has left.
+
+libzmq reports a connection that is gone by its descriptor, which the next connection gets at once,
+and reports arrive apart from messages. Asking by a send whether a peer is still there does not
+help: on a busy machine one in twenty sends to a peer just reported gone is still taken. What helps
+is the order of things. The report of a new connection comes before its first message; so whoever
+hears a new connection, and then reads all reports, knows who had its descriptor before.
+
+libzmq collects a message whole before it looks who sends it, even in a handshake: anybody at all
+could fill the memory with a message that has no end. So who has not been heard yet is watched, and
+cut off when more has come from it than any first message takes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from . import sockets
+
+FIRST = 1 << 16
+"""Bytes that may come before and with the first message of a connection."""
+
+REMEMBERED = 10_000
+"""Connections whose late messages are still recognized; their ids are not used again."""
+
+
+class Reception:
+    """A ROUTER with its monitor; poll both `socket` and `monitor`.
+
+    When either is ready, call `recv` until it gives None, then `left`.
+    """
+
+    def __init__(self, socket: sockets.Peer) -> None:
+        self.socket = socket
+        self.monitor = sockets.monitor(socket)
+        self.refused: list[sockets.Refused] = []  # those who did not get in; for the reader to take
+        self.unheard: dict[int, str] = {}  # addresses of those who have said nothing yet
+        self._conns: dict[int, bytes] = {}  # by descriptor
+        self._fds: dict[bytes, int] = {}  # by connection
+        self._leaving: dict[bytes, None] = {}  # reported gone; some of what they said is unread
+        self._left: list[bytes] = []
+        self._gone: OrderedDict[bytes, None] = OrderedDict()
+
+    def recv(self) -> tuple[bytes, str, int, list[Any]] | None:
+        """The next message, as `sockets.recv`; None when all has been read."""
+        while True:
+            arrived = sockets.recv(self.socket) if sockets.readable(self.socket) else None
+            if arrived is None:
+                if sockets.readable(self.monitor) and self._watch():
+                    continue  # somebody has left meanwhile: read all that they still said
+                self._settle()
+                return None
+            conn, _, fd, _ = arrived
+            if self._conns.get(fd) == conn or conn in self._leaving:
+                return arrived
+            if conn not in self._gone:
+                self._watch()
+                self._leave(fd)
+                self._conns[fd], self._fds[conn] = conn, fd
+                self.unheard.pop(fd, None)
+                return arrived
+
+    def left(self) -> list[bytes]:
+        """The connections that are gone and were not told yet; nothing more comes from them."""
+        left, self._left = self._left, []
+        return left
+
+    def drop(self, conn: bytes) -> bool:
+        """Cut a connection; False when it is gone already."""
+        return conn in self._fds and sockets.drop(self._fds[conn])
+
+    def guard(self) -> None:
+        """Cut off who sends much and has said nothing; call it often while there are `unheard`."""
+        for fd, address in list(self.unheard.items()):
+            if sockets.received(fd) > FIRST and sockets.drop(fd):
+                del self.unheard[fd]
+                self.refused.append(sockets.Refused(address, "it sends without an end"))
+
+    def _watch(self) -> bool:
+        """Read all reports; whether one of those who have been heard has left."""
+        before = len(self._leaving)
+        while (event := sockets.monitor_event(self.monitor)) is not None:
+            if isinstance(event, sockets.Joined):
+                self.unheard[event.fd] = event.address
+            elif isinstance(event, sockets.Left):
+                self.unheard.pop(event.fd, None)
+                self._leave(event.fd)
+            elif isinstance(event, sockets.Refused):
+                self.refused.append(event)
+        return len(self._leaving) > before
+
+    def _leave(self, fd: int) -> None:
+        conn = self._conns.pop(fd, None)
+        if conn is not None:
+            self._fds.pop(conn, None)
+            self._leaving[conn] = None
+
+    def _settle(self) -> None:
+        self._left.extend(self._leaving)
+        self._gone.update(self._leaving)
+        self._leaving.clear()
+        while len(self._gone) > REMEMBERED:
+            self._gone.popitem(last=False)

@@ -1,0 +1,248 @@
+"""Every socket of the package is made here, with every option that matters set by hand.
+
+What libzmq does by default is wrong for us in several places, each of them tried:
+
+* a CURVE server without an authenticator lets every key in, unless its ZAP domain is enforced;
+* a ROUTER drops messages in silence when a peer is slow or gone, unless routing is mandatory, and
+  lets a stranger take over a peer's routing id, unless handover is off;
+* a receive pipe that is full stops the answering of heartbeats, so that a busy peer looks dead:
+  high-water marks are 0 here, and what is under way is bounded in the cores, by credit and hwm;
+* a reconnect waits for the kernel's own patience, many seconds, unless connecting has a timeout;
+* a monitor that is full, or closed too early, stops libzmq's thread for ever (`monitors`).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket as plain
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import zmq
+
+from .descriptors import drop, received
+from .keys import ConnectionFile, KeyPair
+from .monitors import Down, Event, Failed, Joined, Left, Monitor, Peer, Refused, Up, monitor_event
+from .wakeup import Wakeup
+
+__all__ = [
+    "Down", "Event", "Failed", "Joined", "Left", "Monitor", "Peer", "Refused", "Up", "Wakeup",
+    "authenticator", "dealer", "drop", "hostname", "monitor", "monitor_event", "new_context",
+    "received", "recv", "recv_frames", "router", "send",
+]  # fmt: skip
+
+Context: TypeAlias = "zmq.Context[Any]"
+
+LARGE = 65536
+"""Bytes from which a frame is handed over instead of being copied, both ways."""
+
+MAX_FRAME = (1 << 31) - 1
+"""Bytes of the largest frame that is let in."""
+
+HEARTBEAT = 2000
+"""Milliseconds between two heartbeats; libzmq's thread sends and answers them."""
+
+SILENCE = 5000
+"""Milliseconds without a sign of life after which a connection is given up."""
+
+ZAP = "inproc://zeromq.zap.01"
+"""Where libzmq asks whether a key is good."""
+
+# Plain numbers: arithmetic with zmq's own costs more than the calls that it is for.
+_NOW = int(zmq.NOBLOCK)
+_MORE_COMES = int(zmq.NOBLOCK | zmq.SNDMORE)
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
+_RCVMORE = int(zmq.RCVMORE)
+
+
+def hostname() -> str:
+    """What this host calls itself."""
+    return plain.gethostname()
+
+
+def new_context(io_threads: int = 1) -> Context:
+    """A context whose sockets do not wait for unsent messages when they close."""
+    context: Context = zmq.Context(io_threads)
+    context.set(zmq.BLOCKY, 0)
+    return context
+
+
+# --- making them ------------------------------------------------------------------------------
+
+
+def router(
+    context: Context,
+    keys: KeyPair,
+    domain: str,
+    ip: str,
+    port: int = 0,
+    *,
+    max_frame: int = MAX_FRAME,
+) -> tuple[Peer, int]:
+    """A listening ROUTER and its port; `port` 0 takes a free one.
+
+    Nobody gets in whose key an `Authenticator` of this context does not allow in this `domain`.
+    Raises zmq.ZMQError when the address cannot be had.
+    """
+    socket: Peer = context.socket(zmq.ROUTER, socket_class=Peer)
+    try:
+        _set_common(socket, max_frame)
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+        socket.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # who is gone or slow is told, not forgotten
+        socket.setsockopt(zmq.ROUTER_HANDOVER, 0)  # a routing id belongs to who had it first
+        socket.setsockopt(zmq.BACKLOG, 1024)  # the engines of a batch job arrive all at once
+        socket.setsockopt(zmq.IPV6, int(":" in ip))
+        host = f"[{ip}]" if ":" in ip else ip
+        socket.bind(f"tcp://{host}:{port or '*'}")
+    except zmq.ZMQError:
+        socket.close()
+        raise
+    return socket, int(socket.get_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+
+
+def dealer(
+    context: Context, file: ConnectionFile, max_frame: int = MAX_FRAME
+) -> tuple[Peer, Monitor]:
+    """A DEALER that connects to the controller of this file, and again whenever it must.
+
+    With its monitor, which is there before the first connection, so that it misses none.
+    It has no routing id of its own: the ROUTER makes a new one for each connection.
+    """
+    socket: Peer = context.socket(zmq.DEALER, socket_class=Peer)
+    _set_common(socket, max_frame)
+    socket.setsockopt(zmq.CURVE_SERVERKEY, file.server_key.encode())
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, file.public_key.encode())
+    socket.setsockopt(zmq.CURVE_SECRETKEY, file.secret_key.encode())
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, Monitor.CONNECT_TIMEOUT)
+    socket.setsockopt(zmq.RECONNECT_IVL, 20)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+    socket.setsockopt(zmq.IPV6, int("[" in file.url))
+    watch = monitor(socket)
+    socket.connect(file.url)
+    return socket, watch
+
+
+def _set_common(socket: Peer, max_frame: int) -> None:
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for who is not there
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, max_frame)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE)
+
+
+def monitor(socket: Peer) -> Monitor:
+    """What tells who came and went at this socket: pollable, read with `monitor_event`."""
+    pair: Monitor = socket.context.socket(zmq.PAIR, socket_class=Monitor)
+    pair.setsockopt(zmq.LINGER, 0)
+    pair.setsockopt(zmq.RCVHWM, 0)  # where it is full, libzmq's thread waits
+    pair.watch(socket)
+    return pair
+
+
+def authenticator(context: Context) -> Peer:
+    """The REP socket at which libzmq asks whether a key is good; there can be one per context."""
+    socket: Peer = context.socket(zmq.REP, socket_class=Peer)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.bind(ZAP)
+    return socket
+
+
+# --- using them -------------------------------------------------------------------------------
+
+
+def recv(socket: Peer) -> tuple[bytes, str, int, list[Any]] | None:
+    """What has arrived at a ROUTER: connection, public key, descriptor, frames; None for nothing.
+
+    Frames are as in `recv_frames`.
+    """
+    try:
+        head = socket.recv(_NOW, copy=False)
+    except zmq.Again:
+        return None
+    try:
+        user = str(head.get("User-Id"))
+    except zmq.ZMQError:  # authenticated peers have one; this one gets the role of nobody
+        user = ""
+    return head.bytes, user, int(head.get(zmq.SRCFD)), recv_frames(socket) or []
+
+
+def readable(socket: Peer | Monitor) -> bool:
+    """Whether something has arrived; cheaper than to find out by `recv_frames`."""
+    return bool(socket.getsockopt(_EVENTS) & _POLLIN)  # type: ignore[operator]
+
+
+def recv_frames(socket: Peer) -> list[Any] | None:
+    """What has arrived at a DEALER, or None.
+
+    The first frame is bytes: it is decoded at once. Of the others, those from `LARGE` bytes up are
+    read-only memoryviews of the memory into which they were received.
+    """
+    try:
+        first = socket.recv(_NOW)
+    except zmq.Again:
+        return None
+    frames: list[Any] = [first]
+    more = socket.getsockopt(_RCVMORE)
+    while more:
+        frame = socket.recv(_NOW, copy=False)
+        large = len(frame) >= LARGE
+        frames.append(frame.buffer.toreadonly() if large else frame.bytes)
+        more = frame.more
+    return frames
+
+
+def send(
+    socket: Peer,
+    frames: Sequence[Any],
+    conn: bytes | None = None,
+    trackers: list[zmq.MessageTracker] | None = None,
+) -> bool:
+    """Send one message, from a ROUTER to `conn`; False when that cannot be, and nothing is kept.
+
+    Large frames are not copied: they must not change until they are sent, which `trackers` (one is
+    added for each) tell. True promises nothing: a connection that breaks takes with it what is
+    under way.
+    """
+    parts = frames if conn is None else (conn, *frames)
+    last = len(parts) - 1
+    reached = True
+    for i, part in enumerate(parts):
+        flags = _MORE_COMES if i < last else _NOW
+        try:
+            if type(part) is bytes and len(part) < LARGE:
+                socket.send(part, flags)
+            else:
+                _send_large(socket, part, flags, trackers)
+        except zmq.ZMQError as error:
+            if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
+                raise
+            if i == 0:
+                # libzmq looks for a new connection only now and then, unless it is asked.
+                can = conn is None and int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT
+                return bool(can) and send(socket, frames, conn, trackers)
+            # The connection broke between two frames. libzmq now swallows frames to the end of
+            # this message: it must get that end, or it would swallow the next message instead.
+            reached = False
+    return reached
+
+
+def _send_large(
+    socket: Peer, part: Any, flags: int, trackers: list[zmq.MessageTracker] | None
+) -> None:
+    if memoryview(part).nbytes < LARGE:
+        socket.send(part, flags)
+    elif trackers is None:
+        socket.send(part, flags, copy=False)
+    else:
+        tracker = socket.send(part, flags, copy=False, track=True)
+        if tracker is not None:
+            trackers.append(tracker)
