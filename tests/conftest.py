@@ -1,0 +1,47 @@
+"""Fixtures for everyone: a cluster for the whole run, and a client for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from enginery import Client, Cluster
+from enginery.engine import actions
+
+pytest_plugins = ["tests.leaks"]
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, session_leak_check: None
+) -> Iterator[Cluster]:
+    """Four engines that tests share; who changes engines for good makes a cluster of its own."""
+    running = Cluster(n=4, profile_dir=tmp_path_factory.mktemp("cluster") / "profile_shared")
+    running.start_cluster_sync()
+    try:
+        yield running
+    finally:
+        running.stop_cluster_sync()
+
+
+@pytest.fixture
+def rc(cluster: Cluster) -> Iterator[Client]:
+    """A client of the shared cluster; it leaves the namespaces of the engines empty."""
+    with cluster.connect_client_sync() as client:
+        client.wait_for_engines(4, timeout=30)
+        yield client
+        client.abort(running=True)
+        client[:].apply_sync(actions.clear)
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Two engines for one test, which may do with them what it likes."""
+    running = Cluster(n=2, profile_dir=tmp_path / "profile_own")
+    running.start_cluster_sync()
+    try:
+        yield running
+    finally:
+        running.stop_cluster_sync()

@@ -1,0 +1,279 @@
+"""The commands start, list, extend and stop clusters, alone and together, and say what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from enginery import Client, Cluster
+from enginery.cluster.process import Process, birth
+from enginery.net.profile import Profile
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty directory of profiles; what still runs in it after the test is ended."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    yield tmp_path
+    for path in tmp_path.glob("profile_*/security/cluster*.json"):
+        Cluster.from_file(path).stop_cluster_sync()
+
+
+def command(*words: str) -> list[str]:
+    """A command line: `ipcluster` is found beside this Python, or run through the umbrella."""
+    return [sys.executable, "-m", "enginery", *words]
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(command(*words), capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.fixture
+def start(home: Path) -> Iterator[Start]:
+    """Starts commands that stay; ends them after the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        popen = subprocess.Popen(command(*words), stdout=pipe, stderr=pipe, text=True)
+        started.append(popen)
+        return popen
+
+    yield start
+    for popen in started:
+        if popen.poll() is None:
+            popen.send_signal(signal.SIGTERM)
+        popen.communicate(timeout=15)
+
+
+def told(popen: subprocess.Popen[str], what: str) -> str:
+    """What a command prints up to a line with `what`."""
+    assert popen.stdout is not None
+    lines = []
+    while line := popen.stdout.readline():
+        lines.append(line)
+        if what in line:
+            return "".join(lines)
+    raise AssertionError(f"no line with {what!r} in {lines}")
+
+
+def processes(rc: Client) -> list[Process]:
+    """The processes of the cluster of this client."""
+    pids = [rc.link.file.pid, *rc[:].apply_sync(os.getpid)]
+    return [Process("engine", pid, birth(pid)) for pid in pids]
+
+
+# --- ipcluster start and stop ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["cluster", "start", "-n", "2"], ["cluster", "-n", "2"], ["cluster", "start", "--n=2"]],
+)
+def test_start_prints_lines_that_connect_and_ctrl_c_stops_all(
+    start: Start, words: list[str], home: Path
+) -> None:
+    ipcluster = start(*words)
+    text = told(ipcluster, "stop it:")
+    assert re.match(r"a controller \(pid \d+\) and 2 engines are up after \d+\.\d s;", text)
+    assert f"log files:  {home}/profile_default/log\n" in text
+    lines = re.findall(r"^    (.*)$", text, re.MULTILINE)
+    assert lines == ["import enginery", "rc = enginery.Client()"]
+    namespace: dict[str, Client] = {}
+    exec("\n".join(lines), namespace)
+    with namespace["rc"] as rc:
+        running = processes(rc)
+    ipcluster.send_signal(signal.SIGINT)
+    out, err = ipcluster.communicate(timeout=15)
+    assert (ipcluster.returncode, out, err.strip()) == (0, "", "stopping the cluster")
+    assert not any(process.running for process in running)
+
+
+def test_the_terminals_ctrl_c_reaches_no_engine(start: Start) -> None:
+    ipcluster = start("cluster", "start", "-n", "1", "--cluster-id=a")
+    text = told(ipcluster, "stop it:")
+    assert 'Client(cluster_id="a")' in text
+    assert "ipcluster stop --cluster-id=a" in text
+    with Client(cluster_id="a") as rc:
+        sessions = {os.getsid(process.pid) for process in processes(rc)}
+    assert os.getsid(0) not in sessions
+
+
+def test_daemonize_and_stop(home: Path) -> None:
+    started = run("cluster", "start", "-n", "2", "--daemonize")
+    try:
+        assert (started.returncode, started.stderr) == (0, "")
+        with Client() as rc:
+            running = processes(rc)
+        assert len(running) == 3
+        second = run("cluster", "start", "-n", "1")
+        assert second.returncode == 1
+        assert f"is running already (pid {running[0].pid})" in second.stderr
+        assert "Traceback" not in second.stderr
+    finally:
+        stopped = run("cluster", "stop")
+    assert (stopped.returncode, stopped.stdout) == (0, "cluster default has been stopped\n")
+    assert not any(process.running for process in running)
+    assert list(Profile().security.iterdir()) == []
+    assert run("cluster", "stop").returncode == 3
+
+
+def test_stop_ends_a_cluster_in_the_foreground(start: Start) -> None:
+    ipcluster = start("cluster", "-n", "1")
+    told(ipcluster, "stop it:")
+    assert run("cluster", "stop").returncode == 0
+    out, err = ipcluster.communicate(timeout=15)
+    assert (ipcluster.returncode, out, err) == (0, "", "the cluster has been stopped\n")
+
+
+def test_start_says_when_its_controller_dies(start: Start) -> None:
+    ipcluster = start("cluster", "-n", "1")
+    pid = re.search(r"pid (\d+)", told(ipcluster, "stop it:"))
+    assert pid is not None
+    os.kill(int(pid[1]), signal.SIGKILL)
+    _, err = ipcluster.communicate(timeout=15)
+    assert ipcluster.returncode == 1
+    assert "the controller has ended: signal 9 (SIGKILL)" in err
+
+
+# --- list, engines, clean -------------------------------------------------------------------------
+
+
+def test_list(home: Path, start: Start) -> None:
+    assert run("cluster", "list").stdout.startswith("no cluster is running")
+    (home / "profile_gpu").mkdir()
+    told(start("cluster", "-n", "2", "--profile=gpu", "--cluster-id=x"), "stop it:")
+    table = run("cluster", "list").stdout.splitlines()
+    assert table[0].split() == ["profile", "cluster_id", "engines", "pid", "started", "url"]
+    assert table[1].split()[:3] == ["gpu", "x", "2"]
+    found = json.loads(run("cluster", "list", "-o", "json").stdout)
+    assert found["schema"] == 1
+    (cluster,) = found["clusters"]
+    assert (cluster["profile"], cluster["cluster_id"], cluster["engines"]) == ("gpu", "x", 2)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", cluster["started"])
+
+
+def test_engines_adds_some(start: Start) -> None:
+    told(start("cluster", "-n", "1"), "stop it:")
+    added = start("cluster", "engines", "-n", "2")
+    told(added, "3 engines are there now")
+    with Client() as rc:
+        assert rc.ids == [0, 1, 2]
+        added.send_signal(signal.SIGINT)
+        assert added.wait(15) == 0
+        assert rc.link.wait(lambda: rc.ids == [0], 10)
+        assert run("cluster", "engines", "-n", "1", "--daemonize").returncode == 0
+        assert rc.link.wait(lambda: len(rc.ids) == 2, 10)
+        running = processes(rc)
+    assert run("cluster", "stop").returncode == 0
+    assert not any(process.running for process in running)
+
+
+def test_what_a_killed_controller_leaves(home: Path) -> None:
+    assert run("cluster", "start", "-n", "1", "--daemonize").returncode == 0
+    with Client() as rc:
+        controller, engine = processes(rc)
+    controller.signal(signal.SIGKILL)
+    assert controller.wait(5)
+    assert run("cluster", "engines", "-n", "1").returncode == 3
+    security = Profile().security
+    removed = [f"removed {path}" for path in sorted(security.glob("ipcontroller-*.json"))]
+    assert len(removed) == 4
+    assert run("cluster", "clean").stdout.splitlines() == removed
+    assert run("cluster", "stop").returncode == 0
+    assert not engine.running
+    stopped = run("cluster", "stop")
+    assert (stopped.returncode, "no cluster is running" in stopped.stderr) == (3, True)
+    assert run("cluster", "clean").stdout == "nothing to remove\n"
+    assert list(security.iterdir()) == []
+
+
+# --- by hand ------------------------------------------------------------------------------------
+
+
+def test_controller_and_engines_by_hand_in_any_order(home: Path, start: Start) -> None:
+    early = start("engine")
+    controller = start("controller", "--hwm=2")
+    late = start("engine", "-n", "2")
+    assert early.stderr is not None
+    assert f"log directory {home}/profile_default/log" in early.stderr.readline()
+    security = Profile().security
+    with _connected(security / "ipcontroller-client.json", start) as rc:
+        rc.wait_for_engines(3, timeout=30)
+        assert len(set(rc[:].apply_sync(os.getpid))) == 3
+    assert run("cluster", "stop").returncode == 0
+    assert [popen.wait(15) for popen in (controller, early, late)] == [0, 0, 0]
+
+
+def test_a_copied_file_works_from_any_place(home: Path, start: Start, tmp_path: Path) -> None:
+    told(start("cluster", "-n", "0"), "stop it:")
+    copy = tmp_path / "anything.furl"
+    copy.write_bytes((Profile().security / "ipcontroller-engine.json").read_bytes())
+    copy.chmod(0o600)
+    start("engine", f"--furl-file={copy}")
+    with Client() as rc:
+        rc.wait_for_engines(1, timeout=30)
+        assert rc[0].apply_sync(lambda: 7) == 7
+
+
+def test_a_controller_for_every_interface_gives_an_address_that_works(home: Path) -> None:
+    assert run("cluster", "start", "-n", "1", "--daemonize", "--ip=*").returncode == 0
+    with Client() as rc:
+        assert "*" not in rc.link.file.url
+        assert rc[0].apply_sync(lambda: 7) == 7
+    assert run("cluster", "stop").returncode == 0
+
+
+def test_given_ports_keep_files_valid_over_restarts(home: Path) -> None:
+    ports = [f"--{who}-port={free_port()}" for who in ("client", "engine")]
+    words = ["cluster", "start", "-n", "1", "--daemonize", *ports]
+    client_file = Profile().security / "ipcontroller-client.json"
+    keys = []
+    for _ in range(2):
+        assert run(*words).returncode == 0
+        try:
+            found = json.loads(client_file.read_text())
+            keys.append((found["url"], found["server_key"], found["secret_key"]))
+        finally:
+            assert run("cluster", "stop").returncode == 0
+    assert keys[0] == keys[1]
+
+
+def test_a_broken_connection_file(home: Path) -> None:
+    broken = home / "broken.json"
+    broken.write_text("{")
+    broken.chmod(0o600)
+    found = run("engine", f"--file={broken}")
+    assert found.returncode == 1
+    assert str(broken) in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _connected(path: Path, start: Start) -> Client:
+    """A client of a controller that is just starting."""
+    import time
+
+    deadline = time.monotonic() + 20
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)  # nothing tells of a file that another program writes
+    return Client(path)

@@ -1,0 +1,128 @@
+"""Placement decides as the simplest possible one does, and never lets a task wait idly."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from enginery.core import messages as m
+from enginery.core.engines import Place
+from enginery.core.placement import Placement
+from enginery.core.tasks import Record
+from enginery.schemes import LeastLoad
+
+ENGINES = range(4)
+engines = st.sampled_from(ENGINES)
+
+
+class PlacementMachine(RuleBasedStateMachine):
+    """Tasks come, go and come back, engines too. The model is a list, searched from its start."""
+
+    @initialize(hwm=st.sampled_from([0, 1, 2, 3]))
+    def begin(self, hwm):
+        self.hwm = hwm
+        self.placement = Placement(LeastLoad(), hwm)
+        self.places = {id: Place(id, b"") for id in ENGINES}
+        self.waiting = []  # the model: tasks in the order in which they shall go
+        self.given = []  # (task, place)
+        self.clock = self.count = 0
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    @rule(where=st.frozensets(engines, max_size=3), times=st.integers(1, 3))
+    def submit(self, where, times):
+        for _ in range(times):
+            self.count += 1
+            spec = m.Task(f"t{self.count}", b"", b"", targets=tuple(sorted(where)))
+            record = Record(spec, b"")
+            record.move("wait", 0.0)
+            self.placement.add(record)
+            self.waiting.append(record)
+        self.give_out()
+
+    @precondition(lambda self: self.given)
+    @rule(data=st.data(), fails=st.booleans())
+    def end(self, data, fails):
+        """A task ends, or fails and shall be tried again, elsewhere if possible."""
+        record, place = data.draw(st.sampled_from(self.given), label="task")
+        self.given.remove((record, place))
+        place.leave(record)
+        self.placement.changed(place)
+        if fails:
+            record.state = "waiting"
+            record.avoid = (*record.avoid, place.id)
+            self.placement.put_back(record)
+            self.waiting.insert(0, record)
+        self.give_out()
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def abort(self, data):
+        record = data.draw(st.sampled_from(self.waiting), label="task")
+        self.waiting.remove(record)
+        record.state = "done"
+        self.placement.remove(record)
+        self.give_out()
+
+    @rule(id=engines, change=st.sampled_from([1, -1]))
+    def direct_request(self, id, change):
+        """What is sent to one engine counts for its load, too."""
+        place = self.places[id]
+        place.load = max(place.load + change, sum(p is place for _, p in self.given))
+        self.placement.changed(place)
+        self.give_out()
+
+    @rule(id=engines)
+    def come_or_go(self, id):
+        place = self.places[id]
+        place.here = not place.here
+        place.lanes = {"tasks": 1} if place.here else {}
+        self.placement.changed(place)
+        self.give_out()
+
+    # --- the comparison -------------------------------------------------------------------------
+
+    def room(self, id):
+        place = self.places[id]
+        return place.here and (self.hwm == 0 or place.load < self.hwm)
+
+    def able(self, record):
+        return [id for id in record.spec.targets or ENGINES if self.room(id)]
+
+    def expected(self):
+        """The first task for which there is an engine, and the best of its engines."""
+        for record in self.waiting:
+            if able := self.able(record):
+                able = [id for id in able if id not in record.avoid] or able
+                best = min(able, key=lambda id: (self.places[id].load, self.places[id].used, id))
+                return record, self.places[best]
+        return None
+
+    def give_out(self):
+        while True:
+            expected = self.expected()
+            assert self.placement.next() == expected
+            if expected is None:
+                return
+            record, place = expected
+            record.state = "queued"
+            self.waiting.remove(record)
+            self.given.append(expected)
+            self.clock += 1
+            place.used = self.clock
+            place.put(record)
+            self.placement.changed(place)
+
+    @invariant()
+    def nobody_waits_idly(self):
+        if hasattr(self, "waiting"):
+            assert not any(self.able(record) for record in self.waiting)
+            assert self.placement.waiting == len(self.waiting)
+
+    @invariant()
+    def nothing_is_left(self):
+        if hasattr(self, "waiting") and not self.waiting:
+            assert not any(self.placement.lines.values())
+
+
+PlacementMachine.TestCase.settings = settings(max_examples=200, deadline=None)
+TestPlacement = PlacementMachine.TestCase

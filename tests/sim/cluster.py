@@ -1,0 +1,171 @@
+"""Nodes and network together: the stage on which the simulator and the transcripts play."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+from enginery.core import messages as m
+from enginery.core import tasks, work
+from enginery.core.controller import Controller, Limits
+from enginery.core.events import Answered
+from enginery.schemes import LeastLoad, Scheme
+
+from . import story
+from .network import Clock, Connection, Pipe
+from .nodes import ControllerNode, Peer
+from .peers import ClientNode, EngineNode, Job, SupervisorNode
+
+
+class Observer:
+    """Who wants to know what really happens; `ledger.Ledger` does."""
+
+    def started(self, engine: EngineNode, attempt: m.Attempt) -> None:
+        """User code begins."""
+
+    def finished(self, engine: EngineNode, attempt: m.Attempt, status: str) -> None:
+        """User code has ended."""
+
+    def delivered(
+        self, client: ClientNode, outcomes: list[m.Outcome], outputs: list[m.Output]
+    ) -> None:
+        """A user is told."""
+
+    def answered(self, client: ClientNode, answer: Answered) -> None:
+        """A request of a user is answered."""
+
+
+class Moves(dict[Any, Any]):
+    """The table of transitions, which counts how often each is used."""
+
+    def __init__(self) -> None:
+        super().__init__(tasks.TRANSITIONS)
+        self.count: Counter[Any] = Counter()
+
+    def __getitem__(self, key: Any) -> Any:
+        self.count[key] += 1
+        return super().__getitem__(key)
+
+
+class Cluster:
+    """A controller and whoever connects to it. Times are in seconds."""
+
+    def __init__(
+        self, random: Random, *, limits: Limits, scheme: Scheme | None = None,
+        delay: tuple[float, float] = (0.001, 0.0), constants: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.clock = Clock()
+        self.random = random
+        self.delay = delay  # of the network: at least, and more at most
+        self.constants = constants or {}  # "module.NAME" of `enginery.core` -> value
+        self.jobs: dict[str, Job] = {}
+        self.names: dict[bytes, str] = {}  # of functions, for the story
+        self.observer = Observer()
+        self.trace: list[str] | None = None
+        self.events = 0
+        self.drops = 0
+        self.moves = Moves()
+        core = Controller("controller", "0", scheme or LeastLoad(), limits)
+        self.controller = ControllerNode(self, core)
+        self.engines: list[EngineNode] = []  # all lives, also those that are over
+        self.supervisors: list[SupervisorNode] = []
+        self.clients: list[ClientNode] = []
+
+    @contextmanager
+    def playing(self) -> Iterator[None]:
+        """While this cluster is the one that plays: its constants hold, its moves are counted."""
+        with ExitStack() as stack:
+            for name, value in self.constants.items():
+                stack.enter_context(patch(f"enginery.core.{name}", value))
+            stack.enter_context(patch.object(tasks, "TRANSITIONS", self.moves))
+            if self.trace is not None:
+                stack.enter_context(patch.object(work, "Record", self._told_record()))
+            yield
+
+    # --- who there is ---------------------------------------------------------------------------
+
+    def supervisor(self, engines: int) -> SupervisorNode:
+        """A host with so many engines."""
+        name = f"supervisor {'ABCDEFGH'[len(self.supervisors)]}"
+        node = SupervisorNode(self, name, [self.secret() for _ in range(engines)])
+        self.supervisors.append(node)
+        node.begin()
+        return node
+
+    def loner(self) -> EngineNode:
+        """An engine without a supervisor."""
+        node = EngineNode(self, self.secret(), self.secret(), None)
+        self.engines.append(node)
+        node.begin()
+        return node
+
+    def client(self, name: str, role: str = "client") -> ClientNode:
+        """A client."""
+        node = ClientNode(self, name, role)
+        self.clients.append(node)
+        node.begin()
+        return node
+
+    def secret(self) -> bytes:
+        """128 bits."""
+        return self.random.randbytes(16)
+
+    # --- the world around -----------------------------------------------------------------------
+
+    def connection(self, peer: Peer, lane: str) -> Connection:
+        """A new connection between a peer and the controller."""
+        link = Connection(peer, lane)
+        link.up = Pipe(self.clock, self.random, link, self.controller, self.delay)
+        link.down = Pipe(self.clock, self.random, link, peer, self.delay)
+        return link
+
+    def startup(self) -> float:
+        """Seconds from the begin of a process to its first connection."""
+        return 0.01
+
+    def backoff(self) -> float:
+        """Seconds until a lost connection is replaced."""
+        return 0.02
+
+    def turn(self) -> float:
+        """Seconds that the controller's loop takes to come round."""
+        return 0.0
+
+    def notice(self) -> float:
+        """Seconds until the end of a process is noticed."""
+        return 0.001
+
+    def examine(self) -> None:
+        """After each event of the controller; `world.World` lets the laws be checked here."""
+
+    # --- the story ------------------------------------------------------------------------------
+
+    def tell(self, sender: str, receiver: str, message: m.Message) -> None:
+        """Somebody has heard something."""
+        self.note(f"{sender} → {receiver}: {story.words(message, self.names)}")
+
+    def note(self, text: str) -> None:
+        """Something has happened."""
+        if self.trace is not None:
+            self.trace.append(f"{self.clock.now:9.4f}  {text}")
+
+    def _told_record(self) -> type[tasks.Record]:
+        note = self.note
+
+        class Told(tasks.Record):
+            """A task whose moves are part of the story."""
+
+            __slots__ = ()
+
+            def move(self, move: Any, now: float, cause: str = "", engine: int = -1) -> None:
+                before = self.state
+                super().move(move, now, cause, engine)
+                where = f", engine {engine}" if engine >= 0 else ""
+                price = ", a retry is spent" if move == "retry" else ""
+                note(f"    {self.spec.id}: {before} → {self.state} ({cause or move}{where}{price})")
+
+        return Told

@@ -1,0 +1,121 @@
+"""What a seed draws before anything happens: the cluster, its limits, and what can go wrong.
+
+Swarm testing: each seed leaves most faults and most kinds of work out altogether, and each has a
+rate of its own. A bug that needs two faults and the absence of a third is found this way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from math import exp, log
+from random import Random
+from typing import Any
+
+from enginery.core.controller import Limits
+from enginery.schemes import LeastLoad, Load, Scheme
+
+from .faults import FAULTS
+from .workload import ACTIONS, KINDS
+
+
+class Highest(Scheme):
+    """A scheme as users write them: always the last engine."""
+
+    name = "highest"
+
+    def choose(self, engines: Collection[Load]) -> Load:
+        """The one with the highest id."""
+        return max(engines, key=lambda e: e.id)
+
+
+@dataclass
+class Settings:
+    """One history's conditions."""
+
+    supervised: list[int] = field(default_factory=list)  # engines of each supervisor
+    loners: int = 0
+    clients: int = 1
+    tasks: int = 100  # of each client
+    pace: float = 0.1  # seconds between two actions of a client, on average
+    burst: int = 10  # tasks submitted at a time, at most
+    seconds: float = 0.01  # a task takes, on average
+    retries: int = 3  # of a task, at most
+    functions: int = 4
+    actions: dict[str, float] = field(default_factory=dict)  # what clients do, by weight
+    kinds: dict[str, float] = field(default_factory=dict)  # what tasks do, by weight
+    faults: dict[str, float] = field(default_factory=dict)  # per second
+    horizon: float = 10.0  # seconds until all faults stop
+    delay: tuple[float, float] = (0.001, 0.001)
+    turn: float = 0.0  # seconds that the controller's loop takes, at most
+    scheme: Scheme = field(default_factory=LeastLoad)
+    limits: Limits = field(default_factory=Limits)
+    constants: dict[str, Any] = field(default_factory=dict)
+
+
+TIGHT: dict[str, tuple[int, int]] = {
+    "sessions.WINDOW": (200, 5000),
+    "sessions.BATCH": (1, 8),
+    "client.ROUND": (1, 8),
+    "engines.AHEAD": (1, 6),
+    "engines.AHEAD_BYTES": (100, 2000),
+    "engine.FUNCTION_BYTES": (100, 700),
+    "controller.OUTPUT_DUE": (1, 10),
+    "controller.TELL_BYTES": (300, 3000),
+    "client.GOT_LATER": (1, 8),
+    "work.ACK_LATER": (1, 8),
+    "work.ACK_BYTES": (300, 3000),
+    "controller.FORGET_CLIENT": (3, 30),
+}
+"""Constants of the core that are drawn so small, at times, that they matter."""
+
+
+def draw(random: Random) -> Settings:
+    """The conditions of a seed."""
+    s = Settings()
+    chance = random.random
+    s.supervised = [random.randint(1, 4) for _ in range(random.choice((0, 1, 1, 1, 2)))]
+    s.loners = random.randint(0 if s.supervised else 2, 2)
+    s.clients = random.randint(1, 4)
+    s.tasks = int(_between(random, 10, 1500))
+    s.burst = int(_between(random, 1, 100))
+    s.pace = _between(random, 0.01, 0.5)
+    s.seconds = _between(random, 0.0005, 0.2)
+    s.retries = random.choice((0, 1, 3, 3))
+    s.functions = random.randint(1, 8)
+    s.actions = {"balanced": 10.0, **_some(random, ACTIONS, 0.5, 0.1, 5.0)}
+    s.kinds = {"ok": 20.0, **_some(random, KINDS, 0.3, 0.1, 3.0)}
+    s.horizon = _between(random, 2.0, 60.0)
+    s.faults = {} if chance() < 0.05 else _some(random, FAULTS, 0.35, 0.02, 3.0)
+    base = random.choice((0.0001, 0.0001, 0.001, 0.02, 0.2))
+    s.delay = (base, base * random.choice((0.1, 1.0, 5.0)))
+    s.turn = random.choice((0.0, 0.001, 0.02))
+    s.scheme = random.choice((LeastLoad, LeastLoad, Highest))()
+    s.limits = Limits(
+        hwm=random.choice((1, 1, 2, 64, 0)),
+        record_limit=random.choice((100_000, 100_000, 0, 10, 100)),
+        record_bytes=random.choice((256 << 20, 256 << 20, 3000)),
+        function_bytes=random.choice((256 << 20, 256 << 20, 100, 600)),
+        budget=random.choice((1 << 30, 1 << 30, 1000, 20_000)),
+    )
+    s.constants = {
+        name: random.randint(low, high) for name, (low, high) in TIGHT.items() if chance() < 0.25
+    }
+    if "sessions.WINDOW" in s.constants:  # a client confirms before its window is full
+        s.constants["client.GOT_BYTES"] = s.constants["sessions.WINDOW"] - 1
+    if chance() < 0.25:
+        credit = random.randint(300, 10_000)
+        s.constants |= {"sessions.CREDIT": credit, "controller.CREDIT": credit}
+    return s
+
+
+def _between(random: Random, low: float, high: float) -> float:
+    """From low to high, each order of magnitude as likely as the next."""
+    return exp(random.uniform(log(low), log(high)))
+
+
+def _some(
+    random: Random, names: Collection[str], share: float, low: float, high: float
+) -> dict[str, float]:
+    """Some of these names, each with a weight."""
+    return {name: _between(random, low, high) for name in names if random.random() < share}

@@ -1,0 +1,236 @@
+"""One history: from the seed to the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+from enginery.core import laws
+from enginery.core import messages as m
+from enginery.core.client import GOT_LATER
+from enginery.core.work import ACK_LATER
+
+from .cluster import Cluster
+from .faults import FAULTS
+from .ledger import Broken, Ledger
+from .nodes import Peer
+from .peers import EngineNode, Job
+from .settings import Settings, draw
+from .strangers import Liar
+from .workload import User
+
+NAMES = ("ann", "bob", "cay", "dan")
+
+EVENTS = 1_000_000
+"""A history that needs more than this does not come to rest."""
+
+PATIENCE = 600.0
+"""Seconds without any fault in which at least one more task must end."""
+
+
+class World(Cluster):
+    """A cluster, its users, and their bad luck."""
+
+    def __init__(self, seed: int, *, trace: bool = False, every: int = 1000) -> None:
+        random = Random(seed)
+        self.seed = seed
+        self.settings: Settings = draw(random)
+        s = self.settings
+        super().__init__(
+            random, limits=s.limits, scheme=s.scheme, delay=s.delay, constants=s.constants
+        )
+        self.trace = [] if trace else None
+        self.every = every  # events between two checks of all laws
+        self.next_check = every
+        self.calm = False
+        self.ledger = self.observer = Ledger(self)
+        self.functions = [f"function {i}".encode() * 5 for i in range(s.functions)]
+        self.users: list[User] = []
+        self.actions: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.victims: Counter[tuple[str, str]] = Counter()  # (fault, what the engine was doing)
+
+    # --- what the stage leaves open ---------------------------------------------------------------
+
+    def startup(self) -> float:
+        """Seconds from the begin of a process to its first connection."""
+        return self.random.random() * 0.2
+
+    def backoff(self) -> float:
+        """Seconds until a lost connection is replaced."""
+        return self.random.random() * (0.02 if self.random.random() < 0.7 else 2.0)
+
+    def turn(self) -> float:
+        """Seconds that the controller's loop takes to come round."""
+        return self.settings.turn * self.random.random()
+
+    def notice(self) -> float:
+        """Seconds until the end of a process is noticed."""
+        return self.random.random() * (0.005 if self.random.random() < 0.8 else 0.5)
+
+    def examine(self) -> None:
+        """Check all laws now and then."""
+        if self.events >= self.next_check:
+            self.next_check = self.events + self.every
+            laws.check(self.controller.core)
+            if self.events > EVENTS:
+                raise Broken("lost: this does not come to rest")
+
+    def peers(self) -> list[Peer]:
+        """Who is connected, or tries to be."""
+        everyone: list[Peer] = [*self.engines, *self.supervisors, *self.clients]
+        return [peer for peer in everyone if peer.alive]
+
+    def lied(self, outcome: m.Outcome) -> bool:
+        """Whether an engine that lies may have said so."""
+        return any(
+            isinstance(e, Liar) and (outcome.id, outcome.attempt) in e.entrusted
+            for e in self.engines
+        )
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the controller gives clients up so soon that it happens."""
+        return "controller.FORGET_CLIENT" in self.constants
+
+    def notice_fault(self, fault: str, engine: EngineNode) -> None:
+        """Count what an engine was doing when it was hit."""
+        core = engine.core
+        doing = "waiting" if core.queue else "running" if core.current else "idle"
+        self.victims[fault, doing] += 1
+        if core.unacked:
+            self.victims[fault, "unacked"] += 1
+
+    # --- the history ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Play; raises `Broken`, `BrokenLaw` or whatever a machine raises."""
+        with self.playing():
+            self._set_up()
+            self.clock.run(self.settings.horizon)
+            self._calm_down()
+            self._finish()
+            self._leave()
+
+    def _set_up(self) -> None:
+        s = self.settings
+        for engines in s.supervised:
+            self.supervisor(engines)
+        for _ in range(s.loners):
+            self.loner()
+        for name in NAMES[: s.clients]:
+            role = "task" if self.random.random() < 0.15 else "client"
+            self.users.append(User(self, self.client(name, role)))
+        for name in s.faults:
+            self._schedule(name)
+
+    def _schedule(self, fault: str) -> None:
+        self.clock.after(self.random.expovariate(self.settings.faults[fault]), self._hit, fault)
+
+    def _hit(self, fault: str) -> None:
+        if not self.calm:
+            self.note(f"*** {fault}")
+            self.faults[fault] += FAULTS[fault](self)
+            self._schedule(fault)
+
+    def _calm_down(self) -> None:
+        """From now on nothing bad happens, and nobody submits anything."""
+        self.note("*** all faults stop")
+        self.calm = True
+        for engine in self.engines:
+            if isinstance(engine, Liar):
+                engine.exit(-9)
+        for id, job in self.jobs.items():
+            started = self.ledger.tasks[id].attempts
+            if job.kind == "kill" or (job.kind == "endless" and not started):
+                self.jobs[id] = Job()
+        for peer in self.peers():
+            peer.heal()
+        self.clock.run(self.clock.now + 60.0)  # the frozen awake, connections come back
+        self.operator = User(self, self.client("operator"))
+        self.operator.left = 0
+        self.clock.run(self.clock.now + 5.0)
+
+    def _finish(self) -> None:
+        """Until all is done; what can end in no other way is aborted."""
+        last, fewest = self.clock.now, len(self.jobs)
+        while unfinished := self._unfinished():
+            if len(unfinished) < fewest:
+                last, fewest = self.clock.now, len(unfinished)
+            if self.clock.now - last > PATIENCE:
+                raise Broken(f"lost: {unfinished[:5]} hang")
+            if not any(e.alive for e in self.engines):
+                self.loner()
+            if stuck := [id for id in unfinished if self._hopeless(id)]:
+                self.operator.abort_those(stuck, True)
+            self.clock.run(self.clock.now + 5.0)
+        self.operator.fetch_those([id for id, e in self.ledger.tasks.items() if not e.client.alive])
+        self.clock.run(self.clock.now + PATIENCE)
+        self.ledger.check()
+
+    def _unfinished(self) -> list[str]:
+        waiting = dict.fromkeys(e.task.id for e in self.ledger.missing())
+        tasks = self.controller.core.work.tasks.values()
+        return list(waiting | dict.fromkeys(r.spec.id for r in tasks if r.outcome is None))
+
+    def _hopeless(self, id: str) -> bool:
+        """Whether only an abort can end it: it is endless, or its engines are gone for good."""
+        work = self.controller.core.work
+        record = work.tasks.get(id)
+        if record is None or record.outcome is not None or record.interrupting:
+            return False
+        if self.jobs[id].kind == "endless":
+            return True
+        places = [work.places[i] for i in record.spec.targets]
+        return bool(places) and not any(p.here or p.awaited for p in places)
+
+    def _leave(self) -> None:
+        """All clients leave. Then nothing may be left in any memory."""
+        for client in self.clients:
+            if client.alive:
+                _nothing(repr(client), vars(client.core), (
+                    "unsent", "unaccepted", "unsent_bytes", "unaccepted_bytes", "functions",
+                    "needed", "outstanding", "requests",
+                ))  # fmt: skip
+                session = self.controller.core.sessions[client.core.identity]
+                _nothing(repr(session), vars(session), (
+                    "unaccepted", "unaccepted_bytes", "held", "due", "fetching",
+                ))  # fmt: skip
+                if len(session.under_way) > GOT_LATER:
+                    raise Broken(f"unexpected: {session!r} waits for too many to be confirmed")
+                client.leave()
+        self.clock.run()
+        self._check_memory()
+
+    def _check_memory(self) -> None:
+        core = self.controller.core
+        laws.check(core)
+        work = core.work
+        _nothing("controller", vars(core), ("sessions", "watchers", "leaving", "stale", "_owing"))
+        _nothing("work", vars(work), ("bytes", "unfinished", "ended", "touched"))
+        _nothing("work", {"needed": work.functions.needed}, ("needed",))
+        lines = {"lines": any(work.placement.lines.values())}
+        _nothing("placement", {"waiting": work.placement.waiting} | lines, ("waiting", "lines"))
+        for place in work.places.values():
+            _nothing(repr(place), vars(place), ("queue", "sent", "sent_bytes", "load"))
+        if set(work.tasks) != {record.spec.id for record in work.history.records}:
+            raise Broken("unexpected: a task is kept that is not in the history")
+        if work.functions.bytes > max(work.functions.limit, 0):
+            raise Broken("unexpected: more functions are kept than fit")
+        here = {p.id for p in work.places.values() if p.here}
+        alive = {e.core.id for e in self.engines if e.alive}
+        if here != alive:
+            raise Broken(f"unexpected: engines {here} are registered, {alive} live")
+        for engine in self.engines:
+            if engine.alive:
+                _nothing(repr(engine.core), vars(engine.core), ("queue", "current"))
+                if len(engine.core.unacked) > ACK_LATER:
+                    raise Broken(f"unexpected: {engine.core!r} waits for too many to be acked")
+
+
+def _nothing(whose: str, state: dict[str, Any], names: tuple[str, ...]) -> None:
+    """These are empty."""
+    for name in names:
+        if state[name]:
+            raise Broken(f"unexpected: {name} is left in {whose}: {state[name]!r}"[:300])

@@ -1,0 +1,148 @@
+"""Options and configuration files become settings; what cannot be is told in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from enginery.cli.controller_app import IPController
+from enginery.cli.engine_app import IPEngine
+from enginery.cli.entry import UsageError
+
+
+def controller(profile: Path, *argv: str) -> dict[str, object]:
+    """The settings of an `ipcontroller` in this profile."""
+    return IPController.read([f"--profile-dir={profile}", *argv], "ipcontroller").settings()
+
+
+def engine(profile: Path, *argv: str) -> dict[str, object]:
+    """The settings of an `ipengine` in this profile."""
+    return IPEngine.read([f"--profile-dir={profile}", *argv], "ipengine").settings()
+
+
+def configure(profile: Path, text: str, name: str = "ipcontroller") -> None:
+    """Write a configuration file."""
+    (profile / f"{name}_config.py").write_text(f"c = get_config()\n{text}\n")
+
+
+def test_defaults(tmp_path: Path) -> None:
+    assert controller(tmp_path) == {
+        "profile_dir": str(tmp_path),
+        "cluster_id": "",
+        "ip": "127.0.0.1",
+        "location": "",
+        "client_port": 0,
+        "engine_port": 0,
+        "reuse": False,
+        "hwm": 1,
+        "scheme": "leastload",
+        "log_level": "INFO",
+        "log_format": "logfmt",
+        "log_to_file": True,
+    }
+
+
+def test_settings_are_fields_of_the_configurations(tmp_path: Path) -> None:
+    from enginery.controller.config import ControllerConfig
+    from enginery.engine.config import EngineConfig
+
+    assert set(controller(tmp_path)) <= set(ControllerConfig.__dataclass_fields__)
+    assert set(engine(tmp_path)) <= set(EngineConfig.__dataclass_fields__)
+
+
+def test_command_line(tmp_path: Path) -> None:
+    found = controller(
+        tmp_path,
+        "--hwm=3",
+        "--client-port=10101",
+        "--engine-port",
+        "10102",
+        "--ip=*",
+        "--reuse",
+        "--log-level=debug",
+        "--log-format=json",
+        "--log-to-file=False",
+        "--cluster-id=a",
+    )
+    assert (found["hwm"], found["client_port"], found["engine_port"]) == (3, 10101, 10102)
+    assert (found["ip"], found["reuse"], found["cluster_id"]) == ("*", True, "a")
+    assert (found["log_level"], found["log_format"]) == ("DEBUG", "json")
+    assert found["log_to_file"] is False
+
+
+@pytest.mark.parametrize("spelling", ["scheme_name", "schemename"])
+def test_configuration_file(tmp_path: Path, spelling: str) -> None:
+    configure(tmp_path, f'c.TaskScheduler.hwm = 7\nc.TaskScheduler.{spelling} = "nosuch"')
+    with pytest.raises(UsageError, match="there is no scheme 'nosuch'; there are leastload"):
+        controller(tmp_path)
+    assert controller(tmp_path, "--scheme=leastload")["hwm"] == 7
+
+
+def test_command_line_wins_over_the_file(tmp_path: Path) -> None:
+    configure(tmp_path, 'c.TaskScheduler.hwm = 7\nc.IPController.ip = "10.0.0.1"')
+    found = controller(tmp_path, "--hwm=2")
+    assert (found["hwm"], found["ip"]) == (2, "10.0.0.1")
+
+
+def test_nothing_is_read_from_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile, here = tmp_path / "profile", tmp_path / "here"
+    profile.mkdir()
+    here.mkdir()
+    configure(here, "c.TaskScheduler.hwm = 99\nraise SystemExit('read')")
+    monkeypatch.chdir(here)
+    assert controller(profile)["hwm"] == 1
+
+
+def test_unknown_setting_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    configure(tmp_path, "c.TaskScheduler.hwmm = 2\nc.TaskSheduler.hwm = 3")
+    controller(tmp_path)
+    told = capfd.readouterr().err
+    assert "hwmm" in told
+    assert "Did you mean: `hwm`" in told or "Did you mean `hwm`" in told
+    assert "nothing here reads c.TaskSheduler; did you mean c.TaskScheduler?" in told
+
+
+def test_broken_configuration_file_names_its_line(tmp_path: Path) -> None:
+    configure(tmp_path, "c.TaskScheduler.hwm = 2\nc.TaskScheduler.hwm = 1 / 0")
+    with pytest.raises(UsageError) as caught:
+        controller(tmp_path)
+    file = tmp_path / "ipcontroller_config.py"
+    assert str(caught.value) == f"{file}, line 3: ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--hwm=-1"], "--hwm: should not be less than 0"),
+        (["--hwm=many"], "--hwm: expected an int"),
+        (["--client-port=99999"], "--client-port: should not be greater than 65535"),
+        (["--log-level=loud"], "--log-level: "),
+        (["--nosuch=1"], "there is no option --nosuch"),
+        (["--nosuch"], "there is no option --nosuch"),
+        (["--hwm"], "--hwm: expected one argument"),
+        (["--ip"], "--ip: expected one argument"),
+        (["extra"], "'extra'"),
+    ],
+)
+def test_bad_options(tmp_path: Path, argv: list[str], complaint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        controller(tmp_path, *argv)
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_engine_options(tmp_path: Path) -> None:
+    found = engine(tmp_path, "-n", "4", "--furl-file=/x/engine.json", "--timeout=5")
+    assert (found["n"], found["file"], found["timeout"]) == (4, "/x/engine.json", 5.0)
+    assert engine(tmp_path, "--file=/y")["file"] == "/y"
+    assert engine(tmp_path)["n"] == 0
+    assert engine(tmp_path)["file"] is None
+
+
+@pytest.mark.parametrize("n", ["-3", "0", "x"])
+def test_bad_number_of_engines(tmp_path: Path, n: str) -> None:
+    with pytest.raises(UsageError, match="-n: "):
+        engine(tmp_path, "-n", n)

@@ -1,0 +1,166 @@
+"""A client's machine: what it keeps, says again, and tells its user once."""
+
+import pytest
+
+from enginery.core import events as e
+from enginery.core import messages as m
+from enginery.core.client import GOT_LATER, ROUND, Client
+
+
+@pytest.fixture
+def client():
+    made = Client(b"c" * 16, host="h", pid=1, version="0", python="3")
+    for lane in ("tasks", "control"):
+        made.handle(e.Opened(lane), 0.0)
+        hear(made, welcome(), lane)
+    return made
+
+
+def welcome(accepted=0, controller="c", session=1, credit=10_000):
+    return m.Welcome(controller, "c1", accepted, credit, session=session)
+
+
+def hear(client, message, lane="tasks"):
+    return client.handle(e.Received(lane, "controller", message), 0.0)
+
+
+def submit(client, *ids, function=b"f", size=0):
+    tasks = [m.Task(id, function, bytes(size)) for id in ids]
+    return client.handle(e.Submitted(tasks, {function: b"blob"}), 0.0)
+
+
+def said(effects, kind=m.Message):
+    return [x.message for x in effects if isinstance(x, e.Send) and isinstance(x.message, kind)]
+
+
+def told(effects):
+    return [(o.id, o.status) for x in effects if isinstance(x, e.Delivered) for o in x.outcomes]
+
+
+def deliver(client, seq, *ids):
+    return hear(client, m.Deliver(seq, [m.Outcome(id, "ok") for id in ids]))
+
+
+def reconnect(client, answer):
+    client.handle(e.Closed("tasks"), 0.0)
+    (hello,) = said(client.handle(e.Opened("tasks"), 0.0))
+    return hello, hear(client, answer)
+
+
+def test_a_function_goes_ahead_of_the_first_task_that_needs_it(client):
+    kinds = [type(message) for message in said(submit(client, "t1", "t2"))]
+    assert kinds == [m.Define, m.Submit]
+    assert [type(message) for message in said(submit(client, "t3"))] == [m.Submit]
+
+
+def test_what_is_not_accepted_is_said_again_on_a_new_connection(client):
+    submit(client, "t1")
+    submit(client, "t2")
+    hear(client, m.Accepted(1))
+    _, effects = reconnect(client, welcome(accepted=1))
+    assert [type(message) for message in said(effects)] == [m.Define, m.Submit]
+    assert [s.seq for s in said(effects, m.Submit)] == [2]
+
+
+def test_a_submission_whose_tasks_have_ended_is_said_again_without_their_functions(client):
+    submit(client, "t1")
+    deliver(client, 1, "t1")  # before it was accepted: the controller is over its budget
+    assert client.functions == {}
+    _, effects = reconnect(client, welcome())
+    assert [type(message) for message in said(effects)] == [m.Submit]
+
+
+def test_beyond_its_credit_it_waits(client):
+    assert len(said(submit(client, "t1", size=20_000), m.Submit)) == 1
+    assert said(submit(client, "t2"), m.Submit) == []
+    assert client.pending_bytes > 20_000
+    assert [s.seq for s in said(hear(client, m.Accepted(1)), m.Submit)] == [2]
+
+
+def test_a_large_call_goes_in_several_submissions(client):
+    ids = [f"t{i}" for i in range(ROUND + 1)]
+    hear(client, welcome(credit=1 << 40))
+    assert [len(s.tasks) for s in said(submit(client, *ids), m.Submit)] == [ROUND, 1]
+
+
+def test_an_outcome_is_told_once_and_in_order(client):
+    submit(client, "t1", "t2")
+    assert told(deliver(client, 2, "t2")) == []
+    assert told(deliver(client, 1, "t1")) == [("t1", "ok")]
+    assert told(deliver(client, 1, "t1")) == []
+    assert told(deliver(client, 2, "t2")) == [("t2", "ok")]
+
+
+def test_deliveries_are_confirmed_together_and_at_once_when_they_come_again(client):
+    confirmed = [said(deliver(client, seq), m.Got) for seq in range(1, GOT_LATER + 1)]
+    assert confirmed == [[]] * (GOT_LATER - 1) + [[m.Got(GOT_LATER)]]
+    assert said(deliver(client, 1), m.Got) == [m.Got(GOT_LATER)]
+
+
+def test_large_output_is_confirmed_at_once(client):
+    output = m.Output("t1", 1, 0, "stdout", "x" * (1 << 20))
+    assert said(hear(client, m.Deliver(1, [], [output])), m.Got) == [m.Got(1)]
+
+
+def test_a_hello_says_how_far_deliveries_have_come(client):
+    deliver(client, 1)
+    deliver(client, 2)
+    hello, _ = reconnect(client, welcome())
+    assert hello.seen == 2
+
+
+def test_functions_are_kept_as_long_as_a_task_may_need_them(client):
+    submit(client, "t1", "t2")
+    deliver(client, 1, "t1")
+    assert said(hear(client, m.Need((b"f",)))) == [m.Define(b"f", b"blob")]
+    deliver(client, 2, "t2")
+    assert said(hear(client, m.Need((b"f",)))) == []
+    assert client.needed == {}
+
+
+def test_an_unanswered_request_is_asked_again(client):
+    query = m.Query(7, "status")
+    client.handle(e.Asked(query), 0.0)
+    client.handle(e.Closed("control"), 0.0)
+    client.handle(e.Opened("control"), 0.0)
+    assert said(hear(client, welcome(), "control")) == [query]
+    assert hear(client, m.Reply(7, {}), "control") == [e.Answered(7, {})]
+    assert hear(client, m.Reply(7, {}), "control") == []
+
+
+def test_an_abort_says_what_was_submitted_before_it(client):
+    submit(client, "t1")
+    (abort,) = said(client.handle(e.Asked(m.Abort(["t1"], number=1)), 0.0))
+    assert abort.after == 1
+
+
+def test_a_refusal_of_a_request_is_its_answer_and_of_the_connection_the_end(client):
+    client.handle(e.Asked(m.Query(7, "nonsense")), 0.0)
+    (answer,) = hear(client, m.Refused("no", "UnknownTask", 7), "control")
+    assert answer == e.Answered(7, None, "UnknownTask", "no")
+    (stop,) = hear(client, m.Refused("no", "NotAllowedError"))
+    assert isinstance(stop, e.Stop)
+
+
+# --- a controller that does not know us -----------------------------------------------------------
+
+
+def test_a_restarted_controller_gets_what_was_not_accepted_numbered_anew(client):
+    submit(client, "t1")
+    submit(client, "t2", "t3")
+    hear(client, m.Accepted(1))
+    deliver(client, 1, "t3")
+    _, effects = reconnect(client, welcome(controller="another"))
+    assert told(effects) == [("t1", "lost")]
+    (again,) = said(effects, m.Submit)
+    assert (again.seq, [task.id for task in again.tasks]) == (1, ["t2"])
+    assert told(deliver(client, 1, "t2")) == [("t2", "ok")]
+
+
+def test_who_was_forgotten_gives_up_what_it_had_said_and_says_the_rest(client):
+    submit(client, "t1", size=20_000)
+    submit(client, "t2")  # beyond the credit: never said
+    _, effects = reconnect(client, welcome(session=2))
+    assert told(effects) == [("t1", "lost")]
+    assert [[task.id for task in s.tasks] for s in said(effects, m.Submit)] == [["t2"]]
+    assert client.submitted == 1

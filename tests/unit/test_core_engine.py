@@ -1,0 +1,220 @@
+"""An engine's machine: what it starts, in which order, and what it keeps until it is told."""
+
+from signal import SIGINT, SIGTERM
+
+import pytest
+
+from enginery.core import events as e
+from enginery.core import messages as m
+from enginery.core.engine import RESTART, STOPPED, Engine
+
+LIFE = b"i" * 16
+
+
+@pytest.fixture
+def engine():
+    made = Engine(b"p" * 16, LIFE, host="h", pid=1, version="0", python="3")
+    for lane in ("tasks", "control"):
+        made.handle(e.Opened(lane), 0.0)
+        hear(made, welcome(made), lane)
+    hear(made, m.Define(b"f", b"blob"))
+    return made
+
+
+def welcome(engine):
+    return m.Welcome("c", 0, incarnation=engine.incarnation)
+
+
+def hear(engine, message, lane="tasks"):
+    return engine.handle(e.Received(lane, "controller", message), 0.0)
+
+
+def attempt(n, id="", function=b"f", **fields):
+    return m.Attempt(n, id or f"t{n}", 1, function, b"", **fields)
+
+
+def finish(engine, status="ok", now=0.0):
+    run = engine.current
+    return engine.handle(e.Finished(m.Result(run.id, run.attempt, status, b"")), now)
+
+
+def started(effects):
+    return [effect.attempt.id for effect in effects if isinstance(effect, e.Start)]
+
+
+def told(effects, kind=m.Message):
+    return [x.message for x in effects if isinstance(x, e.Send) and isinstance(x.message, kind)]
+
+
+def results(effects):
+    return [(r.id, r.status) for message in told(effects, m.Results) for r in message.results]
+
+
+def test_says_hello_on_each_lane_with_how_far_it_has_got(engine):
+    hear(engine, m.Run([attempt(1), attempt(2)]))
+    (hello,) = told(engine.handle(e.Opened("tasks"), 0.0))
+    assert (hello.kind, hello.lane, hello.seen, hello.incarnation) == ("engine", "tasks", 2, LIFE)
+
+
+def test_runs_one_at_a_time_in_the_order_of_arrival(engine):
+    assert started(hear(engine, m.Run([attempt(1), attempt(2)]))) == ["t1"]
+    assert started(hear(engine, m.Run([attempt(3)]))) == []
+    assert started(finish(engine)) == ["t2"]
+    assert started(finish(engine)) == ["t3"]
+
+
+def test_what_arrives_again_is_not_run_again(engine):
+    hear(engine, m.Run([attempt(1)]))
+    assert started(hear(engine, m.Run([attempt(1), attempt(2)]))) == []
+    assert started(finish(engine)) == ["t2"]
+    assert not engine.queue
+
+
+def test_the_number_of_a_dropped_attempt_is_not_waited_for(engine):
+    assert started(hear(engine, m.Run([attempt(2)]))) == ["t2"]
+
+
+def test_a_result_is_kept_until_it_is_acked(engine):
+    hear(engine, m.Run([attempt(1)]))
+    assert results(finish(engine)) == [("t1", "ok")]
+    engine.handle(e.Closed("tasks"), 0.0)
+    engine.handle(e.Opened("tasks"), 0.0)
+    assert results(hear(engine, welcome(engine))) == [("t1", "ok")]
+    hear(engine, m.Acked(1))
+    assert results(hear(engine, welcome(engine))) == []
+
+
+def test_a_result_is_not_said_into_a_broken_connection(engine):
+    hear(engine, m.Run([attempt(1)]))
+    engine.handle(e.Closed("tasks"), 0.0)
+    assert results(finish(engine)) == []
+    assert results(hear(engine, welcome(engine))) == [("t1", "ok")]
+
+
+def test_a_lacking_function_is_asked_for_once_per_connection(engine):
+    (need,) = told(hear(engine, m.Run([attempt(1, function=b"g"), attempt(2, function=b"g")])))
+    assert need == m.Need((b"g",))
+    assert told(hear(engine, m.Run([attempt(3)]))) == []
+    assert m.Need((b"g",)) in told(hear(engine, welcome(engine)))
+    effects = hear(engine, m.Define(b"g", b"blob"))
+    assert started(effects) == ["t1"]
+    assert isinstance(effects[0], e.Load)
+
+
+def test_the_oldest_functions_are_forgotten_but_not_those_at_work(engine, monkeypatch):
+    monkeypatch.setattr("enginery.core.engine.FUNCTION_BYTES", 8)
+    hear(engine, m.Run([attempt(1)]))
+    hear(engine, m.Define(b"g", b"1234"))
+    effects = hear(engine, m.Define(b"h", b"1234"))
+    assert [x.hash for x in effects if isinstance(x, e.Forget)] == [b"g"]
+
+
+# --- aborts ---------------------------------------------------------------------------------------
+
+
+def test_an_abort_before_the_start_is_answered_at_once(engine):
+    hear(engine, m.Run([attempt(1), attempt(2)]))
+    effects = hear(engine, m.Abort(["t2"], numbers=[2]), "control")
+    assert told(effects) == [m.Dropped(["t2"], [2])]
+    assert started(finish(engine)) == []
+
+
+def test_an_abort_may_overtake_the_work_it_is_about(engine):
+    hear(engine, m.Abort(["t1"], numbers=[1]), "control")
+    assert started(hear(engine, m.Run([attempt(1), attempt(2)]))) == ["t2"]
+
+
+def test_an_abort_of_what_runs_needs_to_say_so(engine):
+    hear(engine, m.Run([attempt(1)]))
+    assert hear(engine, m.Abort(["t1"], numbers=[1]), "control") == []
+    assert hear(engine, m.Abort(["t1"], True, numbers=[1]), "control") == [e.Interrupt("t1", 1)]
+    assert results(finish(engine, "error")) == [("t1", "aborted")]
+
+
+def test_an_interrupt_that_came_too_late_changes_nothing(engine):
+    hear(engine, m.Run([attempt(1)]))
+    hear(engine, m.Abort(["t1"], True, numbers=[1]), "control")
+    assert results(finish(engine, "ok")) == [("t1", "ok")]
+
+
+def test_sigint_interrupts_what_runs_and_other_signals_reach_the_process(engine):
+    assert hear(engine, m.Signal(SIGINT), "control") == []
+    hear(engine, m.Run([attempt(1)]))
+    assert hear(engine, m.Signal(SIGINT), "control") == [e.Interrupt("t1", 1)]
+    assert hear(engine, m.Signal(SIGTERM), "control") == [e.Kill(SIGTERM)]
+
+
+def test_shutdown_and_restart_differ_by_the_exit_code(engine):
+    assert [x.code for x in hear(engine, m.Shutdown(), "control")] == [STOPPED]
+    assert [x.code for x in hear(engine, m.Shutdown(restart=True), "control")] == [RESTART]
+
+
+def test_clearing_waits_for_the_running_task_and_happens_once(engine):
+    assert hear(engine, m.Clear(count=1), "control") == [e.ClearNamespace()]
+    assert hear(engine, m.Clear(count=1), "control") == []
+    hear(engine, m.Run([attempt(1), attempt(2)]))
+    assert hear(engine, m.Clear(count=2), "control") == []
+    effects = [x for x in finish(engine) if isinstance(x, e.ClearNamespace | e.Start)]
+    assert [type(x) for x in effects] == [e.ClearNamespace, e.Start]
+
+
+# --- a life is given up ---------------------------------------------------------------------------
+
+
+def given_up(engine):
+    return hear(engine, m.Again(given_up=engine.incarnation))
+
+
+def test_who_was_given_up_comes_back_as_the_next_life_with_nothing_to_do(engine):
+    hear(engine, m.Run([attempt(1), attempt(2)]))
+    effects = given_up(engine)
+    assert e.Interrupt("t1", 1) in effects
+    hellos = told(effects, m.Hello)
+    assert [h.lane for h in hellos] == ["tasks", "control"]
+    assert {h.incarnation for h in hellos} == {engine.incarnation} != {LIFE}
+    assert hellos[0].incarnation[:12] == LIFE[:12]
+    assert started(finish(engine, "error")) == []
+    assert not engine.unacked
+
+
+def test_it_is_given_up_once_though_both_lanes_say_so(engine):
+    given_up(engine)
+    now = engine.incarnation
+    assert hear(engine, m.Again(given_up=LIFE), "control") == []
+    assert engine.incarnation == now
+
+
+@pytest.mark.parametrize(
+    "message", [m.Run([attempt(1)]), m.Abort(["t1"], numbers=[1]), m.Clear(count=1), m.Acked(1)]
+)
+def test_what_is_meant_for_the_former_life_is_not_heard(engine, message):
+    hear(engine, m.Run([attempt(1)]))
+    finish(engine)
+    given_up(engine)
+    assert hear(engine, m.Welcome("c", 0, incarnation=LIFE)) == []
+    assert hear(engine, message) == []
+    hear(engine, welcome(engine))
+    assert started(hear(engine, m.Run([attempt(2)]))) == ["t2"]
+
+
+def test_the_new_life_may_have_to_run_the_same_task(engine):
+    hear(engine, m.Run([attempt(1)]))
+    given_up(engine)
+    for lane in ("tasks", "control"):
+        hear(engine, welcome(engine), lane)
+    hear(engine, m.Run([attempt(2, "t1")]))
+    assert told(hear(engine, m.Abort(["t1"], True, numbers=[2]), "control")) == [
+        m.Dropped(["t1"], [2])
+    ]
+    assert started(finish(engine, "error")) == []
+
+
+def test_another_controller_is_not_told_what_the_last_one_has_had(engine):
+    hear(engine, m.Run([attempt(1), attempt(2)]))
+    engine.handle(e.Closed("tasks"), 0.0)
+    effects = hear(engine, m.Welcome("a new one", 0, incarnation=engine.incarnation))
+    assert e.Interrupt("t1", 1) in effects
+    assert results(finish(engine, "error")) == []
+    assert started(hear(engine, m.Run([attempt(3)]))) == ["t3"]
+    (message,) = told(finish(engine), m.Results)
+    assert (message.seq, [r.id for r in message.results]) == (1, ["t3"])

@@ -1,0 +1,69 @@
+"""Each law notices when it is broken: the checks are not empty words."""
+
+import pytest
+
+from enginery.core import laws
+from enginery.core import messages as m
+
+from .hand_controller import Hand, task
+
+
+@pytest.fixture
+def core():
+    """A controller with an engine that runs one task, while two wait, and one that is done."""
+    hand = Hand()
+    hand.engine("engine")
+    hand.client("ann")
+    hand.submit("ann", *[task(f"ann-{i}") for i in range(1, 5)])
+    hand.result("engine", m.Result("ann-1", 1, "ok", b""), seq=1)
+    laws.check(hand.core)
+    return hand.core
+
+
+def done(core):
+    return core.work.tasks["ann-1"]
+
+
+def running(core):
+    return core.work.tasks["ann-2"]
+
+
+def waiting(core):
+    return core.work.tasks["ann-3"]
+
+
+BREAKS = {
+    "done when it has its outcome": lambda core: setattr(done(core), "outcome", None),
+    "without its outcome is not done": lambda core: setattr(
+        running(core), "outcome", done(core).outcome
+    ),
+    "kept until it is done": lambda core: setattr(waiting(core).spec, "id", "another"),
+    "no retry is spent": lambda core: setattr(running(core), "spent", 1),
+    "an engine that is there": lambda core: setattr(core.work.places[0], "here", False),
+    "what is sent is noted": lambda core: core.work.places[0].sent.clear(),
+    "what is done is with no engine": lambda core: core.work.places[0].sent.update(
+        {done(core).n: done(core)}
+    ),
+    "waiting tasks are counted": lambda core: setattr(core.work.placement, "waiting", 7),
+    "unfinished tasks are counted": lambda core: setattr(core.work, "unfinished", 7),
+    "bytes are counted": lambda core: setattr(core.work, "bytes", 7),
+    "functions are counted": lambda core: core.work.functions.needed.clear(),
+    "history is of known tasks": lambda core: core.work.tasks.pop("ann-1"),
+    "load is counted": lambda core: setattr(core.work.places[0], "load", 0),
+    "sent bytes are counted": lambda core: setattr(core.work.places[0], "sent_bytes", 7),
+    "hwm is never exceeded": lambda core: setattr(core.work.placement, "hwm", 0.5),
+    "no task waits while": lambda core: setattr(core.work.placement, "hwm", 2),
+}
+
+
+@pytest.mark.parametrize("law", BREAKS)
+def test_a_broken_law_is_noticed(core, law):
+    BREAKS[law](core)
+    with pytest.raises(laws.BrokenLaw, match=law):
+        laws.check(core)
+
+
+def test_a_direct_request_at_another_engine_is_noticed(core):
+    running(core).spec.engine = 5
+    with pytest.raises(laws.BrokenLaw, match="a direct request goes where it is sent"):
+        laws.check_record(core.work, running(core))

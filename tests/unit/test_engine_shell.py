@@ -1,0 +1,123 @@
+"""`execute` runs code as IPython does, in the engine's namespace, and fails as any call does."""
+
+import sys
+import traceback
+import warnings
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from enginery.engine import actions
+from enginery.engine.namespace import Namespace
+
+
+@pytest.fixture
+def space(monkeypatch, tmp_path):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "none"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    space = Namespace()
+    monkeypatch.setitem(sys.modules, "__main__", space.module)
+    with warnings.catch_warnings():
+        yield space
+    type(space.shell._shell).clear_instance() if space.shell else None
+    assert not (tmp_path / "none").exists()
+
+
+def frames(error):
+    """The frames of what user code raised, without the engine's own."""
+    told = traceback.extract_tb(error.__traceback__)
+    return [(f.filename, f.lineno, f.name, f.line) for f in told if "enginery" not in f.filename][
+        1:
+    ]
+
+
+def test_there_is_no_shell_before_something_is_executed(space):
+    actions.push({"a": 1})
+    assert actions.pull("a") == 1
+    assert space.shell is None
+
+
+def test_the_last_expression_is_the_result(space, capsys):
+    reply = actions.execute("a = 5\na + 1")
+    assert (reply.number, reply.raw, reply.result) == (1, "a = 5\na + 1", "6")
+    assert reply.data == {"text/plain": "6"}
+    assert actions.execute("a = 7").result == ""
+    assert actions.execute("a;").result == ""
+    assert actions.execute("").result == ""
+    assert capsys.readouterr().out == ""
+    assert space.names["a"] == 7
+
+
+def test_inputs_and_outputs_are_numbered_and_remembered(space):
+    actions.execute("1 + 1")
+    actions.execute("x = 3")
+    reply = actions.execute("In[1], Out[1], _1, len(In)")
+    assert (reply.number, reply.result) == (3, "('1 + 1', 2, 2, 4)")
+
+
+def test_magics_and_what_is_printed(space, capsys):
+    reply = actions.execute("%time b = 2\nprint('hello', b)")
+    assert "run_line_magic" in reply.translated
+    assert "hello 2" in capsys.readouterr().out
+
+
+def test_rich_results_are_kept_in_every_form(space):
+    reply = actions.execute("from IPython.display import HTML\nHTML('<b>x</b>')")
+    assert reply.data["text/html"] == "<b>x</b>"
+
+
+def test_get_ipython_is_the_shell(space):
+    actions.execute("shell = get_ipython()")
+    assert InteractiveShell.instance() is space.names["shell"]
+    assert sys.modules["__main__"] is space.module
+
+
+def test_what_an_input_raises_is_raised_from_its_own_frame_on(space, capsys):
+    with pytest.raises(ZeroDivisionError) as caught:
+        actions.execute("def f():\n    return 1 / 0\nf()")
+    assert frames(caught.value) == [
+        ("<In [1]>", 3, "<module>", "f()"),
+        ("<In [1]>", 2, "f", "return 1 / 0"),
+    ]
+    with pytest.raises(ZeroDivisionError) as caught:
+        actions.execute("f()", "/home/me/script.py")
+    assert [frame[:3] for frame in frames(caught.value)] == [
+        ("/home/me/script.py", 1, "<module>"),
+        ("<In [1]>", 2, "f"),
+    ]
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("f(", SyntaxError), ("  x\n y", IndentationError), ("raise SystemExit(3)", SystemExit)],
+)
+def test_other_ways_to_fail_are_raised_too(space, capsys, code, error):
+    with pytest.raises(error):
+        actions.execute(code)
+    assert capsys.readouterr() == ("", "")
+    assert actions.execute("1").number == 2
+
+
+def test_a_magic_that_there_is_not(space):
+    with pytest.raises(Exception, match="%nothing"):
+        actions.execute("%nothing")
+
+
+def test_after_clear_the_shell_works_on_and_counts_on(space):
+    actions.execute("big = [1]\nbig")
+    actions.clear()
+    assert (
+        actions.execute("'big' in globals(), Out, In[1]").result == "(False, {}, 'big = [1]\\nbig')"
+    )
+    assert actions.execute("get_ipython().execution_count").number == 3
+
+
+def test_path_and_directory(space, tmp_path, monkeypatch):
+    monkeypatch.chdir(".")
+    actions.set_path(["/a", "/b"])
+    assert sys.path == ["/a", "/b"]
+    actions.change_directory(str(tmp_path))
+    assert actions.execute("import os; os.getcwd()").result == repr(str(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        actions.change_directory(str(tmp_path / "none"))

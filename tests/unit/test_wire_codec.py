@@ -1,0 +1,170 @@
+"""Batches come back as they were, buffers are never copied, and what is malformed is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from typing import get_args
+
+import pytest
+from msgspec import msgpack
+
+from enginery.core import messages as m
+from enginery.error import ProtocolError, VersionMismatch
+from enginery.version import PROTOCOL
+from enginery.wire import codec
+
+HELLO = m.Hello(PROTOCOL, "1", "engine", "tasks", b"i" * 16, places=(b"a", b"b"))
+OUTCOME = m.Outcome("t", "ok", b"v", (m.Buffer(b"w" * 9),), facts={"signal": 9, "x": [1.5, None]})
+SAMPLES: list[m.Message] = [
+    HELLO,
+    m.Welcome("c", 3),
+    m.Refused("no", number=4),
+    m.Again(),
+    m.Goodbye("done"),
+    m.Define(b"h", b"blob"),
+    m.Need((b"h", b"k")),
+    m.Submit(1, [m.Task("t", b"h", b"a", (m.Buffer(b"x" * 50), m.Buffer(b"")), targets=(1, 2))]),
+    m.Accepted(1),
+    m.Run([m.Attempt(1, "t", 1, b"h", b"a", (m.Buffer(bytearray(b"y" * 20)),), False)]),
+    m.Results(1, [m.Result("t", 1, "error", b"v", (m.Buffer(memoryview(b"z")),), 1.0, 2.0, 3)]),
+    m.Acked(1),
+    m.Output("t", 1, 0, "stderr", "é\n"),
+    m.Dropped(["t"], [3]),
+    m.Deliver(1, [OUTCOME], [m.Output("t", 1, 0, "stdout", "")]),
+    m.Got(1),
+    m.Abort(["t"], True),
+    m.Signal(2, [0]),
+    m.Clear([0]),
+    m.Shutdown([0], True),
+    m.Query(1, "status"),
+    m.Reply(1, {"a": [1, 2.0, "x", b"y", None, True]}),
+    m.Engines([m.EngineInfo(0, "i", "host", 1, 2.0)]),
+    m.Exited(b"p", b"i", 1, 1, "exit code 3", True),
+]
+
+
+def malformed(*parts: object) -> list[bytes]:
+    return [msgpack.encode([list(parts)])]
+
+
+def test_there_is_a_sample_of_every_message() -> None:
+    assert {type(sample) for sample in SAMPLES} == set(get_args(m.AnyMessage))
+
+
+@pytest.mark.parametrize("message", SAMPLES, ids=lambda message: type(message).__name__)
+def test_every_message_comes_back(message: m.Message) -> None:
+    assert codec.decode(codec.encode([message])) == [message]
+
+
+def test_a_batch_keeps_its_order_and_its_buffers() -> None:
+    assert codec.decode(codec.encode(SAMPLES)) == SAMPLES
+
+
+def test_frames_may_be_memoryviews() -> None:
+    frames = [memoryview(frame) for frame in codec.encode(SAMPLES)]
+    assert codec.decode(frames) == SAMPLES
+
+
+def test_buffers_are_not_copied_either_way() -> None:
+    data = bytearray(b"0123456789")
+    frames = codec.encode([m.Run([m.Attempt(1, "t", 1, b"h", b"a", (m.Buffer(data),))])])
+    assert frames[1] is data
+    (run,) = codec.decode(frames)
+    assert isinstance(run, m.Run)
+    assert run.attempts[0].buffers[0].data is data
+
+
+def test_a_buffer_that_tasks_share_is_sent_once() -> None:
+    shared = m.Buffer(b"x" * 100)
+    tasks = [m.Task(f"t{i}", b"h", b"a", (shared, m.Buffer(b"own"))) for i in range(3)]
+    frames = codec.encode([m.Submit(1, tasks)])
+    assert len(frames) == 1 + 1 + 3
+    (submit,) = codec.decode(frames)
+    assert submit == m.Submit(1, tasks)
+    assert isinstance(submit, m.Submit)
+    assert len({id(task.buffers[0]) for task in submit.tasks}) == 1
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [],
+        [b""],
+        [b"\xc1"],
+        [b"\x90\x90"],  # trailing bytes
+        [msgpack.encode({"a": 1})],
+        [msgpack.encode(5)],
+        [msgpack.encode([5])],
+        [msgpack.encode([[]])],
+        malformed("nope", 1),
+        malformed("A", "not a number"),
+        malformed("A"),
+        malformed("r", 1, msgpack.Ext(7, b"\0\0\0\0")),
+        malformed("r", 1, msgpack.Ext(1, b"\0\0\0\0")),
+        malformed("r", 1, msgpack.Ext(1, b"")),
+        [*malformed("r", 1, msgpack.Ext(1, b"\0\0\0\1")), b"only one"],
+        [*malformed("r", 1, msgpack.Ext(1, b"\0")), b"short number"],
+        [*malformed("A", 1), b"a frame that nobody mentions"],
+        [*malformed("S", 1, [["t", b"h", b"a", [b"bytes, not a buffer"]]])],
+        [msgpack.encode([["r", 1, b"\xff"]]).replace(b"\xc4\x01", b"\xd9\x01")],  # not UTF-8
+        [b"\x91\x93\xa1r\x01" + b"\x91" * 100_000],  # deeper than the stack
+        [b"\x91\x93\xa1r\x01\x81\x81\x01\x02\x03"],  # a key that cannot be one
+        [b"\x91\x93\xa1r\x01\xd7\xff" + b"\xff" * 8],  # no time
+        [b"\xdd\xff\xff\xff\xff"],  # four billion messages, none there
+        malformed("!", True, "v"),
+        malformed("!", PROTOCOL, "v"),
+    ],
+)
+def test_malformed_batches_are_refused(frames: list[bytes]) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        codec.decode(frames)
+    assert not isinstance(caught.value, VersionMismatch)
+    assert codec.decode(codec.encode(SAMPLES)) == SAMPLES  # the decoder is as it was
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        malformed("!", PROTOCOL + 6, {"a": "shape"}, "nobody", b"knows"),
+        malformed("!", PROTOCOL + 6),
+        codec.encode([m.Hello(PROTOCOL + 6, "9", "engine", "tasks", b"i"), m.Again()]),
+    ],
+)
+def test_another_version_is_told_by_its_number(frames: list[bytes]) -> None:
+    with pytest.raises(VersionMismatch) as caught:
+        codec.decode(frames)
+    assert caught.value.theirs == PROTOCOL + 6
+    assert str(PROTOCOL) in str(caught.value)
+
+
+def test_what_is_no_message_cannot_be_encoded() -> None:
+    with pytest.raises(TypeError, match="object"):
+        codec.encode([m.Reply(1, object())])
+
+
+def test_threads_decode_at_the_same_time() -> None:
+    wrong: list[object] = []
+
+    def work(byte: int) -> None:
+        batch: list[m.Message] = [m.Submit(1, [m.Task("t", b"", b"", (m.Buffer(bytes([byte])),))])]
+        frames = codec.encode(batch)
+        wrong.extend(1 for _ in range(300) if codec.decode(frames) != batch)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_the_codec_brings_no_pickling_into_a_process() -> None:
+    code = (
+        "import sys, enginery.wire.codec\n"
+        "bad = {'cloudpickle', 'enginery.wire.payload', 'enginery.wire.pickler'}\n"
+        "sys.exit(f'{bad & set(sys.modules)}' if bad & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,334 @@
+"""A function's blob is made once as long as nothing in it can have changed, and is never stale."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import json
+import math
+import sys
+import threading
+import weakref
+from hashlib import blake2b
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from enginery.error import UnsendableError
+from enginery.wire import functions
+from enginery.wire.chunks import MapChunk
+from enginery.wire.functions import FunctionCache
+from enginery.wire.identity import identify
+from enginery.wire.reference import Reference
+
+SCRIPT = """
+import math, json
+k = 3
+text = "t"
+items = [1]
+pair = (1, (2, "x"))
+
+class Thing: pass
+
+def plain(x): return x
+def uses_k(x): return x + k
+def through(x): return uses_k(x)
+def through_data(x): return through(x), items
+def uses_list(x): return items
+def uses_pair(): return pair
+def uses_module(x): return math.sqrt(x), json.dumps(x)
+def uses_class(): return Thing()
+def default_list(x=[]): return x
+def default_int(x=5, *, y=6): return x
+def annotated(x: int, y: list[int] | None = None) -> dict[str, float]: return x
+def recursive(n): return recursive(n - 1) if n else 0
+def stores():
+    global made
+    made = 1
+    def inner():
+        global inner_made
+        del inner_made
+def nothing(): return not_there
+def closure(value):
+    def inner(): return value
+    return inner
+"""
+
+
+@pytest.fixture
+def script() -> dict[str, Any]:
+    """The names of a script that ran as `__main__`."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(SCRIPT, names)
+    return names
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The namespace of an engine."""
+    main = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    return main.__dict__
+
+
+@pytest.fixture
+def cache() -> FunctionCache:
+    return FunctionCache(1 << 20)
+
+
+def run(cache: FunctionCache, function: Any, *args: Any) -> Any:
+    """What the function returns where only its own names are set."""
+    loaded = functions.load(cache.serialize(function)[1])
+    space = sys.modules["__main__"].__dict__
+    space.update(loaded.names)
+    try:
+        return loaded.call(*args)
+    finally:
+        for name in loaded.names:
+            del space[name]
+
+
+def test_the_hash_is_that_of_the_blob(cache: FunctionCache) -> None:
+    hash, blob = cache.serialize(math.sqrt)
+    assert hash == blake2b(blob, digest_size=16).digest()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "uses_k", "through", "uses_pair", "uses_module", "default_int", "annotated",
+     "recursive", "nothing", "stores"],
+)  # fmt: skip
+def test_what_cannot_change_is_pickled_once(
+    script: dict[str, Any], cache: FunctionCache, name: str
+) -> None:
+    first = cache.serialize(script[name])
+    assert cache.serialize(script[name])[1] is first[1]
+    assert len(cache) == 1
+
+
+@pytest.mark.parametrize("name", ["uses_list", "through_data", "uses_class", "default_list"])
+def test_what_can_change_is_pickled_each_time(
+    script: dict[str, Any], cache: FunctionCache, name: str
+) -> None:
+    first, second = cache.serialize(script[name]), cache.serialize(script[name])
+    assert second[1] is not first[1]
+    assert second[0] == first[0], "and sent once all the same, as nothing has changed"
+    assert len(cache) == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "cached"),
+    [
+        (len, True),
+        (math.sqrt, True),
+        (json.dumps, True),
+        (dict, True),
+        (functools.partial(pow, 2), True),
+        (functools.partial(pow, mod=3), True),
+        (functools.partial(sorted, [1]), False),
+        (MapChunk(math.sqrt), True),
+        (MapChunk(functools.partial(sorted, [1])), False),
+        ([].append, False),
+        (json.JSONEncoder().encode, False),
+        (lambda x: math.sqrt(x) + 1, True),
+    ],
+)
+def test_other_callables(cache: FunctionCache, function: Any, cached: bool) -> None:
+    assert (cache.serialize(function)[1] is cache.serialize(function)[1]) is cached
+    assert callable(functions.load(cache.serialize(function)[1]).call)
+
+
+def test_a_global_that_is_bound_anew(
+    script: dict[str, Any], cache: FunctionCache, engine: dict[str, Any]
+) -> None:
+    assert run(cache, script["through"], 1) == 4
+    script["k"] = 10
+    assert run(cache, script["through"], 1) == 11
+    script["uses_k"] = lambda x: "other"
+    assert run(cache, script["through"], 1) == "other"
+    del script["uses_k"]
+    with pytest.raises(NameError):
+        run(cache, script["through"], 1)
+
+
+def test_data_that_is_changed_in_place(
+    script: dict[str, Any], cache: FunctionCache, engine: dict[str, Any]
+) -> None:
+    assert run(cache, script["uses_list"], 0) == [1]
+    script["items"].append(2)
+    assert run(cache, script["uses_list"], 0) == [1, 2]
+
+
+def test_code_defaults_attributes_and_cells_that_change(
+    script: dict[str, Any], cache: FunctionCache, engine: dict[str, Any]
+) -> None:
+    f = script["default_int"]
+    assert run(cache, f) == 5
+    f.__defaults__ = (7,)
+    assert run(cache, f) == 7
+    f.__kwdefaults__["y"] = 8
+    assert functions.load(cache.serialize(f)[1]).call.__kwdefaults__ == {"y": 8}
+    f.mark = 1
+    assert functions.load(cache.serialize(f)[1]).call.mark == 1
+    f.mark = 2
+    assert functions.load(cache.serialize(f)[1]).call.mark == 2
+    f.__code__ = script["plain"].__code__.replace(co_name="other")
+    assert run(cache, f, 9) == 9
+    inner = script["closure"](1)
+    assert run(cache, inner) == 1
+    inner.__closure__[0].cell_contents = 2
+    assert run(cache, inner) == 2
+
+
+def test_classes_that_change(
+    script: dict[str, Any], cache: FunctionCache, engine: dict[str, Any]
+) -> None:
+    script["Thing"].value = 1
+    assert run(cache, script["uses_class"]).value == 1
+    script["Thing"].value = 2
+    assert run(cache, script["uses_class"]).value == 2
+
+
+def test_ids_are_not_mistaken_for_others(
+    script: dict[str, Any], cache: FunctionCache, engine: dict[str, Any]
+) -> None:
+    for i in range(300):  # each new text may get the memory, and so the id, of the last
+        script["k"] = f"{i}!" * 2
+        assert run(cache, script["uses_k"], ">") == ">" + f"{i}!" * 2
+
+
+def test_a_lambda_of_a_module_sees_its_own_globals(cache: FunctionCache) -> None:
+    module = {"__name__": "some_module", "rate": 2}
+    f = eval("lambda x: x * rate", module)
+    assert functions.load(cache.serialize(f)[1]).call(3) == 6
+    module["rate"] = 5
+    assert functions.load(cache.serialize(f)[1]).call(3) == 15
+
+
+def interactive() -> Any:
+    return where, json.dumps(1)  # type: ignore[name-defined] # noqa: F821
+
+
+def test_interactive_runs_among_the_names_of_the_engine(
+    cache: FunctionCache, engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert functions.load(cache.serialize(interactive)[1]).call is interactive
+    monkeypatch.setitem(vars(interactive), "__interactive__", True)
+    engine["where"] = "engine"
+    loaded = functions.load(cache.serialize(interactive)[1])
+    assert loaded.call is not interactive
+    assert loaded.names == {"json": json}
+    engine.update(loaded.names)
+    assert loaded.call() == ("engine", "1")
+
+
+def test_stores_are_named(script: dict[str, Any], cache: FunctionCache) -> None:
+    assert functions.load(cache.serialize(script["stores"])[1]).stores == {"made", "inner_made"}
+
+
+def test_references_make_a_function_live(cache: FunctionCache, engine: dict[str, Any]) -> None:
+    _, blob = cache.serialize(functools.partial(max, Reference("a")))
+    engine["a"] = 1
+    assert functions.load(blob).live
+    assert functions.load(blob).call(0) == 1
+    engine["a"] = 2
+    assert functions.load(blob).call(0) == 2
+
+
+def test_the_cache_is_bounded_by_bytes_and_drops_the_least_used(script: dict[str, Any]) -> None:
+    cache = FunctionCache(30_000)
+    often = script["plain"]
+    kept = cache.serialize(often)[1]
+    for i in range(50):
+        cache.serialize(script["closure"](f"{i}" * 1000))
+        assert cache.serialize(often)[1] is kept
+    assert 2 < len(cache) < 20
+
+
+def test_what_the_cache_keeps_alive_counts(script: dict[str, Any]) -> None:
+    cache = FunctionCache(30_000)
+    script["text"] = "x" * 100_000  # not lent, but part of the key
+    cache.serialize(eval("lambda: text", script))
+    assert len(cache) == 0
+
+
+def test_dropped_functions_can_go(script: dict[str, Any], engine: dict[str, Any]) -> None:
+    cache = FunctionCache(2_500)
+    inner = script["closure"]("x")
+    gone = weakref.ref(inner)
+    cache.serialize(inner)
+    del inner
+    for i in range(5):
+        cache.serialize(script["closure"](i))
+    gc.collect()
+    assert gone() is None
+
+
+def test_threads_share_a_cache(script: dict[str, Any], cache: FunctionCache) -> None:
+    made: list[bytes] = []
+
+    def work() -> None:
+        made.extend(cache.serialize(script["through"])[0] for _ in range(100))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 400
+    assert len(set(made)) == 1
+    assert len(cache) == 1
+
+
+def test_recursion_through_a_closure_and_an_empty_cell(
+    script: dict[str, Any], cache: FunctionCache, engine: dict[str, Any]
+) -> None:
+    exec(
+        "def make():\n"
+        "    def inner(n): return inner(n - 1) + 1 if n else 0\n"
+        "    return inner\n"
+        "def early():\n"
+        "    def inner(): return later\n"
+        "    if False: later = 1\n"
+        "    return inner\n",
+        script,
+    )
+    assert run(cache, script["make"](), 4) == 4
+    with pytest.raises(NameError):
+        run(cache, script["early"]())
+
+
+def test_what_cannot_be_sent_is_named(script: dict[str, Any], cache: FunctionCache) -> None:
+    with pytest.raises(UnsendableError, match=r"closure variable 'value' of function inner"):
+        cache.serialize(script["closure"](threading.Lock()))
+
+
+def test_identity_ends_where_the_walk_comes_back(script: dict[str, Any]) -> None:
+    exec("def a(): return b()\ndef b(): return a()", script)
+    first, again, other = (identify(script[name]) for name in "aab")
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    assert first.key == again.key != other.key
+
+
+def test_what_holds_is_what_has_not_changed(script: dict[str, Any]) -> None:
+    exec("k = 3\ndef helper(): return k\ndef top(x=1): return helper() + x", script)
+    identity = identify(script["top"])
+    assert identity is not None
+    assert identity.holds()
+    script["k"] = 4
+    assert not identity.holds()
+    script["k"] = 3
+    assert identity.holds()
+    script["helper"].__code__ = (lambda: 5).__code__
+    assert not identity.holds()
+    assert (identify(script["top"]) or identity).key != identity.key
+    for change in ("__defaults__", "__kwdefaults__", "__dict__"):
+        exec("def f(x=1): return x", script)
+        identity = identify(script["f"])
+        assert identity is not None
+        assert identity.holds()
+        setattr(script["f"], change, {"x": 2} if change != "__defaults__" else (2,))
+        assert not identity.holds(), change
