@@ -1,0 +1,67 @@
+# Needs Python 3.11 or newer with pip, and make; everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEED ?= 1
+
+# pip of $(PYTHON) works on the new environment, so the venv package of Debian is not needed.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PYTHON) -m pip --python $(BIN)/python install --quiet
+
+.PHONY: help test check lint types coverage demo bench sim clean
+
+help:
+	@echo "make demo        the census of the standard library on four engines"
+	@echo "make test        every test, in an environment of its own"
+	@echo "make check       lint, types, unit and property tests: under two minutes"
+	@echo "make bench       speed, beside others that do the same"
+	@echo "make sim SEED=n  one run of the simulator again"
+	@echo "make coverage    every test, and the lines none of them reaches"
+	@echo "make clean       removes what the others made"
+
+$(BIN)/python:
+	$(PYTHON) -m venv --without-pip $(VENV)
+
+# Each stamp is as old as the last installation for the pyproject.toml that is there now.
+$(VENV)/runtime: pyproject.toml | $(BIN)/python
+	@echo "installing enginery into $(VENV)"
+	@$(PIP) pip --editable .
+	@touch $@
+
+$(VENV)/complete: pyproject.toml | $(BIN)/python
+	@echo "installing enginery and its tests' tools into $(VENV)"
+	@$(PIP) pip --editable '.[test]'
+	@touch $@ $(VENV)/runtime
+
+test: $(VENV)/complete
+	$(BIN)/python -m pytest tests
+
+check: lint types
+	$(BIN)/python -m pytest -q tests/unit tests/property
+
+lint: $(VENV)/complete
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/complete
+	$(BIN)/mypy
+
+coverage: $(VENV)/complete
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest tests
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --show-missing
+
+demo: $(VENV)/runtime
+	$(BIN)/python examples/stdlib_census.py
+
+bench: $(VENV)/runtime
+	$(BIN)/python -m bench
+
+sim: $(VENV)/complete
+	$(BIN)/python -m tests.sim $(SEED)
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .coverage .coverage.* \
+		.mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

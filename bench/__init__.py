@@ -1,0 +1,1 @@
+"""Benchmarks: one workload per file, one adapter per peer, measured by taking turns."""

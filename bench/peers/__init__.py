@@ -1,0 +1,1 @@
+"""Adapters: what each system needs to run a workload, and no more."""
