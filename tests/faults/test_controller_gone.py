@@ -269,6 +269,21 @@ def test_closing_is_quick(scene: Scene) -> None:
     assert {why: s for why, s in scene.closing.items() if s > 1.0} == {}
 
 
+def test_closing_does_not_wait_for_a_controller_that_dies_meanwhile(own_cluster: Cluster) -> None:
+    rc = own_cluster.connect_client_sync()
+    rc.wait_for_engines(1)
+    os.kill(own_cluster.controller_pid, signal.SIGSTOP)
+    rc[None].apply_async(sleep)  # nobody accepts it
+    closing = threading.Thread(target=rc.close, daemon=True)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    os.kill(own_cluster.controller_pid, signal.SIGKILL)
+    assert own_cluster.controller.wait(10)
+    closing.join(1.0)
+    assert not closing.is_alive()
+
+
 def test_engines_and_their_supervisor_end_by_themselves(scene: Scene) -> None:
     assert scene.survivors == []
 

@@ -116,12 +116,13 @@ lview = rc.load_balanced_view(1)
 
 def homely(text: str) -> str:
     """A text with paths as short as those of users are."""
-    return re.sub(rf"{re.escape(tempfile.gettempdir())}/\w+", "HOME", text)
+    text = re.sub(rf"{re.escape(tempfile.gettempdir())}/\w+", "HOME", text)
+    return text.replace(sys.executable, "PYTHON")
 
 
 def normal(text: str) -> str:
     """A text without what differs from run to run, and without the marks below lines of code."""
-    text = homely(text).replace(sys.executable, "PYTHON")
+    text = homely(text)
     text = re.sub(rf"(?<= ){re.escape(socket.gethostname())}(?=[,;)\n])", "HOST", text)
     for pattern, name in VARYING:
         text = re.sub(pattern, name, text)

@@ -184,13 +184,20 @@ class Link:
         return answer.value
 
     def close(self, timeout: float = 5.0) -> None:
-        """Say goodbye and end the thread, after what was submitted is accepted."""
+        """Say goodbye and end the thread, after what was submitted is accepted.
+
+        With no connection to the controller, there is nothing to wait for.
+        """
         if self.closed or self._pid != os.getpid():
             return
-        if self.lost_since is None and not self.ended and self._joined:
-            with contextlib.suppress(EngineryError):
-                self.wait(lambda: not self._under_way, timeout)
+        with contextlib.suppress(EngineryError):
+            self.wait(lambda: not (self._under_way and self._here), timeout)
         self._driver.close(timeout)
+
+    @property
+    def _here(self) -> bool:
+        """Whether the controller is there."""
+        return bool(self._joined) and self.lost_since is None and not self.ended
 
     @property
     def _under_way(self) -> int:
