@@ -18,6 +18,7 @@ from enginery.net import sockets
 from enginery.net.auth import Authenticator
 from enginery.net.keys import ConnectionFile, KeyPair, Keys
 from enginery.net.reception import Reception
+from enginery.wire.pieces import PIECE
 
 T = TypeVar("T")
 
@@ -391,6 +392,7 @@ def test_each_connection_is_told_to_be_gone_once_and_never_too_early(server, gue
             server.wait(lambda n=n: look(there=0, told=3 * n), [reception.monitor])
     assert len(set(gone)) == len(gone)
     assert not reception.drop(gone[0])
+    reception.close()
 
 
 def test_dropping_what_is_no_connection_does_nothing():
@@ -414,7 +416,7 @@ def test_who_is_not_there_cannot_be_reached(server, guest):
 # --- bytes ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [0, 1, sockets.LARGE - 1, sockets.LARGE, 3_000_000])
+@pytest.mark.parametrize("size", [0, 1, sockets.LARGE - 1, sockets.LARGE, PIECE])
 def test_frames_arrive_as_they_were_sent(server, guest, size):
     engine = guest(server.file("engine"))
     engine.hears(server, sockets.Up)

@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from math import ceil, inf
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,6 @@ from .config import ControllerConfig
 
 TURN = 1000
 """Messages read from one socket before the others have their turn."""
-
-GUARD = 0.02
-"""Seconds between two looks at those who have connected and said nothing."""
 
 COMPLAINTS = 60.0
 """Seconds between two log lines about the same peer's nonsense."""
@@ -86,7 +83,6 @@ class Service:
         self.effects: list[Effect] = []  # of this turn, not carried out yet
         self.outbox: dict[bytes, list[m.Message]] = {}
         self.complained: dict[bytes | str, float] = {}
-        self.guard_at = 0.0  # when to look next at those who have said nothing
         self.exit_code: int | None = None
         self.context = sockets.new_context()
         self.keys = self._keys()
@@ -171,6 +167,8 @@ class Service:
             for path in self.files.values():
                 path.unlink(missing_ok=True)
         self.context.destroy(linger=200)  # the goodbyes go out
+        for port in self.ports.values():
+            port.close()
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -185,6 +183,8 @@ class Service:
             rare.register(owner.fileno(), select.EPOLLIN)
         for socket in (self.auth.socket, *(port.monitor for port in self.ports.values())):
             rare.register(int(socket.getsockopt(zmq.FD)), select.EPOLLIN)
+        for port in self.ports.values():
+            rare.register(port.strangers.fileno(), select.EPOLLIN)
         poller = zmq.Poller()
         for port in self.ports.values():
             poller.register(port.socket, zmq.POLLIN)
@@ -202,7 +202,6 @@ class Service:
             for port in self.ports.values():
                 if port.socket in ready:
                     self._read(port)
-            self._guard()
             self._settle()
             self._flush()
         rare.close()
@@ -214,18 +213,7 @@ class Service:
     def _timeout(self) -> int | None:
         """Milliseconds until the core has something to do by itself."""
         deadline = self.core.deadline()
-        if any(port.unheard for port in self.ports.values()):
-            deadline = min(deadline or inf, self.guard_at)
         return None if deadline is None else max(0, ceil((deadline - self.now()) * 1000))
-
-    def _guard(self) -> None:
-        """Look, now and then, at those who have connected and said nothing."""
-        watched = [port for port in self.ports.values() if port.unheard]
-        if watched and (now := self.now()) >= self.guard_at:
-            self.guard_at = now + GUARD
-            for port in watched:
-                port.guard()
-                self._read(port)
 
     def _rare(self) -> None:
         """See to handshakes, and to who has come and gone.
@@ -235,6 +223,7 @@ class Service:
         for address, reason in self.auth.handle():
             self._rejected(address, reason)
         for port in self.ports.values():
+            port.guard()
             self._read(port)
 
     def _settle(self) -> None:
@@ -262,7 +251,7 @@ class Service:
 
     def _feed(self, conn: bytes, role: str, frames: Sequence[Any], now: float) -> None:
         try:
-            messages = codec.decode(frames)
+            messages = codec.decode(frames, whole=False)
         except VersionMismatch as error:
             self._complain(conn, str(error))
             reason = f"{error}; this controller is enginery {__version__}"

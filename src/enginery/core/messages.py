@@ -32,20 +32,24 @@ Role = Literal["engine", "client", "task", "monitor"]
 class Buffer:
     """A large buffer that travels as a frame of its own, beside the batch and never copied.
 
-    `data` is anything with the buffer protocol.
+    `data` is anything with the buffer protocol; where it is only passed on, a tuple of such.
     """
 
     __slots__ = ("data", "nbytes")
 
     def __init__(self, data: Any) -> None:
         self.data = data
-        self.nbytes: int = memoryview(data).nbytes
+        pieces = data if type(data) is tuple else (data,)
+        self.nbytes: int = sum(memoryview(piece).nbytes for piece in pieces)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Buffer) and bytes(self.data) == bytes(other.data)
+        return isinstance(other, Buffer) and bytes(self) == bytes(other)
 
     def __hash__(self) -> int:
-        return hash(bytes(self.data))
+        return hash(bytes(self))
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.data if type(self.data) is tuple else (self.data,))
 
     def __repr__(self) -> str:
         return f"Buffer({self.nbytes} bytes)"

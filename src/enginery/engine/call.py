@@ -13,15 +13,11 @@ from typing import Any
 
 from ..core.messages import Attempt, Buffer
 from ..error import UnsendableError
-from ..net.sockets import MAX_FRAME
 from ..wire import payload
 from ..wire.chunks import ChunkFailed, MapChunk, salvage
 from ..wire.failure import Failure, Kind
 from .functions import Functions
 from .namespace import Namespace
-
-LARGEST = MAX_FRAME - (1 << 20)
-"""Bytes of a result, or of one buffer in it: a frame also carries what is told about it."""
 
 Packed = tuple[bytes, tuple[Buffer, ...]]
 
@@ -73,18 +69,11 @@ class Call:
 
 def _pack(value: Any, chunk: bool) -> Packed:
     try:
-        packed = payload.dumps(value, lend=False)
+        return payload.dumps(value, lend=False)
     except UnsendableError:
         if chunk:  # the items that can be sent are
             raise salvage(value) from None
         raise
-    largest = max(len(packed[0]), *(buffer.nbytes for buffer in packed[1]), 0)
-    if largest > LARGEST:
-        raise UnsendableError(
-            f"a result of {largest / 1e9:.1f} GB is too large: {LARGEST / 1e9:.1f} GB at most\n"
-            "  Return it in parts, or leave it on the engine and name it with Reference(...)."
-        )
-    return packed
 
 
 def own(buffer: Buffer) -> Buffer:

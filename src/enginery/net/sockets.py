@@ -36,8 +36,8 @@ Context: TypeAlias = "zmq.Context[Any]"
 LARGE = 65536
 """Bytes from which a frame is handed over instead of being copied, both ways."""
 
-MAX_FRAME = (1 << 31) - 1
-"""Bytes of the largest frame that is let in."""
+MAX_FRAME = (1 << 20) + 4096
+"""Bytes of the largest frame that is let in: a piece (`wire.pieces`) and what CURVE adds to it."""
 
 HEARTBEAT = 2000
 """Milliseconds between two heartbeats; libzmq's thread sends and answers them."""

@@ -1,7 +1,7 @@
 """Batches of messages as frames, and back: msgpack, with large buffers as frames of their own.
 
 In the batch a `Buffer` is an extension value that holds the number of its frame. A buffer that
-several tasks of a batch share is sent once.
+several tasks of a batch share is sent once. Long frames travel in pieces (`wire.pieces`).
 
 What arrives here may come from anyone with a key, so `decode` answers everything it cannot
 understand with `ProtocolError` and nothing else.
@@ -18,6 +18,7 @@ from msgspec import MsgspecError, msgpack
 from ..core.messages import AnyMessage, Buffer, Hello, Message
 from ..error import ProtocolError, VersionMismatch
 from ..version import PROTOCOL
+from . import pieces
 
 _BUFFER = 1  # the extension code of a buffer
 _HELLO_TAG = "!"
@@ -41,17 +42,23 @@ def encode(messages: Sequence[Message]) -> list[Any]:
         return msgpack.Ext(_BUFFER, index.to_bytes(4, "big"))
 
     frames[0] = msgpack.encode(messages, enc_hook=number)
-    return frames
+    if len(frames) == 1 and len(frames[0]) <= pieces.PIECE:
+        return frames
+    return pieces.cut(frames)
 
 
-def decode(frames: Sequence[Any]) -> list[Message]:
-    """Give the messages of a batch; `frames` are bytes or memoryviews, buffers are not copied.
+def decode(frames: Sequence[Any], whole: bool = True) -> list[Message]:
+    """Give the messages of a batch; `frames` are bytes or memoryviews.
+
+    Buffers that came in pieces are put together, unless they need not be `whole`; no other is
+    copied.
 
     Raises ProtocolError for anything malformed, and VersionMismatch when it begins with the
     `Hello` of another version of the protocol.
     """
     if not frames:
         raise ProtocolError("a message without frames")
+    frames = pieces.joined(frames, whole)
     try:
         messages = _decoder.decode(frames)
     except (MsgspecError, UnicodeError, RecursionError) as error:
