@@ -18,9 +18,11 @@ from unittest.mock import patch
 from enginery.core import (
     client,
     controller,
+    delivery,
     engine,
     engines,
     functions,
+    intake,
     placement,
     sessions,
     work,
@@ -104,7 +106,7 @@ MUTANTS: dict[str, Mutant] = {
         "out.extend(Send(conn, deliver) for deliver, _ in self.under_way)", "pass",
     ),
     "submissions after a gap are taken": (
-        controller.Controller, "_submit",
+        intake.Intake, "submit",
         "if message.seq > session.submitted + 1:", "if False:",
     ),
     "an engine that stays away is not given up": (
@@ -140,7 +142,7 @@ MUTANTS: dict[str, Mutant] = {
         "[0].seq <= seq", "[0].seq <= seq + 1",
     ),
     "who waits for a task is not told that it has come": (
-        controller.Controller, "_tell",
+        delivery.Delivery, "ended",
         "[owner, *watchers]", "[owner]",
     ),
     "a request that comes again is carried out again": (

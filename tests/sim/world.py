@@ -207,7 +207,9 @@ class World(Cluster):
         core = self.controller.core
         laws.check(core)
         work = core.work
-        _nothing("controller", vars(core), ("sessions", "watchers", "leaving", "stale", "_owing"))
+        _nothing("controller", vars(core), ("leaving", "stale"))
+        _nothing("intake", vars(core.intake), ("lacking", "accepting"))
+        _nothing("delivery", vars(core.delivery), ("sessions", "watchers", "_owing"))
         _nothing("work", vars(work), ("bytes", "unfinished", "ended", "touched"))
         _nothing("work", {"needed": work.functions.needed}, ("needed",))
         lines = {"lines": any(work.placement.lines.values())}

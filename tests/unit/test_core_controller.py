@@ -3,7 +3,8 @@
 import pytest
 
 from enginery.core import messages as m
-from enginery.core.controller import AWAY, FORGET_CLIENT, TELL_ACCEPTED
+from enginery.core.controller import AWAY, FORGET_CLIENT
+from enginery.core.intake import TELL_ACCEPTED
 from enginery.core.names import content_hash
 from enginery.version import PROTOCOL
 
@@ -346,7 +347,7 @@ def test_who_leaves_takes_along_what_was_waiting_for_a_function(hand):
     hand.submit("ann", task("ann-1"))
     hand.say("ann/tasks", m.Goodbye("closed"))
     assert hand.core.work.functions.needed == {}
-    assert hand.core.lacking == {}
+    assert hand.core.intake.lacking == {}
 
 
 def test_over_the_budget_nothing_is_accepted_until_something_has_ended():
@@ -401,7 +402,7 @@ def test_a_result_can_be_fetched_by_another_client_once_per_request(hand):
         hand.say("bob/control", m.Query(number, "fetch", ["ann-1", "ann-2"]))
     said = hand.result("engine", m.Result("ann-1", 1, "ok", b""), seq=1)
     assert delivered(said, "bob/tasks") == [("ann-1", "ok")]
-    assert hand.core.watchers == {}
+    assert hand.core.delivery.watchers == {}
     assert hand.core.sessions[secret("bob")].fetching == set()
 
 
@@ -411,7 +412,7 @@ def test_who_leaves_is_not_waited_for(hand):
     hand.submit("ann", task("ann-1"))
     hand.say("bob/control", m.Query(1, "fetch", ["ann-1"]))
     hand.say("bob/tasks", m.Goodbye("closed"))
-    assert hand.core.watchers == {}
+    assert hand.core.delivery.watchers == {}
 
 
 def test_a_command_that_comes_again_is_carried_out_once(hand):

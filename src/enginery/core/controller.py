@@ -17,11 +17,12 @@ from ..schemes import Scheme
 from ..version import PROTOCOL
 from . import laws, queries, roles
 from . import messages as m
+from .delivery import Delivery
 from .engines import Death, Place
 from .events import Closed, Conn, Drop, Effect, Event, Log, Received, Send, Stop
+from .intake import Intake
 from .names import public_name
 from .sessions import CREDIT, Session
-from .tasks import Record
 from .work import Work, abort_of, attempt_of
 
 AWAY = 1.0
@@ -33,20 +34,11 @@ FORGET_CLIENT = 600.0
 TELL_ENGINES = 0.05
 """Seconds between two announcements of the engines at least."""
 
-TELL_ACCEPTED = 0.005
-"""Seconds after which a client is told what is accepted, unless outcomes go out before."""
-
-TELL_BYTES = 1 << 20
-"""Bytes of submissions of which it is told at once."""
-
 LIVES = 10_000
 """Lives of engines remembered as over."""
 
 FAR = 1 << 53
 """More than anybody counts up to; all numbers below stay in the range of the wire."""
-
-OUTPUT_DUE = 10_000
-"""Pieces of output held for one client at most; more are dropped, with a notice."""
 
 
 @dataclass(frozen=True)
@@ -103,21 +95,19 @@ class Controller:
             record_bytes=limits.record_bytes,
             function_bytes=limits.function_bytes,
         )
+        self.delivery = Delivery()
+        self.intake = Intake(self.work, self.delivery, limits.budget)
         self.peers: dict[Conn, Peer] = {}
-        self.sessions: dict[bytes, Session] = {}
+        self.sessions = self.delivery.sessions
         self.supervisors: dict[bytes, Supervisor] = {}
         self.by_identity: dict[bytes, Place] = {}
         self.over: OrderedDict[bytes, None] = OrderedDict()  # lives that are over
         self.leaving: dict[int, Place] = {}  # engines that are given up at a time
-        self.watchers: dict[str, list[Session]] = {}  # who else waits for a task
         self.stale = False  # the clients have not been told about the engines of now
         self.told = float("-inf")
         self.away: dict[bytes, Session | Supervisor] = {}  # those without any connection
         self.since: float | None = None
-        self.lacking: dict[bytes, Session] = {}  # sessions that wait for a function
         self._sessions = 0  # how many there ever were
-        self.accepting: dict[bytes, float] = {}  # when to tell a session what is accepted
-        self._owing: dict[bytes, Session] = {}  # sessions to which something became due
 
     # --- the machine ----------------------------------------------------------------------------
 
@@ -140,46 +130,31 @@ class Controller:
 
     def deadline(self) -> float | None:
         """When a `Tick` is due, if nothing happens before."""
-        if not (self.leaving or self.away or self.accepting or self.stale):
+        accepting = self.intake.accepting
+        if not (self.leaving or self.away or accepting or self.stale):
             return None
         times = [p.give_up_at for p in self.leaving.values() if p.give_up_at is not None]
         times += [(party.away_since or 0.0) + _patience(party) for party in self.away.values()]
-        if self.accepting:
-            times.append(next(iter(self.accepting.values())))
+        if accepting:
+            times.append(next(iter(accepting.values()))[0])
         if self.stale:
             times.append(self.told + TELL_ENGINES)
         return min(times, default=None)
 
     def settle(self, now: float, out: list[Effect]) -> None:
         """Give out what can run and tell what has ended, once for all that a turn brought."""
-        if self.leaving or self.stale or self.away or self.accepting:
+        intake, work = self.intake, self.work
+        if self.leaving or self.stale or self.away or intake.accepting:
             self._timers(now, out)
-        work = self.work
         work.settle(now, out)
         if work.ended:
             for record in work.ended:
-                self._tell(record)
+                self.delivery.ended(record)
                 laws.check_record(work, record)
             work.ended.clear()
-            if work.bytes <= self.limits.budget:
-                self._accept_all(now, out)
-        if self._owing:
-            for identity, session in self._owing.items():
-                session.pump(out)
-                if session.told == session.accepted:
-                    self.accepting.pop(identity, None)
-            self._owing.clear()
-
-    def _tell(self, record: Record) -> None:
-        """An outcome becomes due to the task's client, and to who else asked for it."""
-        assert record.outcome is not None
-        owner = self.sessions.get(record.owner)
-        watchers = self.watchers.pop(record.spec.id, [])
-        for watcher in watchers:
-            watcher.fetching.remove(record.spec.id)
-        for session in watchers if owner is None else [owner, *watchers]:
-            session.due.append(record.outcome)
-            self._owing[session.identity] = session
+            intake.grant_all(self.sessions.values(), now, out)
+        for session in self.delivery.pump(out):
+            intake.told(session)
 
     def _timers(self, now: float, out: list[Effect]) -> None:
         for place in list(self.leaving.values()):
@@ -192,12 +167,7 @@ class Controller:
                 self._supervisor_gone(party, now, out)
             else:
                 self._session_gone(party)
-        for identity, at in list(self.accepting.items()):
-            if at > now:
-                break
-            del self.accepting[identity]
-            if (session := self.sessions.get(identity)) is not None:
-                session.tell_accepted(out)
+        self.intake.tick(now, out)
         if self.stale and now >= self.told + TELL_ENGINES:
             self.stale = False
             self.told = now
@@ -347,8 +317,8 @@ class Controller:
         session.away_since = None
         self.away.pop(hello.identity, None)
         new = self._enter(conn, role, hello.lane, session, out)
-        if hello.lane == "tasks" and self.work.bytes <= self.limits.budget:
-            session.accept()
+        if hello.lane == "tasks":
+            self.intake.welcome(session)
         welcome = m.Welcome(
             self.name, session.id, session.accepted, CREDIT, self.version, self.scheme.name,
             self.limits.hwm, role=role, session=session.number,
@@ -361,8 +331,8 @@ class Controller:
             session.got(hello.seen)
             if new:
                 session.resume(out)
-            self._owing[session.identity] = session
-            self._ask(session, out)
+            self.delivery.touch(session)
+            self.intake.ask(session, out)
 
     def _closed(self, conn: Conn, now: float, out: list[Effect]) -> None:
         peer = self.peers.pop(conn, None)
@@ -400,13 +370,9 @@ class Controller:
     def _session_gone(self, session: Session) -> None:
         """Nothing is owed to this client any more; its tasks go on."""
         self._forget_lanes(session)
-        self.sessions.pop(session.identity, None)
         self.away.pop(session.identity, None)
-        self._lacks_nothing(session)
-        for id in session.fetching:
-            self.watchers[id].remove(session)
-            if not self.watchers[id]:
-                del self.watchers[id]
+        self.intake.forget(session)
+        self.delivery.forget(session)
 
     def _lose(self, place: Place, reason: str, now: float, out: list[Effect]) -> None:
         """This life of an engine is over; should it be there all the same, it is told."""
@@ -456,7 +422,7 @@ class Controller:
                     place.acked = min(place.acked, seq - 1)  # what was said of it has been lost
                 self.work.touch(place)
             case m.Output():
-                self._output(place, message)
+                self.delivery.output(place, self.work.tasks.get(message.id), message)
             case m.Dropped(ids=ids, numbers=numbers):
                 for id, n in zip(ids, numbers, strict=False):
                     self.work.dropped(place, id, n, now)
@@ -468,19 +434,6 @@ class Controller:
                 pass
             case _:
                 self._misplaced("engine", message, out)
-
-    def _output(self, place: Place, output: m.Output) -> None:
-        record = self.work.tasks.get(output.id)
-        session = self.sessions.get(record.owner) if record is not None else None
-        if record is None or session is None or record.attempt != output.attempt:
-            return
-        if place.id != (record.place if record.outcome is None else record.outcome.engine):
-            return
-        if len(session.due) > OUTPUT_DUE:
-            return
-        output.engine = place.id
-        session.due.append(output)
-        self._owing[session.identity] = session
 
     def _from_supervisor(
         self, supervisor: Supervisor, message: m.Message, now: float, out: list[Effect]
@@ -518,17 +471,14 @@ class Controller:
     ) -> None:
         match message:
             case m.Submit():
-                self._submit(conn, session, message, now, out)
+                self.intake.submit(conn, session, message, now, out)
             case m.Define(hash=hash, blob=blob):
-                self._define(conn, hash, blob, now, out)
+                self.intake.define(conn, hash, blob, now, out)
             case m.Got(seq=seq):
                 session.got(seq)
-                self._owing[session.identity] = session
-            case m.Abort(after=after) if after > session.taken:
-                if not session.hold(message):
-                    out.append(Drop(conn, "it asks for too much before the work it is about"))
+                self.delivery.touch(session)
             case m.Abort():
-                self._abort(conn, session, message, now, out)
+                self.intake.abort(conn, session, message, now, out)
             case m.Query() | m.Signal() | m.Clear() | m.Shutdown() if (
                 message.number in session.answers
             ):
@@ -539,113 +489,6 @@ class Controller:
                 self._command(conn, session, message, out)
             case _:
                 self._misplaced("client", message, out)
-
-    def _submit(
-        self, conn: Conn, session: Session, message: m.Submit, now: float, out: list[Effect]
-    ) -> None:
-        if message.seq > session.submitted + 1:
-            return  # an earlier one was lost on the way; it comes again, then this one
-        if message.seq <= session.submitted:
-            out.append(Send(conn, m.Accepted(session.accepted)))
-            return
-        if session.flood():
-            out.append(Log("warning", "client.flood", {"client": session.id}))
-            out.append(Drop(conn, "it sends more than its credit allows"))
-            return
-        session.arrived(message)
-        if len(session.waiting) == 1:
-            self._take(conn, session, now, out)
-
-    def _take(self, conn: Conn, session: Session, now: float, out: list[Effect]) -> None:
-        """Take in what a client has submitted: in order, as soon as the functions are there."""
-        functions = self.work.functions
-        while session.waiting:
-            submit = session.waiting[0]
-            if not all(task.function in functions for task in submit.tasks):
-                if not session.lacking:
-                    session.lacking = tuple(dict.fromkeys(task.function for task in submit.tasks))
-                    for hash in session.lacking:
-                        functions.need(hash)
-                    self.lacking[session.identity] = session
-                    self._ask(session, out)
-                return
-            session.waiting.popleft()
-            self._accept(conn, session, submit, now, out)
-            self._lacks_nothing(session)
-
-    def _accept(
-        self, conn: Conn, session: Session, submit: m.Submit, now: float, out: list[Effect]
-    ) -> None:
-        before = self.work.bytes
-        for task in submit.tasks:
-            if task.engine >= 0 and not roles.may_address_engines(session.role):
-                out.append(Send(conn, m.Refused("a task key may not address an engine")))
-                out.append(Log("warning", "peer.refused", {"role": session.role, "what": "direct"}))
-            elif self.work.accept(task, session.identity, now) is None:
-                self._known_already(session, task.id)
-        session.taken = submit.seq
-        if before <= self.limits.budget:
-            self._grant(session, now, out)
-        held, session.held = session.held, []
-        for command in held:
-            self._from_client(session.lanes.get("control", conn), session, command, now, out)
-
-    def _known_already(self, session: Session, id: str) -> None:
-        """A client that had been forgotten submits again what it does not know to be accepted."""
-        record = self.work.tasks[id]
-        outcome = record.outcome
-        if record.owner != session.identity:
-            facts = {"reason": "another client has a task of this id", "started": False}
-            outcome = m.Outcome(id, "lost", facts=facts)
-        if outcome is not None:
-            session.due.append(outcome)
-            self._owing[session.identity] = session
-
-    def _define(self, conn: Conn, hash: bytes, blob: bytes, now: float, out: list[Effect]) -> None:
-        try:
-            self.work.functions.add(hash, blob)
-        except ValueError as error:
-            out.append(Drop(conn, str(error)))
-            return
-        for session in tuple(self.lacking.values()):
-            self._take(session.lanes.get("tasks", conn), session, now, out)
-
-    def _ask(self, session: Session, out: list[Effect]) -> None:
-        """Ask a client for the functions that its next submission lacks."""
-        missing = tuple(h for h in session.lacking if h not in self.work.functions)
-        if missing and (conn := session.lanes.get("tasks")) is not None:
-            out.append(Send(conn, m.Need(missing)))
-
-    def _lacks_nothing(self, session: Session) -> None:
-        for hash in session.lacking:
-            self.work.functions.release(hash)
-        session.lacking = ()
-        self.lacking.pop(session.identity, None)
-
-    def _grant(self, session: Session, now: float, out: list[Effect]) -> None:
-        """Accept what has arrived; small submissions are told together, a little later."""
-        if session.unaccepted_bytes > TELL_BYTES:
-            session.accept()
-            session.tell_accepted(out)
-        elif session.accept():
-            self.accepting.setdefault(session.identity, now + TELL_ACCEPTED)
-
-    def _accept_all(self, now: float, out: list[Effect]) -> None:
-        for session in self.sessions.values():
-            self._grant(session, now, out)
-
-    def _abort(
-        self, conn: Conn, session: Session, message: m.Abort, now: float, out: list[Effect]
-    ) -> None:
-        told: dict[int, list[Record]] = {}
-        for id in message.ids:
-            record = queries.visible(self.work, session, id)
-            if record is not None and self.work.abort(record, message.running, now):
-                told.setdefault(record.place, []).append(record)
-        for engine, doomed in told.items():
-            if (lane := self.work.places[engine].lanes.get("control")) is not None:
-                out.append(Send(lane, abort_of(doomed, message.running)))
-        out.append(Send(conn, m.Reply(message.number)))
 
     def _query(
         self, conn: Conn, session: Session, message: m.Query, now: float, out: list[Effect]
@@ -664,16 +507,11 @@ class Controller:
             out.append(Send(conn, m.Reply(message.number, value)))
 
     def _fetch(self, session: Session, id: str) -> bool:
-        """Deliver a task's outcome to this client too, when it is there."""
+        """Deliver a task's outcome to this client too; False for one that it may not see."""
         record = queries.visible(self.work, session, id)
         if record is None or session.role not in roles.SEES_CODE:
             return False
-        if record.outcome is not None:
-            session.due.append(record.outcome)
-            self._owing[session.identity] = session
-        elif record.owner != session.identity and id not in session.fetching:
-            session.fetching.add(id)
-            self.watchers.setdefault(id, []).append(session)
+        self.delivery.fetch(session, record)
         return True
 
     def _command(

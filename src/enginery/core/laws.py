@@ -71,7 +71,7 @@ def check(controller: Controller) -> None:
     hold(waiting == work.placement.waiting, "waiting tasks are counted", waiting, work.placement)
     hold(unfinished == work.unfinished, "unfinished tasks are counted", unfinished, work.unfinished)
     hold(size == work.bytes, "bytes are counted", size, work.bytes)
-    needed = unfinished + sum(len(s.lacking) for s in controller.lacking.values())
+    needed = unfinished + sum(len(s.lacking) for s in controller.intake.lacking.values())
     hold(sum(work.functions.needed.values()) == needed, "functions are counted", needed)
     known = all(work.tasks.get(r.spec.id) is r for r in work.history.records)
     hold(known, "history is of known tasks")

@@ -28,7 +28,7 @@ MAY_SEND: Final[dict[type[m.Message], frozenset[str]]] = {
     m.Dropped: ENGINE,
     m.Exited: ENGINE,
     m.Reply: ENGINE,
-    # clients; a task-only client addresses no engine (`core.controller` refuses `Task.engine`)
+    # clients; a task-only client addresses no engine (`core.intake` refuses `Task.engine`)
     m.Define: WORKERS,
     m.Submit: WORKERS,
     m.Got: MONITORS,

@@ -1,0 +1,81 @@
+"""What clients are told of tasks: outcomes and output, to who submitted and to who else asked.
+
+Something becomes *due* to a session here, and goes out once per turn; that it arrives is seen to in
+`sessions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from . import messages as m
+from .engines import Place
+from .events import Effect
+from .sessions import Session
+from .tasks import Record
+
+OUTPUT_DUE = 10_000
+"""Pieces of output held for one client at most; more are dropped."""
+
+
+class Delivery:
+    """The sessions, and to which of them something became due."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[bytes, Session] = {}
+        self.watchers: dict[str, list[Session]] = {}  # who else waits for a task
+        self._owing: dict[bytes, Session] = {}  # sessions to which something became due
+
+    def owe(self, session: Session, item: m.Outcome | m.Output) -> None:
+        """This becomes due to this client."""
+        session.due.append(item)
+        self.touch(session)
+
+    def touch(self, session: Session) -> None:
+        """More may go out to this client than before."""
+        self._owing[session.identity] = session
+
+    def ended(self, record: Record) -> None:
+        """An outcome becomes due to the task's client, and to who else asked for it."""
+        assert record.outcome is not None
+        owner = self.sessions.get(record.owner)
+        watchers = self.watchers.pop(record.spec.id, [])
+        for watcher in watchers:
+            watcher.fetching.remove(record.spec.id)
+        for session in watchers if owner is None else [owner, *watchers]:
+            self.owe(session, record.outcome)
+
+    def output(self, place: Place, record: Record | None, output: m.Output) -> None:
+        """A task has written something, if that is still what is known to run there."""
+        session = self.sessions.get(record.owner) if record is not None else None
+        if record is None or session is None or record.attempt != output.attempt:
+            return
+        if place.id != (record.place if record.outcome is None else record.outcome.engine):
+            return
+        if len(session.due) <= OUTPUT_DUE:
+            output.engine = place.id
+            self.owe(session, output)
+
+    def fetch(self, session: Session, record: Record) -> None:
+        """Deliver a task's outcome to this client too, when it is there."""
+        id = record.spec.id
+        if record.outcome is not None:
+            self.owe(session, record.outcome)
+        elif record.owner != session.identity and id not in session.fetching:
+            session.fetching.add(id)
+            self.watchers.setdefault(id, []).append(session)
+
+    def pump(self, out: list[Effect]) -> Iterator[Session]:
+        """Send what is due; gives those to whom something was."""
+        owing, self._owing = self._owing, {}
+        for session in owing.values():
+            session.pump(out)
+            yield session
+
+    def forget(self, session: Session) -> None:
+        """Nothing is owed to this client any more."""
+        self.sessions.pop(session.identity, None)
+        for id in session.fetching:
+            self.watchers[id].remove(session)
+            if not self.watchers[id]:
+                del self.watchers[id]

@@ -1,0 +1,183 @@
+"""What clients submit: taken in order, as soon as the functions are there, and accepted.
+
+A submission is *taken* when its tasks are known to `Work`, and *accepted* when its client may
+forget it. Nothing is accepted while the cluster is over its budget of bytes: a client's credit then
+runs out, and it waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from . import messages as m
+from . import queries, roles
+from .delivery import Delivery
+from .events import Conn, Drop, Effect, Log, Send
+from .sessions import Session
+from .tasks import Record
+from .work import Work, abort_of
+
+TELL_ACCEPTED = 0.005
+"""Seconds after which a client is told what is accepted, unless outcomes go out before."""
+
+TELL_BYTES = 1 << 20
+"""Bytes of submissions of which it is told at once."""
+
+
+class Intake:
+    """The way of tasks, functions and aborts from the clients into `Work`."""
+
+    def __init__(self, work: Work, delivery: Delivery, budget: int) -> None:
+        self.work = work
+        self.delivery = delivery
+        self.budget = budget
+        self.lacking: dict[bytes, Session] = {}  # sessions that wait for a function
+        self.accepting: dict[bytes, tuple[float, Session]] = {}  # when to tell what is accepted
+
+    # --- tasks ----------------------------------------------------------------------------------
+
+    def submit(
+        self, conn: Conn, session: Session, message: m.Submit, now: float, out: list[Effect]
+    ) -> None:
+        """A submission arrives."""
+        if message.seq > session.submitted + 1:
+            return  # an earlier one was lost on the way; it comes again, then this one
+        if message.seq <= session.submitted:
+            out.append(Send(conn, m.Accepted(session.accepted)))
+            return
+        if session.flood():
+            out.append(Log("warning", "client.flood", {"client": session.id}))
+            out.append(Drop(conn, "it sends more than its credit allows"))
+            return
+        session.arrived(message)
+        if len(session.waiting) == 1:
+            self._take(conn, session, now, out)
+
+    def _take(self, conn: Conn, session: Session, now: float, out: list[Effect]) -> None:
+        """Take in what a client has submitted: in order, as soon as the functions are there."""
+        functions = self.work.functions
+        while session.waiting:
+            submit = session.waiting[0]
+            if not all(task.function in functions for task in submit.tasks):
+                if not session.lacking:
+                    session.lacking = tuple(dict.fromkeys(task.function for task in submit.tasks))
+                    for hash in session.lacking:
+                        functions.need(hash)
+                    self.lacking[session.identity] = session
+                    self.ask(session, out)
+                return
+            session.waiting.popleft()
+            self._accept(conn, session, submit, now, out)
+            self._lacks_nothing(session)
+
+    def _accept(
+        self, conn: Conn, session: Session, submit: m.Submit, now: float, out: list[Effect]
+    ) -> None:
+        before = self.work.bytes
+        for task in submit.tasks:
+            if task.engine >= 0 and not roles.may_address_engines(session.role):
+                out.append(Send(conn, m.Refused("a task key may not address an engine")))
+                out.append(Log("warning", "peer.refused", {"role": session.role, "what": "direct"}))
+            elif self.work.accept(task, session.identity, now) is None:
+                self._known_already(session, task.id)
+        session.taken = submit.seq
+        if before <= self.budget:
+            self._grant(session, now, out)
+        held, session.held = session.held, []
+        for abort in held:
+            self.abort(session.lanes.get("control", conn), session, abort, now, out)
+
+    def _known_already(self, session: Session, id: str) -> None:
+        """A client that had been forgotten submits again what it does not know to be accepted."""
+        record = self.work.tasks[id]
+        outcome = record.outcome
+        if record.owner != session.identity:
+            facts = {"reason": "another client has a task of this id", "started": False}
+            outcome = m.Outcome(id, "lost", facts=facts)
+        if outcome is not None:
+            self.delivery.owe(session, outcome)
+
+    # --- acceptance -----------------------------------------------------------------------------
+
+    def _grant(self, session: Session, now: float, out: list[Effect]) -> None:
+        """Accept what has arrived; small submissions are told together, a little later."""
+        if session.unaccepted_bytes > TELL_BYTES:
+            session.accept()
+            session.tell_accepted(out)
+        elif session.accept():
+            self.accepting.setdefault(session.identity, (now + TELL_ACCEPTED, session))
+
+    def grant_all(self, sessions: Iterable[Session], now: float, out: list[Effect]) -> None:
+        """Accept what has arrived from these, if the budget allows."""
+        if self.work.bytes <= self.budget:
+            for session in sessions:
+                self._grant(session, now, out)
+
+    def welcome(self, session: Session) -> None:
+        """A client is about to be told how far it is accepted, because it is (again) here."""
+        if self.work.bytes <= self.budget:
+            session.accept()
+
+    def told(self, session: Session) -> None:
+        """Something else has told this client what is accepted."""
+        if session.told == session.accepted:
+            self.accepting.pop(session.identity, None)
+
+    def tick(self, now: float, out: list[Effect]) -> None:
+        """Tell those for whom it is time."""
+        for identity, (at, session) in list(self.accepting.items()):
+            if at > now:
+                break
+            del self.accepting[identity]
+            session.tell_accepted(out)
+
+    # --- functions ------------------------------------------------------------------------------
+
+    def define(self, conn: Conn, hash: bytes, blob: bytes, now: float, out: list[Effect]) -> None:
+        """A function arrives; who has waited for it goes on."""
+        try:
+            self.work.functions.add(hash, blob)
+        except ValueError as error:
+            out.append(Drop(conn, str(error)))
+            return
+        for session in tuple(self.lacking.values()):
+            self._take(session.lanes.get("tasks", conn), session, now, out)
+
+    def ask(self, session: Session, out: list[Effect]) -> None:
+        """Ask a client for the functions that its next submission lacks."""
+        missing = tuple(h for h in session.lacking if h not in self.work.functions)
+        if missing and (conn := session.lanes.get("tasks")) is not None:
+            out.append(Send(conn, m.Need(missing)))
+
+    def _lacks_nothing(self, session: Session) -> None:
+        for hash in session.lacking:
+            self.work.functions.release(hash)
+        session.lacking = ()
+        self.lacking.pop(session.identity, None)
+
+    # --- aborts ---------------------------------------------------------------------------------
+
+    def abort(
+        self, conn: Conn, session: Session, message: m.Abort, now: float, out: list[Effect]
+    ) -> None:
+        """Tasks shall not start any more; what has been submitted before that comes first."""
+        if message.after > session.taken:
+            if not session.hold(message):
+                out.append(Drop(conn, "it asks for too much before the work it is about"))
+            return
+        told: dict[int, list[Record]] = {}
+        for id in message.ids:
+            record = queries.visible(self.work, session, id)
+            if record is not None and self.work.abort(record, message.running, now):
+                told.setdefault(record.place, []).append(record)
+        for engine, doomed in told.items():
+            if (lane := self.work.places[engine].lanes.get("control")) is not None:
+                out.append(Send(lane, abort_of(doomed, message.running)))
+        out.append(Send(conn, m.Reply(message.number)))
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def forget(self, session: Session) -> None:
+        """This client is gone; its tasks go on."""
+        self._lacks_nothing(session)
+        self.accepting.pop(session.identity, None)
