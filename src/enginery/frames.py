@@ -88,10 +88,17 @@ def trimmed(call: Callable[P, T]) -> Callable[P, T]:
     return trimming
 
 
+def inner(call: Callable[P, T]) -> Callable[P, T]:
+    """Mark a public method that is called by decorated ones only: it needs no trimming itself."""
+    call.__dict__["inner"] = True
+    return call
+
+
 def trims(kind: type[T]) -> type[T]:
-    """Decorate a class that users hold: every public method is `trimmed`."""
+    """Decorate a class that users hold: every public method is `trimmed`, unless it is `inner`."""
     for name, value in list(vars(kind).items()):
-        if inspect.isfunction(value) and (not name.startswith("_") or name in OPERATORS):
+        public = not name.startswith("_") or name in OPERATORS
+        if public and inspect.isfunction(value) and not hasattr(value, "inner"):
             setattr(kind, name, trimmed(value))
     return kind
 

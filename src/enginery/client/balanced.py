@@ -26,7 +26,7 @@ class LoadBalancedView(View):
     its engine died (default 0: a function is started once at most).
     """
 
-    __slots__ = ("_retries", "_wishes")
+    __slots__ = ("_retries",)
     FLAGS: ClassVar[tuple[str, ...]] = ("block", "label", "progress", "retries", "targets")
 
     def __init__(self, client: Client, targets: list[int] | None = None) -> None:
@@ -43,11 +43,14 @@ class LoadBalancedView(View):
         if isinstance(value, bool) or (number := index(value)) < 0:
             raise ValueError(f"retries is a number from 0 up, not {value!r}")
         self._retries = number
+        self._wishes = None
 
     @property
     def wishes(self) -> Wishes:
         """What this view asks for its tasks."""
-        return Wishes(tuple(self._targets or ()), self._retries, self._label)
+        if self._wishes is None:
+            self._wishes = Wishes(tuple(self._targets or ()), self._retries, self._label)
+        return self._wishes
 
     def imap(
         self,

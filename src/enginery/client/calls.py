@@ -11,6 +11,7 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import time
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from ..core.messages import Abort, Buffer, Task
@@ -76,9 +77,12 @@ class Calls:
         arguments, buffers = self._arguments(f, args, kwargs)
         next_id, now = self.link.next_id, time()
         tasks = [
-            Task(next_id(), hash, arguments, buffers, name, engine, *wishes[:2], now, wishes[2])
+            Task(
+                next_id(), hash, arguments, buffers, name, engine,
+                wishes.targets, wishes.retries, now, wishes.label,
+            )
             for engine in engines
-        ]
+        ]  # fmt: skip
         return self._submit(tasks, blobs, waiting)
 
     def each(
@@ -159,6 +163,8 @@ class Calls:
 
 def name_of(f: Any) -> str:
     """What people call a function: "fit", "<lambda>"."""
+    if type(f) is FunctionType:
+        return f.__name__
     if isinstance(f, functools.partial):
         return name_of(f.func)
     if isinstance(f, MapChunk):

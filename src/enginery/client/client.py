@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Self, TypeVar, cast
 
 from ..core.messages import Clear, Query, Shutdown, Signal
 from ..error import EngineryError, NoEnginesRegistered, TimeoutError, UnknownTask
-from ..frames import trims
+from ..frames import inner, trims
 from ..net.keys import ConnectionFile
 from .balanced import LoadBalancedView
 from .calls import Calls
@@ -93,6 +93,7 @@ class Client:
         if not self.link.wait(lambda: len(self.link.engines) >= n, timeout):
             raise TimeoutError(f"{len(self)} of {n} engines are registered after {timeout:g} s")
 
+    @inner
     def expect_engines(self) -> None:
         """Raise NoEnginesRegistered where work would wait for an engine that nobody has seen yet.
 
@@ -130,6 +131,7 @@ class Client:
     def _cached(self, view: V) -> V:
         return cast(V, self._views.setdefault(view.key, view))
 
+    @inner
     def view_moved(self, view: View, old: tuple[Any, ...]) -> None:
         """A view has other targets now: who asks for the old ones shall not get it."""
         if self._views.get(old) is view:
@@ -138,6 +140,7 @@ class Client:
 
     # --- results --------------------------------------------------------------------------------
 
+    @inner
     def result(
         self, slots: list[Slot], kind: type[AsyncResult] = AsyncResult, **form: Any
     ) -> AsyncResult:

@@ -33,7 +33,7 @@ class View(ABC):
     callable), `targets`.
     """
 
-    __slots__ = ("__weakref__", "_block", "_label", "_progress", "_targets", "client")
+    __slots__ = ("__weakref__", "_block", "_label", "_progress", "_targets", "_wishes", "client")
     FLAGS: ClassVar[tuple[str, ...]] = ("block", "label", "progress", "targets")
 
     def __init__(self, client: Client, targets: Any) -> None:
@@ -41,6 +41,7 @@ class View(ABC):
         self._targets = targets
         self._block = client.block
         self._label = ""
+        self._wishes: Wishes | None = None  # made anew when a flag changes
         self._progress: Any = "auto"
 
     # --- flags ----------------------------------------------------------------------------------
@@ -66,6 +67,7 @@ class View(ABC):
         if not isinstance(value, str):
             raise TypeError(f"label is a text, not {value!r}")
         self._label = value
+        self._wishes = None
 
     @property
     def progress(self) -> Any:
@@ -87,6 +89,7 @@ class View(ABC):
     def targets(self, value: Any) -> None:
         old = self.key
         self._targets = self._resolved(value)
+        self._wishes = None
         self.client.view_moved(self, old)
 
     @property

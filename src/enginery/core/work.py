@@ -57,26 +57,30 @@ class Work:
         """A task arrives, after its function; None when it is here already."""
         if spec.id in self.tasks:
             return None
-        spec.targets = tuple(sorted(set(spec.targets)))
         record = self.tasks[spec.id] = Record(spec, owner)
         self.bytes += record.size
         self.unfinished += 1
         self.functions.need(spec.function)
-        named = (spec.engine, *spec.targets) if record.direct else spec.targets
-        unknown = [e for e in named if e not in self.places]
-        if unknown:
-            self._no_engine(record, unknown[0], now)
-        elif not record.direct:
-            record.move("wait", now, "accepted")
-            self.placement.add(record)
-        else:
-            place = self.places[spec.engine]
-            if not place.here and not place.awaited:
-                self._no_engine(record, spec.engine, now)
-            else:
-                record.move("assign", now, "accepted", place.id)
-                self._put(place, record)
+        if spec.engine >= 0:
+            self._accept_direct(record, now)
+            return record
+        if spec.targets:
+            spec.targets = tuple(sorted(set(spec.targets)))
+            for engine in spec.targets:
+                if engine not in self.places:
+                    self._no_engine(record, engine, now)
+                    return record
+        record.move("wait", now, "accepted")
+        self.placement.add(record)
         return record
+
+    def _accept_direct(self, record: Record, now: float) -> None:
+        place = self.places.get(record.spec.engine)
+        if place is not None and (place.here or place.awaited):
+            record.move("assign", now, "accepted", place.id)
+            self._put(place, record)
+        else:
+            self._no_engine(record, record.spec.engine, now)
 
     def _no_engine(self, record: Record, id: int, now: float) -> None:
         here = sorted(p.id for p in self.places.values() if p.here)
