@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def test_defaults(tmp_path: Path) -> None:
         "reuse": False,
         "hwm": 1,
         "scheme": "leastload",
+        "schemes": (),
         "log_level": "INFO",
         "log_format": "logfmt",
         "log_to_file": True,
@@ -77,6 +79,58 @@ def test_configuration_file(tmp_path: Path, spelling: str) -> None:
     with pytest.raises(UsageError, match="there is no scheme 'nosuch'; there are leastload"):
         controller(tmp_path)
     assert controller(tmp_path, "--scheme=leastload")["hwm"] == 7
+
+
+@pytest.mark.parametrize("name", ["leastload", "lru", "plainrandom", "twobin", "weighted"])
+def test_scheme(tmp_path: Path, name: str) -> None:
+    assert controller(tmp_path, f"--scheme={name}")["scheme"] == name
+
+
+def own_scheme(profile: Path, module: str) -> None:
+    """Write a module with the scheme `Mine`, called "mine", into the profile."""
+    (profile / f"{module}.py").write_text(
+        "from enginery.schemes import LeastLoad\n\n\nclass Mine(LeastLoad):\n    name = 'mine'\n"
+    )
+
+
+def test_own_scheme_of_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    own_scheme(tmp_path, "settings_scheme_1")
+    found = controller(tmp_path, "--scheme=settings_scheme_1:Mine")
+    assert (found["scheme"], found["schemes"]) == ("settings_scheme_1:Mine", ())
+
+
+def test_own_schemes_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    own_scheme(tmp_path, "settings_scheme_2")
+    configure(tmp_path, 'c.TaskScheduler.schemes = ["settings_scheme_2:Mine"]')
+    found = controller(tmp_path)
+    assert (found["scheme"], found["schemes"]) == ("leastload", ("settings_scheme_2:Mine",))
+    assert controller(tmp_path, "--scheme=mine")["scheme"] == "mine"
+    with pytest.raises(UsageError, match=r"there is no scheme 'nosuch'; .*, weighted, mine"):
+        controller(tmp_path, "--scheme=nosuch")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "complaint"),
+    [
+        ("pure", "there is no scheme 'pure' yet"),
+        ("nosuch", "your own by import path: mymodule:MyScheme"),
+        ("nosuch_module:Mine", "there is no module 'nosuch_module'"),
+        ("enginery.schemes:NoSuch", "has no 'NoSuch'"),
+        ("enginery.error:EngineryError", "EngineryError is no subclass"),
+    ],
+)
+@pytest.mark.parametrize("way", ["option", "file"])
+def test_bad_schemes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, complaint: str, way: str
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    if way == "file":
+        configure(tmp_path, f"c.TaskScheduler.schemes = [{scheme!r}]")
+    with pytest.raises(UsageError, match=complaint) as caught:
+        controller(tmp_path, *([f"--scheme={scheme}"] if way == "option" else []))
+    assert "\n" not in str(caught.value)
 
 
 def test_command_line_wins_over_the_file(tmp_path: Path) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, Int, Unicode
+from traitlets import Bool, Int, List, Unicode
 from traitlets.config import Config, LoggingConfigurable
 
+from ..controller.catalogue import known
+from ..error import ClusterError
 from ..schemes import SCHEMES
 from .app import LOG_OPTIONS, PROFILE_OPTIONS, App, Option
 from .entry import UsageError
+
+OWN = "module:Class"
+"""How a user's own scheme is named."""
 
 
 class TaskScheduler(LoggingConfigurable):
@@ -17,7 +22,11 @@ class TaskScheduler(LoggingConfigurable):
 
     hwm = Int(1, min=0, help="Tasks an engine may have at a time; 0: any number.").tag(config=True)
     scheme_name = Unicode(
-        "leastload", help=f"Which engine gets the next task: {', '.join(SCHEMES)}."
+        "leastload",
+        help=f"Which engine gets the next task: {', '.join(SCHEMES)}, or your own: module:Class.",
+    ).tag(config=True)
+    schemes = List(
+        Unicode(), help="Further schemes that clients may choose while it runs: module:Class."
     ).tag(config=True)
 
 
@@ -34,7 +43,7 @@ class IPController(App):
         Option("client-port", "client_port", "PORT", "port for clients (any free one)"),
         Option("engine-port", "engine_port", "PORT", "port for engines (any free one)"),
         Option("reuse", "reuse", "", "keep the keys; as when ports are given"),
-        Option("scheme", "TaskScheduler.scheme_name", "NAME", ", ".join(SCHEMES)),
+        Option("scheme", "TaskScheduler.scheme_name", "NAME", f"{', '.join(SCHEMES)} or {OWN}"),
         Option("hwm", "TaskScheduler.hwm", "N", "tasks an engine may have at a time (1); 0: any"),
         *LOG_OPTIONS,
     )
@@ -62,10 +71,16 @@ class IPController(App):
 
     def settings(self) -> dict[str, Any]:
         """The fields of a `ControllerConfig`; giving a port is enough to keep the keys (A4)."""
+        found = super().settings()
         scheduler = self.part(TaskScheduler)
-        if scheduler.scheme_name not in SCHEMES:
-            known = ", ".join(SCHEMES)
-            raise UsageError(f"there is no scheme {scheduler.scheme_name!r}; there are {known}")
-        reuse = self.reuse or bool(self.client_port or self.engine_port)
-        found = {"hwm": scheduler.hwm, "scheme": scheduler.scheme_name, "reuse": reuse}
-        return super().settings() | found
+        schemes = tuple(scheduler.schemes)
+        try:
+            known(scheduler.scheme_name, schemes, found["profile_dir"])
+        except ClusterError as error:
+            raise UsageError(str(error)) from None
+        return found | {
+            "hwm": scheduler.hwm,
+            "scheme": scheduler.scheme_name,
+            "schemes": schemes,
+            "reuse": self.reuse or bool(self.client_port or self.engine_port),
+        }

@@ -25,7 +25,9 @@ START_OPTIONS = (
     Option("location", "location", "HOST", "the name or address others reach this host by"),
     Option("client-port", "client_port", "PORT", "port for clients (any free one)"),
     Option("engine-port", "engine_port", "PORT", "port for engines (any free one)"),
-    Option("scheme", "scheme", "NAME", "which engine gets the next task (leastload)"),
+    Option(
+        "scheme", "scheme", "NAME", "who gets the next task (leastload); your own: module:Class"
+    ),
     Option("hwm", "hwm", "N", "tasks an engine may have at a time (1); 0: any number"),
 )
 N = Option("n", "n", "N", "number of engines (one per CPU)")
@@ -86,7 +88,9 @@ class IPClusterStart(IPCluster):
     engine_port = Int(None, min=0, max=65535, allow_none=True, help="Port for engines.").tag(
         config=True
     )
-    scheme = Unicode(None, allow_none=True, help="Load-balancing scheme.").tag(config=True)
+    scheme = Unicode(
+        None, allow_none=True, help="Load-balancing scheme: a name, or your own by module:Class."
+    ).tag(config=True)
     hwm = Int(None, min=0, allow_none=True, help="Tasks an engine may have.").tag(config=True)
 
     def run(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
@@ -62,8 +63,9 @@ class Cluster:
     `cluster_id` tells clusters of one profile apart (default: an id of its own; "" is where
     `Client()` looks). `hwm`, `scheme`, `ip`, `location`, `client_port`, `engine_port` and
     `log_level` are the options of `ipcontroller`; what is not given comes from the profile's
-    configuration files. `timeout` (seconds) is for starting. With `shutdown_atexit=False` the
-    cluster outlives the program.
+    configuration files. `scheme` is a name, or the import path of your own, "module:Class", which
+    is found where this program finds modules. `timeout` (seconds) is for starting. With
+    `shutdown_atexit=False` the cluster outlives the program.
 
     Every method has two forms: `start_cluster()` is awaited, `start_cluster_sync()` blocks.
     Raises ClusterError when a process does not start, ValueError for what cannot be.
@@ -98,9 +100,9 @@ class Cluster:
         self.timeout = timeout
         self.shutdown_atexit = shutdown_atexit
         log = {"log_level": log_level, "log_format": log_format}
-        own = {"hwm": hwm, "scheme": scheme, "ip": ip, "location": location}
+        own = {"hwm": hwm, "ip": ip, "location": location}
         ports = {"client_port": client_port, "engine_port": engine_port}
-        self._controller_settings = _given(own | ports | log)
+        self._controller_settings = _given(own | ports | log) | _scheme(scheme)
         self._engine_settings = _given(log)
         self._processes = LocalProcesses(self.profile, self.cluster_id, shutdown_atexit)
         self._link: Link | None = None
@@ -474,6 +476,18 @@ def _number(n: Any) -> int:
     if n < 0:
         raise ValueError(f"n is a number of engines and cannot be {n}")
     return n
+
+
+def _scheme(scheme: Any) -> dict[str, Any]:
+    """The settings that name a scheme, and say where its module is; ValueError when it is none."""
+    if scheme is None:
+        return {}
+    if not isinstance(scheme, str):
+        named = isinstance(scheme, type)
+        hint = f", here '{scheme.__module__}:{scheme.__name__}'" if named else ""
+        raise ValueError(f"scheme is a name or an import path{hint}, not {scheme!r}")
+    path = [str(entry) or os.getcwd() for entry in sys.path] if ":" in scheme else []
+    return {"scheme": scheme, "sys_path": path}
 
 
 def _short(path: Path) -> str:

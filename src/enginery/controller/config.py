@@ -17,7 +17,9 @@ class ControllerConfig:
     engine_port: int = 0
     location: str = ""  # the address that connection files tell, where it is not `ip`
     hwm: int = 1
-    scheme: str = "leastload"
+    scheme: str = "leastload"  # at the start: a name, or module:Class
+    schemes: tuple[str, ...] = ()  # further ones that may be chosen: module:Class
+    sys_path: tuple[str, ...] = ()  # where these modules are looked for, too
     crash_limit: int = 3
     record_limit: int = 100_000
     record_bytes: int = 256 << 20

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,10 @@ from ..net.bell import Bell, heeded
 from ..net.keys import ConnectionFile, Keys
 from ..net.owner import Owner
 from ..net.reception import Reception
-from ..schemes import SCHEMES
+from ..schemes import Scheme
 from ..version import __version__
 from ..wire import codec
+from .catalogue import known, make
 from .config import ControllerConfig
 
 TURN = 1000
@@ -79,7 +81,11 @@ class Service:
             budget=config.budget_bytes,
         )
         name = os.urandom(8).hex()
-        self.core = Controller(name, __version__, SCHEMES[config.scheme](), limits)
+        self.schemes, chosen = known(
+            config.scheme, config.schemes, config.profile_dir, config.sys_path
+        )
+        makers = {each: partial(self.scheme, each) for each in self.schemes}
+        self.core = Controller(name, __version__, self.scheme(chosen), limits, makers)
         self.effects: list[Effect] = []  # of this turn, not carried out yet
         self.outbox: dict[bytes, list[m.Message]] = {}
         self.complained: dict[bytes | str, float] = {}
@@ -97,6 +103,10 @@ class Service:
         self.files = self._write_files()
 
     # --- opening and closing ----------------------------------------------------------------------
+
+    def scheme(self, name: str) -> Scheme:
+        """A new scheme of this name, one of `schemes`; ClusterError when it cannot be made."""
+        return make(self.schemes[name], partial(self._wrong_scheme, name))
 
     @property
     def lasting(self) -> bool:
@@ -269,6 +279,10 @@ class Service:
     def _rejected(self, address: str, reason: str) -> None:
         """Somebody was not let in; those of whom no address is known are told by the reason."""
         self._once(address or reason, "peer.rejected", address=address, reason=reason)
+
+    def _wrong_scheme(self, name: str, what: str) -> None:
+        """A user's scheme has made a mistake."""
+        self._once(f"scheme {name}", "scheme.wrong", scheme=name, what=what)
 
     def _once(self, who: bytes | str, event: str, **fields: Any) -> None:
         """Warn about someone at most once a minute."""
