@@ -105,6 +105,30 @@ class UnknownTask(EngineryError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class DependencyError(TaskError):
+    """The task was not run because of what it depends on."""
+
+
+class ImpossibleDependency(DependencyError):
+    """What the task depends on cannot be met any more; the message says why."""
+
+
+class DependencyTimeout(DependencyError):
+    """What the task depends on was not met, or no engine took it, in its `timeout`."""
+
+
+class TaskTimeLimit(TaskError):
+    """The task ran for longer than its `time_limit`, and was interrupted."""
+
+
+class UnmetDependency(EngineryError):
+    """Raised by a task: this engine is not to run it; another one shall."""
+
+
+class TaskNotDone(EngineryError):
+    """The task has not ended, and only finished tasks can be resubmitted."""
+
+
 class UnsendableError(EngineryError, TypeError):
     """Something cannot be sent to an engine; the message names it. Nothing was submitted."""
 

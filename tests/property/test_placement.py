@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from enginery.core import messages as m
 from enginery.core.engines import Place
 from enginery.core.placement import Placement
-from enginery.core.tasks import Record
+from enginery.core.tasks import Record, Refusal
 from enginery.schemes import LeastLoad
 
 ENGINES = range(4)
@@ -28,11 +28,17 @@ class PlacementMachine(RuleBasedStateMachine):
 
     # --- what happens ---------------------------------------------------------------------------
 
-    @rule(where=st.frozensets(engines, max_size=3), times=st.integers(1, 3))
-    def submit(self, where, times):
+    @rule(
+        where=st.frozensets(engines, max_size=3),
+        times=st.integers(1, 3),
+        priority=st.sampled_from([0, 0, 0, 1, -0.5]),
+    )
+    def submit(self, where, times, priority):
         for _ in range(times):
             self.count += 1
-            spec = m.Task(f"t{self.count}", b"", b"", targets=tuple(sorted(where)))
+            terms = m.Terms(priority=priority) if priority else None
+            targets = tuple(sorted(where))
+            spec = m.Task(f"t{self.count}", b"", b"", targets=targets, terms=terms)
             record = Record(spec, b"")
             record.move("wait", 0.0)
             self.placement.add(record)
@@ -40,16 +46,19 @@ class PlacementMachine(RuleBasedStateMachine):
         self.give_out()
 
     @precondition(lambda self: self.given)
-    @rule(data=st.data(), fails=st.booleans())
-    def end(self, data, fails):
-        """A task ends, or fails and shall be tried again, elsewhere if possible."""
+    @rule(data=st.data(), how=st.sampled_from(["ok", "error", "refused", "unfit"]))
+    def end(self, data, how):
+        """A task ends, or fails and shall be tried again elsewhere, or is refused."""
         record, place = data.draw(st.sampled_from(self.given), label="task")
         self.given.remove((record, place))
         place.leave(record)
         self.placement.changed(place)
-        if fails:
+        if how != "ok":
             record.state = "waiting"
-            record.avoid = (*record.avoid, place.id)
+            if how == "error":
+                record.avoid = (*record.avoid, place.id)
+            else:
+                record.refuse(place.id, Refusal("no", "", 0), for_good=how == "refused")
             self.placement.put_back(record)
             self.waiting.insert(0, record)
         self.give_out()
@@ -72,6 +81,13 @@ class PlacementMachine(RuleBasedStateMachine):
         self.give_out()
 
     @rule(id=engines)
+    def properties_change(self, id):
+        self.placement.fit_again(id)
+        for record in self.waiting:
+            assert id not in record.unfit
+        self.give_out()
+
+    @rule(id=engines)
     def come_or_go(self, id):
         place = self.places[id]
         place.here = not place.here
@@ -86,11 +102,12 @@ class PlacementMachine(RuleBasedStateMachine):
         return place.here and (self.hwm == 0 or place.load < self.hwm)
 
     def able(self, record):
-        return [id for id in record.spec.targets or ENGINES if self.room(id)]
+        barred = {*record.refused, *record.unfit}
+        return [id for id in record.spec.targets or ENGINES if id not in barred and self.room(id)]
 
     def expected(self):
         """The first task for which there is an engine, and the best of its engines."""
-        for record in self.waiting:
+        for record in sorted(self.waiting, key=lambda record: -record.spec.priority):
             if able := self.able(record):
                 able = [id for id in able if id not in record.avoid] or able
                 best = min(able, key=lambda id: (self.places[id].load, self.places[id].used, id))

@@ -71,11 +71,11 @@ def test_the_oldest_finished_tasks_are_forgotten_beyond_the_number():
 
 
 def test_beyond_the_bytes_too_but_the_latest_stays():
-    history = History(100, 1000)
+    history = History(100, 1500)
     history.add(done("a"))
     history.add(done("b"))
     assert [r.spec.id for r in history.add(done("c", 5000))] == ["a", "b"]
-    assert history.bytes == sum(r.size for r in history.records)
+    assert history.bytes == sum(r.size for r in history.records.values())
 
 
 def test_with_no_limit_of_records_left_a_task_is_forgotten_at_once():

@@ -17,6 +17,10 @@ from enginery.wire import codec
 
 HELLO = m.Hello(PROTOCOL, "1", "engine", "tasks", b"i" * 16, places=(b"a", b"b"))
 OUTCOME = m.Outcome("t", "ok", b"v", (m.Buffer(b"w" * 9),), facts={"signal": 9, "x": [1.5, None]})
+TERMS = m.Terms(
+    m.Dependency(("a", "b"), success=False), m.Dependency((), all=False), 2.5, -1.0, 9.0, True, True,
+    m.Task("r", b"k", b"", terms=m.Terms(recovery=m.Task("s", b"l", b""))),
+)  # fmt: skip
 SAMPLES: list[m.Message] = [
     HELLO,
     m.Welcome("c", 3),
@@ -26,6 +30,7 @@ SAMPLES: list[m.Message] = [
     m.Define(b"h", b"blob"),
     m.Need((b"h", b"k")),
     m.Submit(1, [m.Task("t", b"h", b"a", (m.Buffer(b"x" * 50), m.Buffer(b"")), targets=(1, 2))]),
+    m.Submit(2, [m.Task("t", b"h", b"a", terms=TERMS)]),
     m.Accepted(1),
     m.Run([m.Attempt(1, "t", 1, b"h", b"a", (m.Buffer(bytearray(b"y" * 20)),), False)]),
     m.Results(1, [m.Result("t", 1, "error", b"v", (m.Buffer(memoryview(b"z")),), 1.0, 2.0, 3)]),
@@ -35,6 +40,10 @@ SAMPLES: list[m.Message] = [
     m.Deliver(1, [OUTCOME], [m.Output("t", 1, 0, "stdout", "")]),
     m.Got(1),
     m.Abort(["t"], True),
+    m.Resubmit(["t"], ["u"], 3),
+    m.Purge(["t"], [0], True),
+    m.Choose("lru"),
+    m.Changed(2),
     m.Signal(2, [0]),
     m.Clear([0]),
     m.Shutdown([0], True),

@@ -65,11 +65,12 @@ class Client:
         self.functions: dict[bytes, bytes] = {}  # blobs that unfinished tasks need
         self.needed: dict[bytes, int] = {}
         self.defined: set[bytes] = set()  # the controller has been sent them
-        self.outstanding: dict[str, bytes] = {}  # task -> function
+        self.outstanding: dict[str, tuple[bytes, ...]] = {}  # task -> functions
         self.delivered = 0  # the last Deliver.seq
         self.confirmed = 0  # the last one of which the controller was told
         self.unconfirmed_bytes = 0
         self.requests: dict[int, m.Message] = {}  # asked and not answered
+        self.watched: set[str] = set()  # tasks that were not submitted here, or not in this way
 
     @property
     def pending_bytes(self) -> int:
@@ -90,6 +91,7 @@ class Client:
                 self._submit(tasks, functions, out)
             case Asked(message=message):
                 self.requests[message.number] = message  # type: ignore[attr-defined]
+                self.watched.update(_watched(message))
                 if "control" in self.joined:
                     out.append(Send("control", self._dated(message)))
             case Opened(conn=conn):
@@ -124,8 +126,9 @@ class Client:
         for start in range(0, len(tasks), ROUND):
             part = tasks[start : start + ROUND]
             for task in part:
-                self.outstanding[task.id] = task.function
-                self.needed[task.function] = self.needed.get(task.function, 0) + 1
+                self.outstanding[task.id] = needs = task.functions()
+                for function in needs:
+                    self.needed[function] = self.needed.get(function, 0) + 1
             self.submitted += 1
             submit = m.Submit(self.submitted, part)
             self.unsent.append(submit)
@@ -146,7 +149,7 @@ class Client:
                 self._confirm(out)
 
     def _send(self, submit: m.Submit, out: list[Effect]) -> None:
-        for hash in dict.fromkeys(task.function for task in submit.tasks):
+        for hash in dict.fromkeys(hash for task in submit.tasks for hash in task.functions()):
             # One that is not here belongs to tasks that have ended: this is sent again.
             if hash not in self.defined and hash in self.functions:
                 self.defined.add(hash)
@@ -168,12 +171,15 @@ class Client:
             case m.Engines(engines=engines):
                 out.append(EnginesChanged(engines))
             case m.Reply(number=number, value=value):
-                if self.requests.pop(number, None) is not None:
+                if (request := self.requests.pop(number, None)) is not None:
+                    if isinstance(request, m.Query) and request.what == "fetch":
+                        self.watched.difference_update(value["unknown"])
                     out.append(Answered(number, value))
             case m.Refused(number=number, reason=reason, error=error):
                 if not number:
                     out.append(Stop(1, f"{error}: {reason}"))
-                elif self.requests.pop(number, None) is not None:
+                elif (request := self.requests.pop(number, None)) is not None:
+                    self.watched.difference_update(_watched(request))
                     out.append(Answered(number, None, error, reason))
             case m.Need(hashes=hashes):
                 for hash in hashes:
@@ -200,9 +206,11 @@ class Client:
         if message.seq == self.delivered + 1:
             self.delivered = message.seq
             for outcome in message.outcomes:
-                function = self.outstanding.pop(outcome.id, None)
-                if function is not None:
-                    self._release(function)
+                functions = self.outstanding.pop(outcome.id, None)
+                if functions is not None:
+                    self._release(functions)
+                if self.watched:
+                    self.watched.discard(outcome.id)
             self.unconfirmed_bytes += sum(outcome.size() for outcome in message.outcomes)
             self.unconfirmed_bytes += sum(output.size() for output in message.outputs)
             out.append(Delivered(message.outcomes, message.outputs))
@@ -216,13 +224,14 @@ class Client:
         self.unconfirmed_bytes = 0
         out.append(Send("tasks", m.Got(self.delivered)))
 
-    def _release(self, function: bytes) -> None:
-        left = self.needed[function] - 1
-        if left:
-            self.needed[function] = left
-        else:
-            del self.needed[function]
-            self.functions.pop(function, None)
+    def _release(self, functions: tuple[bytes, ...]) -> None:
+        for function in functions:
+            left = self.needed[function] - 1
+            if left:
+                self.needed[function] = left
+            else:
+                del self.needed[function]
+                self.functions.pop(function, None)
 
     def _welcome(self, lane: str, welcome: m.Welcome, out: list[Effect]) -> None:
         if self.controller and welcome.controller != self.controller:
@@ -255,6 +264,8 @@ class Client:
         lost = [m.Outcome(id, "lost", facts=facts) for id in self.outstanding if id not in kept]
         for outcome in lost:
             self._release(self.outstanding.pop(outcome.id))
+        lost += [m.Outcome(id, "lost", facts=facts) for id in self.watched]
+        self.watched.clear()
         self.unaccepted.clear()
         self.unaccepted_bytes = 0
         self.unsent = deque(waiting)
@@ -272,3 +283,13 @@ class Client:
             f"<Client {self.id} {len(self.outstanding)} outstanding, "
             f"{len(self.unaccepted)} unaccepted, {len(self.unsent)} unsent>"
         )
+
+
+def _watched(request: m.Message) -> list[str]:
+    """The tasks whose outcomes come because of this request."""
+    match request:
+        case m.Query(what="fetch", ids=ids):
+            return ids
+        case m.Resubmit(new=new):
+            return new
+    return []

@@ -10,10 +10,11 @@ it comes back after all, it is told so and begins anew.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..schemes import Scheme
+from ..schemes import SCHEMES, Scheme
 from ..version import PROTOCOL
 from . import laws, queries, roles
 from . import messages as m
@@ -82,10 +83,18 @@ class Supervisor:
 class Controller:
     """The state of a cluster. See the module's theory."""
 
-    def __init__(self, name: str, version: str, scheme: Scheme, limits: Limits) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        scheme: Scheme,
+        limits: Limits,
+        schemes: Mapping[str, Callable[[], Scheme]] = SCHEMES,
+    ) -> None:
         self.name = name
         self.version = version
         self.scheme = scheme
+        self.schemes = schemes  # those that a client may choose
         self.limits = limits
         self.work = Work(
             scheme,
@@ -131,10 +140,12 @@ class Controller:
     def deadline(self) -> float | None:
         """When a `Tick` is due, if nothing happens before."""
         accepting = self.intake.accepting
-        if not (self.leaving or self.away or accepting or self.stale):
+        if not (self.leaving or self.away or accepting or self.stale or self.work.timeouts):
             return None
         times = [p.give_up_at for p in self.leaving.values() if p.give_up_at is not None]
         times += [(party.away_since or 0.0) + _patience(party) for party in self.away.values()]
+        if (timeout := self.work.deadline()) is not None:
+            times.append(timeout)
         if accepting:
             times.append(next(iter(accepting.values()))[0])
         if self.stale:
@@ -151,7 +162,7 @@ class Controller:
             for record in work.ended:
                 self.delivery.ended(record)
                 laws.check_record(work, record)
-            work.ended.clear()
+            work.all_told()
             intake.grant_all(self.sessions.values(), now, out)
         for session in self.delivery.pump(out):
             intake.told(session)
@@ -430,6 +441,8 @@ class Controller:
                 for hash in hashes:
                     if hash in place.known and hash in self.work.functions:
                         out.append(Send(conn, m.Define(hash, self.work.functions[hash])))
+            case m.Changed(count=count):
+                self.work.properties_changed(place, count)
             case m.Reply():
                 pass
             case _:
@@ -479,16 +492,44 @@ class Controller:
                 self.delivery.touch(session)
             case m.Abort():
                 self.intake.abort(conn, session, message, now, out)
-            case m.Query() | m.Signal() | m.Clear() | m.Shutdown() if (
-                message.number in session.answers
-            ):
+            case (
+                m.Query()
+                | m.Resubmit()
+                | m.Purge()
+                | m.Choose()
+                | m.Signal()
+                | m.Clear()
+                | m.Shutdown()
+            ) if message.number in session.answers:
                 out.append(Send(conn, session.answers[message.number]))
+            case m.Resubmit():
+                answer = self.intake.resubmit(session, message, now)
+                out.append(Send(conn, session.answered(answer)))
+            case m.Purge():
+                answer = self.intake.purge(session, message)
+                out.append(Send(conn, session.answered(answer)))
+            case m.Choose(scheme=scheme):
+                out.append(Send(conn, session.answered(self._choose(scheme, message.number))))
             case m.Query():
                 self._query(conn, session, message, now, out)
             case m.Signal() | m.Clear() | m.Shutdown():
                 self._command(conn, session, message, out)
             case _:
                 self._misplaced("client", message, out)
+
+    def _choose(self, name: str, number: int) -> m.Reply | m.Refused:
+        """Balance by another scheme; none that the controller was not started with."""
+        if name not in self.schemes:
+            known = ", ".join(self.schemes)
+            reason = f"there is no scheme {name!r} here; the controller was started with {known}"
+            return m.Refused(reason, "ClusterError", number)
+        try:
+            scheme = self.schemes[name]()
+        except Exception as error:  # a user's own class; told to who chose it
+            return m.Refused(f"scheme {name!r} cannot be used: {error}", "ClusterError", number)
+        self.scheme = scheme
+        self.work.placement.use(scheme)
+        return m.Reply(number)
 
     def _query(
         self, conn: Conn, session: Session, message: m.Query, now: float, out: list[Effect]

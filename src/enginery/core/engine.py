@@ -2,7 +2,8 @@
 
 It starts one attempt at a time, in the order in which they came. It never forgets a result until
 the controller has it, and never starts what an abort has named, even when the abort (which comes
-on the other lane) overtakes the work.
+on the other lane) overtakes the work. What runs for longer than it may, or is to stop, is
+interrupted; if it goes on all the same, the engine ends, and its place gets a new life.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from ..version import PROTOCOL
 from . import messages as m
 from .events import (
+    Changed,
     ClearNamespace,
     Closed,
     Effect,
@@ -29,6 +31,7 @@ from .events import (
     Send,
     Start,
     Stop,
+    Tick,
 )
 
 FUNCTION_BYTES = 256 << 20
@@ -45,6 +48,9 @@ FOR_ONE_LIFE = (m.Run, m.Acked, m.Abort, m.Clear)
 
 MARKS = 10_000
 """Aborts remembered for work that has not arrived yet."""
+
+STOP_TIME = 2.0
+"""Seconds that user code has to end once it is interrupted for good reason."""
 
 
 class Engine:
@@ -74,6 +80,10 @@ class Engine:
         self.begun = 0  # the Attempt.n that was started or dropped last
         self.aborted: OrderedDict[int, None] = OrderedDict()  # not to be started, by Attempt.n
         self.interrupted = ""  # the running task that an abort asked to stop
+        self.overtime = False  # what runs has run for longer than it may
+        self.limit_at: float | None = None  # when it will have
+        self.end_at: float | None = None  # when it must have stopped, or the engine ends
+        self.changes = 0  # how often the properties have changed
         self.orphan = False  # what runs belongs to a life that was given up
         self.asked: set[bytes] = set()  # functions that were asked for
         self.clearing = 0  # how often the namespace is to be cleared before the next start
@@ -81,8 +91,8 @@ class Engine:
         self.done = 0
 
     def deadline(self) -> float | None:
-        """Never: the engine acts on events alone."""
-        return None
+        """When a `Tick` is due: what runs is to be interrupted, or has not heeded that."""
+        return min((at for at in (self.limit_at, self.end_at) if at is not None), default=None)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """What follows from this event."""
@@ -93,6 +103,12 @@ class Engine:
             case Finished(result=result):
                 self._finished(result, now, out)
                 self._next(now, out)
+            case Tick():
+                self._tick(now, out)
+            case Changed(count=count):
+                self.changes = count
+                if "control" in self.joined:
+                    out.append(Send("control", m.Changed(count)))
             case Opened(conn=conn):
                 self._greet(str(conn), out)
             case Closed(conn=conn):
@@ -127,7 +143,7 @@ class Engine:
                 self._define(hash, blob, out)
                 self._next(now, out)
             case m.Abort():
-                self._abort(lane, message, out)
+                self._abort(lane, message, now, out)
             case m.Welcome(incarnation=life) if life != self.incarnation:
                 pass  # a former one was welcome
             case m.Welcome():
@@ -167,6 +183,8 @@ class Engine:
             self._drop_work(out)  # another controller, which knows of none
         self.controller = welcome.controller
         self.id = int(welcome.id)
+        if lane == "control" and self.changes:
+            out.append(Send("control", m.Changed(self.changes)))
         if lane == "tasks":
             out.extend(Send("tasks", results) for results in self.unacked)
             self.asked.clear()
@@ -218,14 +236,14 @@ class Engine:
             self.took.pop(hash, None)
             out.append(Forget(hash))
 
-    def _abort(self, lane: str, message: m.Abort, out: list[Effect]) -> None:
+    def _abort(self, lane: str, message: m.Abort, now: float, out: list[Effect]) -> None:
         """What has not started will not, and that is said at once, also while user code runs."""
         dropped = m.Dropped([], [])
         for id, n in zip(message.ids, message.numbers, strict=False):
             if self.current is not None and self.current.n == n:
                 if message.running:
                     self.interrupted = id
-                    out.append(Interrupt(id, self.current.attempt))
+                    self._interrupt(self.current, now, out)
                 continue
             if n > self.begun:
                 self.aborted[n] = None
@@ -236,6 +254,24 @@ class Engine:
             self.aborted.popitem(last=False)
         if dropped.ids:
             out.append(Send(lane, dropped))
+
+    def _interrupt(self, current: m.Attempt, now: float, out: list[Effect]) -> None:
+        """Stop what runs; asked for again, that gives it no more time."""
+        out.append(Interrupt(current.id, current.attempt))
+        if self.end_at is None:
+            self.end_at = now + STOP_TIME
+
+    def _tick(self, now: float, out: list[Effect]) -> None:
+        current = self.current
+        if current is not None and self.limit_at is not None and now >= self.limit_at:
+            self.limit_at = None
+            self.overtime = True
+            self._interrupt(current, now, out)
+        if current is not None and self.end_at is not None and now >= self.end_at:
+            self.end_at = None
+            why = "its time limit" if self.overtime else "an abort"
+            out.append(Log("warning", "engine.stuck", {"task": current.id, "why": why}))
+            out.append(Stop(STUCK, f"{current.id} did not stop at {why}"))
 
     def _clear(self, out: list[Effect]) -> None:
         if self.clearing > self.cleared:
@@ -261,7 +297,10 @@ class Engine:
             self.functions.move_to_end(attempt.function)
             self.current = attempt
             self.begun = attempt.n
+            self.limit_at = now + attempt.time_limit if attempt.time_limit > 0 else None
             self.clearing = max(self.clearing, attempt.clears)
+            if attempt.clear_before:
+                out.append(ClearNamespace())
             self._clear(out)
             out.append(Start(attempt))
         if self.held and self.current is None:
@@ -278,10 +317,16 @@ class Engine:
             raise AssertionError(f"{result.id} has ended but was not running")
         if self.interrupted == result.id and result.status == "error":
             result.status = "aborted"
+        elif self.overtime and result.status == "error":
+            result.status = "overtime"
         self.interrupted = ""
+        self.overtime = False
+        self.limit_at = self.end_at = None
         self.current = None
         self.done += 1
         self.took[current.function] = result.completed - result.started
+        if current.clear_after:
+            out.append(ClearNamespace())
         if self.orphan:
             self.orphan = False
         else:
@@ -328,3 +373,9 @@ STOPPED = 74
 
 RESTART = 75
 """Exit code of an engine that wants to be replaced by a new life."""
+
+STUCK = 77
+"""Exit code of an engine whose user code did not end when it was to."""
+
+STUCK_REASON = "its user code did not stop when it was interrupted"
+"""The same in words."""

@@ -59,6 +59,7 @@ class Place:
         self.acked = 0  # the last one of which the engine was told
         self.unacked_bytes = 0
         self.clears = 0  # how often this life was told to clear its namespace
+        self.changes = 0  # how often the properties of this life have changed
         self.known: set[bytes] = set()  # functions this life has been sent
         self.used = 0
         self.load = 0
@@ -77,7 +78,7 @@ class Place:
         self.lanes = {}
         self.n = hello.seen
         self.results = self.acked = 0
-        self.unacked_bytes = self.clears = 0
+        self.unacked_bytes = self.clears = self.changes = 0
         self.known = set()
         self.death = None
         self.give_up_at = None
@@ -86,6 +87,11 @@ class Place:
     def open(self) -> bool:
         """Whether work can be sent to it right now."""
         return self.here and "tasks" in self.lanes
+
+    @property
+    def there(self) -> bool:
+        """Whether it is here, or will be again."""
+        return self.here or self.awaited
 
     def end(self) -> None:
         """This life is over; whoever asked has taken what was queued and sent."""

@@ -50,6 +50,12 @@ class Finished(Struct, frozen=True):
     result: m.Result
 
 
+class Changed(Struct, frozen=True):
+    """Engine: the user has changed its properties, for the `count`th time."""
+
+    count: int
+
+
 class Submitted(Struct, frozen=True):
     """Client: the user wants these tasks done; `functions` holds blobs by content hash."""
 
@@ -82,7 +88,7 @@ class Died(Struct, frozen=True):
     facts: dict[str, Any] = {}
 
 
-Event = Opened | Closed | Received | Tick | Finished | Submitted | Asked | Forked | Died
+Event = Opened | Closed | Received | Tick | Finished | Changed | Submitted | Asked | Forked | Died
 
 # --- effects ----------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ existed is known from its id, which counts its client's tasks.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 
 from .tasks import Record
 
@@ -17,7 +17,7 @@ class History:
     def __init__(self, records: int, bytes: int) -> None:
         self.limit_records = records
         self.limit_bytes = bytes
-        self.records: deque[Record] = deque()
+        self.records: OrderedDict[str, Record] = OrderedDict()
         self.bytes = 0
         self.ended: dict[str, int] = {}  # how many tasks ended in which way, ever
 
@@ -26,14 +26,19 @@ class History:
         outcome = record.outcome
         assert outcome is not None
         self.ended[outcome.status] = self.ended.get(outcome.status, 0) + 1
-        record.size = outcome.size()
-        self.records.append(record)
+        record.size = outcome.size() + record.spec.size()
+        self.records[record.spec.id] = record
         self.bytes += record.size
         forgotten = []
         while len(self.records) > self.limit_records or (
             self.bytes > self.limit_bytes and len(self.records) > 1
         ):
-            old = self.records.popleft()
+            _, old = self.records.popitem(last=False)
             self.bytes -= old.size
             forgotten.append(old)
         return forgotten
+
+    def remove(self, record: Record) -> None:
+        """Keep it no longer."""
+        del self.records[record.spec.id]
+        self.bytes -= record.size

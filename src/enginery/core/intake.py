@@ -58,9 +58,10 @@ class Intake:
         functions = self.work.functions
         while session.waiting:
             submit = session.waiting[0]
-            if not all(task.function in functions for task in submit.tasks):
+            if not all(hash in functions for task in submit.tasks for hash in task.functions()):
                 if not session.lacking:
-                    session.lacking = tuple(dict.fromkeys(task.function for task in submit.tasks))
+                    hashes = (hash for task in submit.tasks for hash in task.functions())
+                    session.lacking = tuple(dict.fromkeys(hashes))
                     for hash in session.lacking:
                         functions.need(hash)
                     self.lacking[session.identity] = session
@@ -174,6 +175,50 @@ class Intake:
             if (lane := self.work.places[engine].lanes.get("control")) is not None:
                 out.append(Send(lane, abort_of(doomed, message.running)))
         out.append(Send(conn, m.Reply(message.number)))
+
+    # --- finished tasks -------------------------------------------------------------------------
+
+    def resubmit(self, session: Session, message: m.Resubmit, now: float) -> m.Reply | m.Refused:
+        """Run finished tasks again under new ids; all of them, or none and why."""
+        number = message.number
+        if len(message.ids) != len(message.new):
+            return m.Refused("each task needs one new id", "ProtocolError", number)
+        old: list[Record] = []
+        for id in message.ids:
+            record = queries.visible(self.work, session, id)
+            if record is None:
+                return m.Refused(queries.unknown(id), "UnknownTask", number)
+            if record.state != "done":
+                reason = f"task {id} has not ended ({record.state}); only finished ones run again"
+                return m.Refused(reason, "TaskNotDone", number)
+            if record.direct and not roles.may_address_engines(session.role):
+                return m.Refused("a task key may not address an engine", number=number)
+            if not all(hash in self.work.functions for hash in record.origin.functions()):
+                reason = f"the function of task {id} is not kept any more; submit it anew"
+                return m.Refused(reason, "UnknownTask", number)
+            old.append(record)
+        renamed = dict(zip(message.ids, message.new, strict=True))
+        for record, id in zip(old, message.new, strict=True):
+            self.work.again(record, id, renamed, session.identity, now)
+        return m.Reply(number)
+
+    def purge(self, session: Session, message: m.Purge) -> m.Reply | m.Refused:
+        """Forget finished tasks; those that have not ended are kept, and named ones refused."""
+        for id in message.ids:
+            record = queries.visible(self.work, session, id)
+            if record is None:
+                return m.Refused(queries.unknown(id), "UnknownTask", message.number)
+            if record.state != "done":
+                reason = f"task {id} has not ended ({record.state}); abort it, or wait for it"
+                return m.Refused(reason, "TaskNotDone", message.number)
+        ids = set(message.ids)
+        for id, record in list(self.work.history.records.items()):
+            if queries.visible(self.work, session, id) is None:
+                continue
+            at = record.outcome.engine if record.outcome is not None else -1
+            if message.every or id in ids or at in message.engines:
+                self.work.forget(record)
+        return m.Reply(message.number)
 
     # --- the end --------------------------------------------------------------------------------
 

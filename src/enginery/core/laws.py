@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .placement import key_of
 from .tasks import Record
 from .work import Work
 
@@ -71,18 +72,33 @@ def check(controller: Controller) -> None:
     hold(waiting == work.placement.waiting, "waiting tasks are counted", waiting, work.placement)
     hold(unfinished == work.unfinished, "unfinished tasks are counted", unfinished, work.unfinished)
     hold(size == work.bytes, "bytes are counted", size, work.bytes)
-    needed = unfinished + sum(len(s.lacking) for s in controller.intake.lacking.values())
+    chains = sum(len(r.spec.functions()) for r in work.tasks.values() if r.state != "done")
+    needed = chains + sum(len(s.lacking) for s in controller.intake.lacking.values())
     hold(sum(work.functions.needed.values()) == needed, "functions are counted", needed)
-    known = all(work.tasks.get(r.spec.id) is r for r in work.history.records)
+    known = all(work.tasks.get(id) is r for id, r in work.history.records.items())
     hold(known, "history is of known tasks")
     idle = _check_places(work)
     for line in work.placement.lines.values():
-        orders = [r.order for r in line if r.state == "waiting"]
-        hold(orders == sorted(orders), "waiting tasks stand in their order", line)
-        head = next((r for r in line if r.state == "waiting"), None)
+        orders = [(-r.rank, r.order) for r in line]
+        hold(orders == sorted(orders), "waiting tasks stand in their order", orders)
+        head = next(iter(line), None)
         if head is not None:
-            able = [i for i in idle if not head.spec.targets or i in head.spec.targets]
+            able = [i for i in idle if key_of(head).admits(i)]
             hold(not able, "no task waits while an engine with room may run it", head, able)
+    _check_graph(work)
+
+
+def _check_graph(work: Work) -> None:
+    """Every task that is held has an edge from a task that has not ended."""
+    held: dict[str, int] = {}
+    for id, edges in work.graph.edges.items():
+        hold(id in work.tasks and work.tasks[id].state != "done", "an edge leads to a task", id)
+        for record, _ in edges:
+            held[record.spec.id] = held.get(record.spec.id, 0) + 1
+    for record in work.tasks.values():
+        if record.state == "held":
+            hold(record.wait is not None, "what is held waits for something", record)
+            hold(record.spec.id in held, "what is held depends on what has not ended", record)
 
 
 def _check_places(work: Work) -> list[int]:

@@ -141,6 +141,31 @@ class Need(Message, tag="N"):
     hashes: tuple[bytes, ...]
 
 
+class Dependency(Struct, array_like=True, gc=False):
+    """Tasks that another one waits for: `all` of them or any.
+
+    With `success` those count that ended well, with `failure` the others.
+    """
+
+    ids: tuple[str, ...]
+    all: bool = True
+    success: bool = True
+    failure: bool = False
+
+
+class Terms(Struct, array_like=True, gc=False):
+    """What few tasks ask for besides to be run. Times are in seconds, 0: no limit."""
+
+    after: Dependency | None = None  # not before these
+    follow: Dependency | None = None  # not before these, and where they ran
+    timeout: float = 0.0  # from its arrival until an engine is to have it
+    priority: float = 0.0  # larger goes first
+    time_limit: float = 0.0  # of each run
+    clear_before: bool = False  # empty the engine's namespace before each run
+    clear_after: bool = False  # and after it
+    recovery: Task | None = None  # runs in its stead when it has failed for good
+
+
 class Task(Struct, array_like=True, gc=False):
     """One call, to be run once: by any engine (`engine` < 0), or by that engine only (direct)."""
 
@@ -154,11 +179,30 @@ class Task(Struct, array_like=True, gc=False):
     retries: int = 0
     submitted: float = 0.0  # client's clock, seconds since the epoch
     label: str = ""
+    terms: Terms | None = None
+
+    @property
+    def priority(self) -> float:
+        """Larger goes first."""
+        return 0.0 if self.terms is None else self.terms.priority
 
     def size(self) -> int:
         """Bytes this task occupies, about."""
         size = 300 + len(self.arguments)
-        return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
+        if self.buffers:
+            size += sum(b.nbytes for b in self.buffers)
+        return size if self.terms is None else size + self._size_of_terms(self.terms)
+
+    @staticmethod
+    def _size_of_terms(terms: Terms) -> int:
+        edges = sum(len(d.ids) for d in (terms.after, terms.follow) if d is not None)
+        return 200 + 100 * edges + (terms.recovery.size() if terms.recovery is not None else 0)
+
+    def functions(self) -> tuple[bytes, ...]:
+        """The hashes of all functions it may need: its own and those of its recovery."""
+        if self.terms is None or self.terms.recovery is None:
+            return (self.function,)
+        return (self.function, *self.terms.recovery.functions())
 
 
 class Submit(Message, tag="S"):
@@ -186,6 +230,9 @@ class Attempt(Struct, array_like=True, gc=False):
     final: bool = True  # no further attempt is allowed after this one
     name: str = ""
     clears: int = 0  # the engine's namespace was to be cleared so often before this
+    time_limit: float = 0.0  # seconds that it may run; 0: any
+    clear_before: bool = False  # the engine's namespace is to be empty when it starts
+    clear_after: bool = False  # and when it has ended
 
 
 class Run(Message, tag="R"):
@@ -194,11 +241,16 @@ class Run(Message, tag="R"):
     attempts: list[Attempt]
 
 
-Ended = Literal["ok", "error", "aborted"]
+Ended = Literal["ok", "error", "aborted", "overtime", "refused", "unfit"]
 
 
 class Result(Struct, array_like=True, gc=False):
-    """How an attempt ended, in the words of its engine. Times are the engine's clock."""
+    """How an attempt ended, in the words of its engine. Times are the engine's clock.
+
+    `refused`: this engine is not to run it (a dependency of it is not met here), and `unfit`: not
+    until the engine's properties change; `reason` says it in words. `overtime`: it ran for longer
+    than it may.
+    """
 
     id: str
     attempt: int
@@ -208,10 +260,12 @@ class Result(Struct, array_like=True, gc=False):
     started: float = 0.0
     completed: float = 0.0
     outputs: int = 0  # how many `Output` messages belong to this attempt
+    reason: str = ""
+    changes: int = 0  # how often the properties had changed when it was found unfit
 
     def size(self) -> int:
         """Bytes this result occupies, about."""
-        size = 200 + len(self.value)
+        size = 200 + len(self.value) + len(self.reason)
         return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
 
 
@@ -243,15 +297,18 @@ class Output(Message, tag="O"):
         return 100 + len(self.text)
 
 
-Status = Literal["ok", "error", "aborted", "lost", "kills", "expired"]
+Status = Literal[
+    "ok", "error", "aborted", "lost", "kills", "overtime", "impossible", "timeout", "expired"
+]
 
 
 class Outcome(Struct, array_like=True, gc=False):
     """How a task ended: exactly one per task, whatever happened on the way.
 
     `ok` and `error` carry what the engine sent. `lost`: its engine died while it ran; `kills`: it
-    was running each time one of several engines died; `aborted`; `expired`: it is done, but its
-    result is not kept any more. `facts` tells the rest in plain values.
+    was running each time one of several engines died; `aborted`; `overtime`: it ran for too long;
+    `impossible`: what it depends on cannot be met; `timeout`: it was not met in time; `expired`: it
+    is done, but its result is not kept any more. `facts` tells the rest in plain values.
     """
 
     id: str
@@ -315,6 +372,39 @@ class Dropped(Message, tag="p"):
     numbers: list[int]
 
 
+class Resubmit(Message, tag="z"):
+    """Run finished tasks once more, as new tasks with these new ids, in the same order."""
+
+    ids: list[str]
+    new: list[str]
+    number: int = 0
+
+
+class Purge(Message, tag="v"):
+    """Forget finished tasks: these, or all that ended on these engines, or every one."""
+
+    ids: list[str] = []
+    engines: list[int] = []
+    every: bool = False
+    number: int = 0
+
+
+class Choose(Message, tag="h"):
+    """Balance by this scheme from now on; one of those that the controller was configured with."""
+
+    scheme: str
+    number: int = 0
+
+
+class Changed(Message, tag="y"):
+    """From an engine: its properties have changed, for the `count`th time in this life.
+
+    What it was unfit for before may run there now.
+    """
+
+    count: int
+
+
 class Signal(Message, tag="s"):
     """A signal for engines (client → controller → engine); SIGINT interrupts what runs now."""
 
@@ -347,7 +437,8 @@ class Shutdown(Message, tag="d"):
 class Query(Message, tag="Q"):
     """A question about the state of things; answered by `Reply` with the same number.
 
-    `what`: "status", "engines", "queues", "tasks", "story", "fetch" (see `core.queries`).
+    `what`: "status", "engines", "queues", "tasks", "story", "fetch" and more (see `core.queries`).
+    `where` and `keys` are for "database": what to look for (`core.database`), what to tell.
     """
 
     number: int
@@ -355,6 +446,8 @@ class Query(Message, tag="Q"):
     ids: list[str] = []
     engines: list[int] = []
     verbose: bool = False
+    where: dict[str, Any] = {}
+    keys: list[str] = []
 
 
 class Reply(Message, tag="r"):
@@ -416,6 +509,10 @@ AnyMessage = (
     | Deliver
     | Got
     | Abort
+    | Resubmit
+    | Purge
+    | Choose
+    | Changed
     | Signal
     | Clear
     | Shutdown

@@ -1,56 +1,135 @@
 """Which waiting task goes to which engine.
 
-Waiting tasks stand in one first-in-first-out line for each set of engines they may go to; most
-stand in the line that any engine serves. A task goes out when an engine that may run it has room:
-fewer than `hwm` unfinished requests (0: no limit). Nothing here ever looks at a whole line:
+Waiting tasks stand in one line for each set of engines they may go to; most stand in the line that
+any engine serves. Within a line the higher rank goes first (a task's priority, unless the scheme
+says otherwise), and who came first among equals. A task goes out when an engine that may run it has
+room: fewer than `hwm` unfinished requests (0: no limit). Nothing here ever looks at a whole line:
 what happens costs the same with a million tasks waiting as with ten.
 
 An engine on which the task has failed is the last choice, never a forbidden one, so a task that
-has failed everywhere still runs.
+has failed everywhere still runs. One that has refused the task is forbidden.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+from typing import NamedTuple
 
 from ..schemes import Scheme
 from .engines import Place
 from .tasks import Record
 
-Key = tuple[int, ...]
-"""The engines a task may go to, by id."""
 
-EVERY: Key = ()
+class Key(NamedTuple):
+    """The engines that the tasks of one line may go to, by id, in ascending order."""
+
+    allowed: tuple[int, ...] = ()  # only these; empty: all
+    refused: tuple[int, ...] = ()  # but not these
+    unfit: tuple[int, ...] = ()  # nor these, until their properties change
+
+    def admits(self, engine: int) -> bool:
+        """Whether this engine may run them."""
+        if self.allowed and engine not in self.allowed:
+            return False
+        return engine not in self.refused and engine not in self.unfit
+
+
+EVERY = Key()
 """No condition: any engine."""
+
+
+class Line:
+    """Tasks that wait for the same engines."""
+
+    __slots__ = ("_ranks", "_tops")
+
+    def __init__(self) -> None:
+        self._ranks: dict[float, deque[Record]] = {}
+        self._tops: list[float] = []  # a heap of the ranks, negative
+
+    def rank(self, rank: float) -> deque[Record]:
+        """Those of this rank."""
+        tasks = self._ranks.get(rank)
+        if tasks is None:
+            tasks = self._ranks[rank] = deque()
+            heappush(self._tops, -rank)
+        return tasks
+
+    def head(self) -> Record | None:
+        """The first that still waits."""
+        while self._tops:
+            tasks = self._ranks[-self._tops[0]]
+            while tasks:
+                if tasks[0].state == "waiting":
+                    return tasks[0]
+                tasks.popleft()
+            del self._ranks[-heappop(self._tops)]
+        return None
+
+    def pop(self) -> None:
+        """Take the head away."""
+        self._ranks[-self._tops[0]].popleft()
+
+    def __bool__(self) -> bool:
+        """Whether it holds anything, also what waits no more."""
+        return any(self._ranks.values())
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._ranks.clear()
+        self._tops.clear()
+
+    def __iter__(self) -> Iterator[Record]:
+        """Those that still wait, in their order."""
+        for top in sorted(self._tops):
+            yield from (record for record in self._ranks[-top] if record.state == "waiting")
 
 
 class Placement:
     """The waiting tasks and the engines with room."""
 
     def __init__(self, scheme: Scheme, hwm: int) -> None:
-        self.scheme = scheme
         self.hwm = hwm
         self.waiting = 0
-        self.lines: dict[Key, deque[Record]] = {}
+        self.lines: dict[Key, Line] = {}
         self.serves: dict[int, set[Key]] = {}  # engine -> the lines that name it
+        self.unnamed: dict[Key, None] = {}  # lines for all engines but some
         self.places: dict[int, Place] = {}
         self._hopeful: dict[Key, None] = {}  # lines whose head may have an engine now
         self._last = 0
         self._first = 0
+        self.use(scheme)
+
+    def use(self, scheme: Scheme) -> None:
+        """Choose by this scheme from now on, the same among the same engines."""
+        for place in self.places.values():
+            scheme.update(place, self.room(place))
+        self.scheme = scheme
+        self._ranks = type(scheme).rank is not Scheme.rank
 
     # --- tasks ----------------------------------------------------------------------------------
 
     def add(self, record: Record) -> None:
-        """A task starts to wait, behind the others."""
+        """A task starts to wait, behind the others of its rank."""
         self._last += 1
         record.order = self._last
-        self._line(record.spec.targets).append(record)
+        self.rank(record)
+        self._line(key_of(record)).rank(record.rank).append(record)
+
+    def rank(self, record: Record) -> None:
+        """Find out how a task ranks among those that wait."""
+        if self._ranks:
+            record.rank = self.scheme.rank(record.spec)
+        elif record.spec.terms is not None:
+            record.rank = record.spec.terms.priority
 
     def put_back(self, record: Record) -> None:
-        """A task that had been given to an engine waits again, before the others."""
+        """A task that had been given to an engine waits again, before the others of its rank."""
         self._first -= 1
         record.order = self._first
-        self._line(record.spec.targets).appendleft(record)
+        self._line(key_of(record)).rank(record.rank).appendleft(record)
 
     def remove(self, record: Record) -> None:
         """A waiting task has ended; it is skipped when its turn comes."""
@@ -62,15 +141,23 @@ class Placement:
             for line in self.lines.values():
                 line.clear()  # of tasks that were removed
 
-    def _line(self, key: Key) -> deque[Record]:
+    def _line(self, key: Key) -> Line:
         line = self.lines.get(key)
         if line is None:
-            line = self.lines[key] = deque()
-            for id in key:
+            line = self.lines[key] = Line()
+            for id in key.allowed:
                 self.serves.setdefault(id, set()).add(key)
+            if not key.allowed:
+                self.unnamed[key] = None
         self._hopeful[key] = None
         self.waiting += 1
         return line
+
+    def _forget_line(self, key: Key) -> None:
+        del self.lines[key]
+        self.unnamed.pop(key, None)
+        for id in key.allowed:
+            self.serves[id].discard(key)
 
     # --- engines --------------------------------------------------------------------------------
 
@@ -84,41 +171,83 @@ class Placement:
         self.scheme.update(place, room)
         if room:
             self.places[place.id] = place
-            self._hopeful[EVERY] = None
+            for key in self.unnamed:
+                self._hopeful[key] = None
             for key in self.serves.get(place.id, ()):
                 self._hopeful[key] = None
+
+    def fit_again(self, engine: int) -> None:
+        """The properties of an engine have changed: what it was unfit for may run there now."""
+        for key in [key for key in self.lines if engine in key.unfit]:
+            records = list(self.lines[key])
+            self._forget_line(key)
+            self.waiting -= len(records)
+            for record in records:
+                record.unfit = tuple(id for id in record.unfit if id != engine)
+            self._merge(records)
+
+    def _merge(self, records: Iterable[Record]) -> None:
+        """Put waiting tasks of one former line into the line that is theirs now, by their order."""
+        for record in records:
+            tasks = self._line(key_of(record)).rank(record.rank)
+            after: list[Record] = []
+            while tasks and tasks[-1].order > record.order:
+                after.append(tasks.pop())
+            tasks.append(record)
+            tasks.extend(reversed(after))
+
+    def with_conditions(self, engine: int) -> list[Record]:
+        """Waiting tasks of the lines that this engine has to do with, other than as any engine."""
+        return [
+            record
+            for key, line in self.lines.items()
+            if engine in key.allowed or key.refused
+            for record in line
+        ]
 
     # --- the decision ---------------------------------------------------------------------------
 
     def next(self) -> tuple[Record, Place] | None:
         """The next task to give out and the engine that gets it, taken from its line.
 
-        Of the heads of all lines that have an engine, the one that has waited longest.
+        Of the heads of all lines that have an engine, the one of the highest rank; among equals
+        the one that has waited longest.
         """
         first: Record | None = None
         chosen = -1
         for key in tuple(self._hopeful):
             head = self._head(key)
-            engine = self.scheme.best(key, head.avoid) if head is not None else None
+            engine = None if head is None else self._best(key, head)
             if head is None or engine is None:
                 del self._hopeful[key]
-            elif first is None or head.order < first.order:
-                first, chosen = head, engine.id
+            elif first is None or (-head.rank, head.order) < (-first.rank, first.order):
+                first, chosen = head, engine
         if first is None:
             return None
-        self.lines[first.spec.targets].popleft()
+        self.lines[key_of(first)].pop()
         self._waits_no_more()
         return first, self.places[chosen]
+
+    def _best(self, key: Key, head: Record) -> int | None:
+        if key is EVERY:
+            engine = self.scheme.best((), head.avoid)
+        else:
+            engine = self.scheme.best(key.allowed, head.avoid, (*key.refused, *key.unfit))
+        return None if engine is None else engine.id
 
     def _head(self, key: Key) -> Record | None:
         """The first task of a line that still waits; a line that has none is forgotten."""
         line = self.lines.get(key)
-        while line:
-            if line[0].state == "waiting":
-                return line[0]
-            line.popleft()
-        if line is not None:
-            del self.lines[key]
-            for id in key:
-                self.serves[id].discard(key)
-        return None
+        if line is None:
+            return None
+        head = line.head()
+        if head is None:
+            self._forget_line(key)
+        return head
+
+
+def key_of(record: Record) -> Key:
+    """The line of a task."""
+    if not (record.allowed or record.refused or record.unfit):
+        return EVERY
+    return Key(record.allowed, record.refused, record.unfit)

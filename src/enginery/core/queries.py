@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from . import database, roles
 from . import messages as m
-from . import roles
 from .engines import Place
+from .explain import explain
 from .sessions import Session
 from .tasks import Record
 from .work import Work
@@ -35,7 +36,17 @@ def answer(controller: Controller, session: Session, query: m.Query, now: float)
         case "queues":
             return _queues(work, session, query)
         case "tasks":
-            return {id: _task(_known(work, session, id)) for id in query.ids}
+            return {id: document(_known(work, session, id)) for id in query.ids}
+        case "history":
+            return [id for id in work.tasks if visible(work, session, id) is not None]
+        case "database":
+            return _found(work, session, query)
+        case "explain":
+            return explain(work, _known(work, session, query.ids[0]), now) if query.ids else []
+        case "number":
+            return _numbers(work, session, query.ids)
+        case "numbered":
+            return _numbered(work, session)
         case "states":
             return _states(work, session, query.ids)
         case "story":
@@ -46,8 +57,13 @@ def answer(controller: Controller, session: Session, query: m.Query, now: float)
 def _known(work: Work, session: Session, id: str) -> Record:
     record = visible(work, session, id)
     if record is None:
-        raise LookupError(f"no task has the id {id!r}, or its result is not kept any more")
+        raise LookupError(unknown(id))
     return record
+
+
+def unknown(id: str) -> str:
+    """What to say of an id that is none."""
+    return f"no task has the id {id!r}, or its result is not kept any more"
 
 
 def _status(controller: Controller, now: float) -> dict[str, Any]:
@@ -103,18 +119,56 @@ def _queues(work: Work, session: Session, query: m.Query) -> dict[Any, Any]:
     return queues
 
 
-def _task(record: Record) -> dict[str, Any]:
+def document(record: Record) -> dict[str, Any]:
+    """What is told of a task, in plain values; the names are those of the metadata."""
+    spec, outcome = record.origin, record.outcome
     return {
-        "id": record.spec.id,
-        "name": record.spec.name,
-        "label": record.spec.label,
+        "msg_id": spec.id,
+        "client": spec.id.rpartition("-")[0],
+        "name": spec.name,
+        "label": spec.label,
         "state": record.state,
-        "status": record.outcome.status if record.outcome else "",
-        "engine": record.place,
+        "status": outcome.status if outcome else "",
+        "engine_id": outcome.engine if outcome else record.place,
         "attempt": record.attempt,
-        "retries": record.spec.retries,
-        "submitted": record.spec.submitted,
+        "retries": spec.retries,
+        "priority": spec.priority,
+        "submitted": spec.submitted,
+        "started": outcome.started if outcome else 0.0,
+        "completed": outcome.completed if outcome else 0.0,
+        "size": record.size,
+        "reason": str(outcome.facts.get("reason", "")) if outcome else "",
     }
+
+
+def _found(work: Work, session: Session, query: m.Query) -> list[dict[str, Any]]:
+    """The documents that a query of the history finds, in the order of submission."""
+    wanted = database.checked(query.where)
+    found = []
+    for id, record in work.tasks.items():
+        if visible(work, session, id) is not None:
+            told = document(record)
+            if database.matches(told, wanted):
+                found.append({key: told[key] for key in query.keys} if query.keys else told)
+    return found
+
+
+def _numbers(work: Work, session: Session, ids: list[str]) -> list[int]:
+    """The numbers of these tasks, which they get when somebody first asks, from 0 on."""
+    if session.role not in roles.WORKERS:
+        raise LookupError("a monitor key may not number tasks")
+    return [work.number(_known(work, session, id)) for id in ids]
+
+
+def _numbered(work: Work, session: Session) -> list[list[Any]]:
+    """Number, id, state and status of every task that has a number."""
+    told = []
+    for number, id in work.numbered.items():
+        record = visible(work, session, id)
+        if record is not None:
+            status = record.outcome.status if record.outcome is not None else ""
+            told.append([number, id, record.state, status])
+    return told
 
 
 def _states(work: Work, session: Session, ids: list[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..version import PROTOCOL
 from . import messages as m
-from .engine import RESTART, STOPPED
+from .engine import RESTART, STOPPED, STUCK, STUCK_REASON
 from .events import (
     Closed,
     Died,
@@ -142,6 +142,8 @@ class Supervisor:
 
 def cause(status: int) -> str:
     """An exit status in words."""
+    if status == STUCK:
+        return STUCK_REASON
     if status >= 0:
         return f"exit code {status}"
     try:

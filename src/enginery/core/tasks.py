@@ -1,27 +1,32 @@
 """What becomes of a task: its states, and the one table of how it moves between them.
 
-A task enters when its function is there. It is *waiting* while no engine has been chosen, *queued*
-in the queue of the engine that will run it, *sent* when that engine has it, and *done* when its
-one outcome is known. A direct request is never waiting: its engine is given.
+A task enters when its function is there. It is *held* while it depends on tasks that have not
+ended, *waiting* while no engine has been chosen, *queued* in the queue of the engine that will run
+it, *sent* when that engine has it, and *done* when its one outcome is known. A direct request is
+never waiting: its engine is given.
 
 Each time a task is sent counts as a new *attempt*, and only the result of the latest attempt on
 the latest life of its engine counts; others are *late*. A task whose engine is lost before it had
 started goes back *free*. One that had started, or has failed, is *retried* while it has retries
-to spend; `retries=0` means started at most once.
+to spend; `retries=0` means started at most once. One that an engine has refused waits for
+another engine. One that has failed for good goes on as its *recovery*, if it has one.
 
 `story` keeps every transition with its time and engine, so that a stuck task explains itself.
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from . import messages as m
+from .graph import Wait
 
-State = Literal["new", "waiting", "queued", "sent", "done"]
-Move = Literal["wait", "assign", "send", "free", "retry", "end"]
+State = Literal["new", "held", "waiting", "queued", "sent", "done"]
+Move = Literal["hold", "wait", "assign", "send", "free", "retry", "refuse", "recover", "end"]
 
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
+    ("new", "hold"): "held",
+    ("held", "wait"): "waiting",
     ("new", "wait"): "waiting",
     ("new", "assign"): "queued",  # a direct request
     ("waiting", "assign"): "queued",
@@ -29,11 +34,22 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     ("queued", "free"): "waiting",
     ("sent", "free"): "waiting",
     ("sent", "retry"): "waiting",
+    ("sent", "refuse"): "waiting",
+    ("sent", "recover"): "waiting",
     ("new", "end"): "done",
+    ("held", "end"): "done",
     ("waiting", "end"): "done",
     ("queued", "end"): "done",
     ("sent", "end"): "done",
 }
+
+
+class Refusal(NamedTuple):
+    """Why an engine did not run a task, and when: the life, and how often that had changed."""
+
+    reason: str
+    life: str
+    changes: int
 
 
 class Record:
@@ -41,6 +57,7 @@ class Record:
 
     __slots__ = (
         "aborting",
+        "allowed",
         "attempt",
         "avoid",
         "crashed",
@@ -48,14 +65,20 @@ class Record:
         "interrupting",
         "n",
         "order",
+        "origin",
         "outcome",
         "owner",
         "place",
+        "rank",
+        "refusals",
+        "refused",
         "size",
         "spec",
         "spent",
         "state",
         "story",
+        "unfit",
+        "wait",
     )
 
     def __init__(self, spec: m.Task, owner: bytes) -> None:
@@ -67,6 +90,13 @@ class Record:
         self.spent = 0  # retries used up
         self.crashed: tuple[int, ...] = ()  # engines that died while it was known to run there
         self.avoid: tuple[int, ...] = ()  # engines on which it has failed: others are preferred
+        self.allowed = spec.targets  # engines it may go to; empty: all
+        self.refused: tuple[int, ...] = ()  # engines that will not run it
+        self.unfit: tuple[int, ...] = ()  # those that will not until their properties change
+        self.refusals: dict[int, Refusal] | None = None  # what they said
+        self.origin = spec  # what was submitted, also when its recovery runs
+        self.wait: Wait | None = None  # what it is held for
+        self.rank = 0.0  # larger goes first
         self.place = -1  # engine id while queued or sent
         self.n = 0  # Attempt.n of the latest attempt
         self.order = 0  # arrival among waiting tasks
@@ -85,6 +115,19 @@ class Record:
     def final(self) -> bool:
         """Whether no further attempt is allowed after the one at hand."""
         return self.direct or self.aborting or self.spent >= self.spec.retries
+
+    @property
+    def recovery(self) -> m.Task | None:
+        """What is to run in its stead when it has failed for good."""
+        return None if self.spec.terms is None or self.aborting else self.spec.terms.recovery
+
+    def refuse(self, engine: int, refusal: Refusal, for_good: bool) -> None:
+        """An engine will not run it, for good or for now."""
+        if for_good:
+            self.refused = tuple(sorted({*self.refused, engine}))
+        else:
+            self.unfit = tuple(sorted({*self.unfit, engine}))
+        self.refusals = {**(self.refusals or {}), engine: refusal}
 
     def move(self, move: Move, now: float, cause: str = "", engine: int = -1) -> None:
         """Go to the next state; a move that the table lacks is a broken law."""

@@ -7,22 +7,30 @@ send, once for all that has happened.
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import Any
+
+from msgspec.structs import replace
 
 from ..schemes import Scheme
 from . import messages as m
+from .engine import STUCK_REASON
 from .engines import Place
 from .events import Effect, Log, Send
 from .functions import Functions
+from .graph import Graph, Wait
 from .history import History
 from .placement import Placement
-from .tasks import Record
+from .tasks import Record, Refusal
 
 ACK_LATER = 16
 """Messages with results that are acknowledged together at most, when there is no new work."""
 
 ACK_BYTES = 1 << 18
 """The same in bytes."""
+
+FAILED = frozenset({"error", "overtime"})
+"""How an attempt ends that is retried if it may be."""
 
 
 class Work:
@@ -41,6 +49,12 @@ class Work:
         self.tasks: dict[str, Record] = {}
         self.places: dict[int, Place] = {}
         self.placement = Placement(scheme, hwm)
+        self.graph = Graph()
+        self.timeouts: list[tuple[float, int, Record]] = []  # a heap: when, a number, whose
+        self._timeouts = 0  # how many there ever were
+        self.numbers: dict[str, int] = {}  # of the tasks that have one
+        self.numbered: dict[int, str] = {}
+        self._numbers = 0
         self.functions = Functions(function_bytes)
         self.history = History(record_limit, record_bytes)
         self.crash_limit = crash_limit
@@ -48,6 +62,7 @@ class Work:
         self.unfinished = 0
         self.late = 0
         self.ended: list[Record] = []
+        self._resolved = 0  # how many of these the graph knows of
         self.touched: dict[int, Place] = {}
         self._turn = 0
 
@@ -65,14 +80,75 @@ class Work:
             self._accept_direct(record, now)
             return record
         if spec.targets:
-            spec.targets = tuple(sorted(set(spec.targets)))
+            record.allowed = spec.targets = tuple(sorted(set(spec.targets)))
             for engine in spec.targets:
                 if engine not in self.places:
                     self._no_engine(record, engine, now)
                     return record
+        if spec.terms is not None:
+            self._accept_on_terms(record, spec.terms, now)
+            return record
         record.move("wait", now, "accepted")
         self.placement.add(record)
         return record
+
+    def _accept_on_terms(self, record: Record, terms: m.Terms, now: float) -> None:
+        """A balanced task that asks for more than to be run."""
+        for function in record.spec.functions()[1:]:
+            self.functions.need(function)
+        self._limit(record, now)
+        wait = Wait(terms)
+        unknown = self.graph.enter(record, wait, self.tasks)
+        if unknown:
+            self._impossible(record, f"there is no task {unknown}, or it is not kept any more", now)
+        elif wait.verdict() == "open":
+            record.move("hold", now, "accepted")
+        else:
+            self._released(record, wait, now, "accepted")
+
+    def _released(self, record: Record, wait: Wait, now: float, cause: str) -> None:
+        """A task has nothing to wait for any more, for better or for worse."""
+        record.wait = None
+        if wait.verdict() == "impossible":
+            self._impossible(record, wait.obstacle(), now)
+            return
+        if wait.follow is not None and wait.follow.ids:
+            engines = wait.follow.engines.intersection(record.allowed or wait.follow.engines)
+            record.allowed = tuple(sorted(engines))
+            if not engines:
+                where = "its targets" if wait.follow.engines else "any engine"
+                self._impossible(
+                    record, f"the task that it is to follow did not run on {where}", now
+                )
+                return
+        record.move("wait", now, cause)
+        self.placement.add(record)
+        self._give_up_if_stranded(record, now)
+
+    def _give_up_if_stranded(self, record: Record, now: float) -> None:
+        """End a waiting task that no engine will run: those to follow have gone, or all refused.
+
+        One with a timeout waits until then, for engines that join.
+        """
+        terms = record.spec.terms
+        if terms is not None and terms.timeout > 0:
+            return
+        follows = terms is not None and terms.follow is not None and record.allowed
+        if follows and not any(self.places[id].there for id in record.allowed):
+            gone = " and ".join(map(str, record.allowed))
+            self._impossible(record, f"the engine that it is to follow, {gone}, is gone", now)
+            return
+        if record.refused:
+            ids = record.allowed or self.places
+            there = [id for id in ids if self.places[id].there]
+            if there and set(there).issubset(record.refused):
+                said = (record.refusals or {}).values()
+                reasons = list(dict.fromkeys(refusal.reason for refusal in said))
+                reason = f"every engine has refused it: {'; '.join(reasons[:3])}"
+                self._impossible(record, reason, now)
+
+    def _impossible(self, record: Record, reason: str, now: float) -> None:
+        self.end(record, "impossible", now, facts={"reason": reason, "started": False})
 
     def _accept_direct(self, record: Record, now: float) -> None:
         place = self.places.get(record.spec.engine)
@@ -98,8 +174,6 @@ class Work:
                 return True
             case "queued":
                 self._leave(record)
-            case "waiting":
-                self.placement.remove(record)
         self.end(record, "aborted", now)
         return False
 
@@ -125,13 +199,86 @@ class Work:
             place.late += 1
             return
         self._leave(record)
-        if result.status == "error" and not record.final:
+        status: m.Status
+        match result.status:
+            case "refused" | "unfit" if not (record.direct or record.aborting):
+                self._refused(record, place, result, now)
+                return
+            case "refused" | "unfit":
+                status = "aborted" if record.aborting else "error"
+            case ended:
+                status = ended
+        if status in FAILED and not record.final:
             record.spent += 1
             record.avoid = (*record.avoid[-7:], place.id)
             record.move("retry", now, "failed", place.id)
-            self.placement.put_back(record)
-            return
-        self.end(record, result.status, now, result=result, engine=place.id)
+            self._put_back(record, now)
+        elif status in FAILED and record.recovery is not None:
+            self._recover(record, record.recovery, "failed", now, place)
+        else:
+            self.end(record, status, now, result=result, engine=place.id)
+
+    def _refused(self, record: Record, place: Place, result: m.Result, now: float) -> None:
+        """An engine will not run it: another shall, or this one later."""
+        refusal = Refusal(result.reason, place.name, result.changes)
+        record.refuse(place.id, refusal, for_good=result.status == "refused")
+        record.move("refuse", now, f"refused: {result.reason}", place.id)
+        self._put_back(record, now)
+        self._give_up_if_stranded(record, now)
+
+    def _put_back(self, record: Record, now: float) -> None:
+        """A task that had been given to an engine waits again."""
+        if record.unfit:
+            record.unfit = tuple(id for id in record.unfit if self._still_unfit(record, id))
+        self._limit(record, now)
+        self.placement.put_back(record)
+
+    def _still_unfit(self, record: Record, engine: int) -> bool:
+        place, refusal = self.places[engine], (record.refusals or {})[engine]
+        return (place.name, place.changes) == (refusal.life, refusal.changes)
+
+    def _limit(self, record: Record, now: float) -> None:
+        """Note when a task that has not run yet will have waited for too long."""
+        terms = record.spec.terms
+        if terms is not None and terms.timeout > 0 and not record.spent:
+            accepted = record.story[0][0] if record.story else now
+            self._timeouts += 1
+            heappush(self.timeouts, (accepted + terms.timeout, self._timeouts, record))
+
+    def _recover(
+        self, record: Record, recovery: m.Task, cause: str, now: float, place: Place
+    ) -> None:
+        """A task has failed for good: its recovery runs under its id, and gives its result."""
+        spec = record.spec
+        self.functions.release(spec.function)
+        record.spec = replace(
+            recovery, id=spec.id, engine=-1, submitted=spec.submitted, label=spec.label
+        )
+        record.spent = 0
+        record.crashed = record.avoid = record.refused = record.unfit = ()
+        record.refusals = None
+        known = [id for id in sorted(set(recovery.targets)) if id in self.places]
+        record.allowed = tuple(known)
+        record.move("recover", now, f"{cause}: its recovery runs", place.id)
+        self.placement.rank(record)
+        self.placement.put_back(record)
+
+    def properties_changed(self, place: Place, count: int) -> None:
+        """What was refused because of this engine's properties may run there now."""
+        if count > place.changes:
+            place.changes = count
+            self.placement.fit_again(place.id)
+            self.touch(place)
+
+    def again(
+        self, old: Record, id: str, renamed: dict[str, str], owner: bytes, now: float
+    ) -> None:
+        """Run a finished task once more as a new one; of what it depends on, only the `renamed`."""
+        terms = old.origin.terms
+        if terms is not None:
+            after, follow = (_renamed(each, renamed) for each in (terms.after, terms.follow))
+            terms = replace(terms, after=after, follow=follow)
+        self.accept(replace(old.origin, id=id, submitted=now, terms=terms), owner, now)
 
     def lose(self, place: Place, reason: str, now: float) -> list[Effect]:
         """A life of an engine is over: what it had goes on elsewhere, or ends."""
@@ -166,6 +313,7 @@ class Work:
         fields |= {"reason": facts["reason"], "up": round(now - place.since, 1)}
         if running:
             fields["task"] = running
+        self._strand(place, now)
         expected = facts["reason"] == "stopped"
         return [Log("info" if expected else "warning", "engine.lost", fields)]
 
@@ -184,9 +332,12 @@ class Work:
         if running:
             record.crashed = (*record.crashed, place.id)
         kills = len(record.crashed) >= self.crash_limit
+        spent = started and (record.spent >= record.spec.retries or kills)
         if record.aborting:
             self.end(record, "aborted", now, engine=place.id)
-        elif record.direct or (started and (record.spent >= record.spec.retries or kills)):
+        elif spent and record.recovery is not None and not record.direct:
+            self._recover(record, record.recovery, "engine lost", now, place)
+        elif record.direct or spent:
             more: dict[str, Any] = {
                 "direct": record.direct,
                 "started": started,
@@ -194,6 +345,14 @@ class Work:
                 "retries": record.spec.retries,
             }
             status: m.Status = "kills" if kills and not record.direct else "lost"
+            terms = record.spec.terms
+            if (
+                running
+                and terms is not None
+                and terms.time_limit
+                and facts["reason"] == STUCK_REASON
+            ):
+                status = "overtime"
             if status == "kills":
                 more["engines"] = list(record.crashed)
             self.end(record, status, now, facts=facts | more, engine=place.id)
@@ -201,10 +360,10 @@ class Work:
             record.spent += 1
             record.avoid = (*record.avoid[-7:], place.id)
             record.move("retry", now, "engine lost", place.id)
-            self.placement.put_back(record)
+            self._put_back(record, now)
         else:
             record.move("free", now, "engine lost", place.id)
-            self.placement.put_back(record)
+            self._put_back(record, now)
 
     def fail_awaiting(self, place: Place, reason: str, now: float) -> None:
         """No new life will come to this place: what waited for it ends."""
@@ -215,6 +374,35 @@ class Work:
                 self.end(record, "lost", now, facts=facts, engine=place.id)
         place.queue.clear()
         place.load = 0
+        self._strand(place, now)
+
+    def _strand(self, place: Place, now: float) -> None:
+        """An engine is gone, perhaps the last that would have run some task."""
+        if not place.awaited:
+            for record in self.placement.with_conditions(place.id):
+                self._give_up_if_stranded(record, now)
+
+    def forget(self, record: Record) -> bool:
+        """Forget a finished task now; False for one that is not done, which is kept."""
+        if record.state != "done":
+            return False
+        self.history.remove(record)
+        self._drop(record)
+        return True
+
+    def _drop(self, record: Record) -> None:
+        del self.tasks[record.spec.id]
+        if self.numbered:
+            self.numbered.pop(self.numbers.pop(record.spec.id, -1), None)
+
+    def number(self, record: Record) -> int:
+        """A small number for a task, the same whoever asks; one it gets now, if it has none."""
+        id = record.spec.id
+        if id not in self.numbers:
+            self.numbers[id] = self._numbers
+            self.numbered[self._numbers] = id
+            self._numbers += 1
+        return self.numbers[id]
 
     # --- the end of a task ----------------------------------------------------------------------
 
@@ -230,6 +418,9 @@ class Work:
     ) -> None:
         """The task is done: this is its one outcome."""
         spec = record.spec
+        if record.state == "waiting":
+            self.placement.remove(record)
+        record.wait = None
         record.move("end", now, status, engine)
         at = self.places.get(engine)
         incarnation = at.name if at is not None else ""
@@ -248,15 +439,18 @@ class Work:
         self.bytes -= record.size
         self.unfinished -= 1
         self.functions.release(spec.function)
-        spec.arguments, spec.buffers = b"", ()
+        if spec.terms is not None:
+            for function in spec.functions()[1:]:
+                self.functions.release(function)
         self.ended.append(record)
         for old in self.history.add(record):
-            del self.tasks[old.spec.id]
+            self._drop(old)
 
     # --- giving out -----------------------------------------------------------------------------
 
     def joined(self, place: Place) -> None:
-        """An engine can be sent work (again)."""
+        """An engine can be sent work (again), and perhaps has another life's properties."""
+        self.placement.fit_again(place.id)
         self.placement.changed(place)
         self.touch(place)
 
@@ -277,8 +471,48 @@ class Work:
         record.place = -1
         self.touched[place.id] = place
 
+    def deadline(self) -> float | None:
+        """When the first task that still waits has waited for too long."""
+        timeouts = self.timeouts
+        while timeouts and not _waits(timeouts[0][2]):
+            heappop(timeouts)
+        return timeouts[0][0] if timeouts else None
+
+    def _time_out(self, now: float) -> None:
+        while (deadline := self.deadline()) is not None and deadline <= now:
+            _, _, record = heappop(self.timeouts)
+            assert record.spec.terms is not None
+            what = (
+                "its dependencies were not met" if record.state == "held" else "no engine took it"
+            )
+            facts = {
+                "reason": f"{what} in {record.spec.terms.timeout:g} s",
+                "started": False,
+            }
+            self.end(record, "timeout", now, facts=facts)
+
+    def _resolve(self, now: float) -> None:
+        """Tell those that depend on what has ended, and on what ends by that, and so on."""
+        if not self.graph.edges:
+            self._resolved = len(self.ended)
+        while self._resolved < len(self.ended):
+            record = self.ended[self._resolved]
+            self._resolved += 1
+            for released in self.graph.ended(record):
+                if released.wait is not None:
+                    self._released(released, released.wait, now, "dependencies met")
+
+    def all_told(self) -> None:
+        """What has ended was told to everybody."""
+        self.ended.clear()
+        self._resolved = 0
+
     def settle(self, now: float, out: list[Effect]) -> None:
         """Give out what can run, and say what to send to the engines."""
+        if self.timeouts:
+            self._time_out(now)
+        if self.ended:
+            self._resolve(now)
         placement = self.placement
         for place in self.touched.values():
             placement.changed(place)
@@ -314,13 +548,31 @@ class Work:
             out.append(Send(conn, m.Run(attempts)))
 
 
+NO_TERMS = m.Terms()
+
+
 def attempt_of(record: Record, place: Place) -> m.Attempt:
     """What an engine is told about the latest attempt of a task."""
     spec = record.spec
+    terms = spec.terms or NO_TERMS
     return m.Attempt(
         record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,
         record.final, spec.name, place.clears,
+        terms.time_limit, terms.clear_before, terms.clear_after,
     )  # fmt: skip
+
+
+def _waits(record: Record) -> bool:
+    """Whether a task has never run, and may still be given to an engine."""
+    return record.state in {"held", "waiting"} and not record.spent
+
+
+def _renamed(dependency: m.Dependency | None, names: dict[str, str]) -> m.Dependency | None:
+    """The same dependency on those of its tasks that have a new name."""
+    if dependency is None:
+        return None
+    ids = tuple(names[id] for id in dependency.ids if id in names)
+    return replace(dependency, ids=ids) if ids else None
 
 
 def abort_of(records: list[Record], running: bool) -> m.Abort:

@@ -1,0 +1,89 @@
+"""The query language of the task history: conditions on what `queries.document` tells of a task.
+
+A query maps keys to values, or to operators with their operands::
+
+    {"status": "error", "completed": {"$gt": 1700000000.0}, "name": {"$glob": "map(*"}}
+
+All conditions of a query have to hold. Nothing of it is code: a client cannot make the controller
+run anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+KEYS = frozenset(
+    {
+        "msg_id", "client", "name", "label", "state", "status", "engine_id", "attempt", "retries",
+        "priority", "submitted", "started", "completed", "size", "reason",
+    }
+)  # fmt: skip
+"""What can be asked for."""
+
+
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    """A comparison that is false between things that have no order."""
+
+    def compared(value: Any, operand: Any) -> bool:
+        try:
+            return compare(value, operand)
+        except TypeError:
+            return False
+
+    return compared
+
+
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "$eq": lambda value, operand: value == operand,
+    "$ne": lambda value, operand: value != operand,
+    "$lt": _ordered(lambda value, operand: value < operand),
+    "$lte": _ordered(lambda value, operand: value <= operand),
+    "$gt": _ordered(lambda value, operand: value > operand),
+    "$gte": _ordered(lambda value, operand: value >= operand),
+    "$in": lambda value, operand: value in operand,
+    "$nin": lambda value, operand: value not in operand,
+    "$all": lambda value, operand: all(value == each for each in operand),
+    "$mod": _ordered(lambda value, operand: value % operand[0] == operand[1]),
+    "$exists": lambda value, operand: (value not in ("", 0.0, None)) == bool(operand),
+    "$glob": lambda value, operand: fnmatchcase(str(value), operand),
+}
+"""What a value can be compared by."""
+
+_LISTS = frozenset({"$in", "$nin", "$all"})
+
+
+def checked(query: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The query with its operators spelled out; LookupError for what is not in the language."""
+    conditions: dict[str, dict[str, Any]] = {}
+    for key, condition in query.items():
+        if key not in KEYS:
+            raise LookupError(f"tasks have no key {key!r}; there are {', '.join(sorted(KEYS))}")
+        operators = condition if isinstance(condition, Mapping) else {"$eq": condition}
+        for operator, operand in operators.items():
+            if operator not in OPERATORS:
+                known = ", ".join(OPERATORS)
+                raise LookupError(f"there is no operator {operator!r}; there are {known}")
+            if not _fits(operator, operand):
+                raise LookupError(f"{operator} of {key!r} cannot take {operand!r}")
+        conditions[key] = dict(operators)
+    return conditions
+
+
+def _fits(operator: str, operand: Any) -> bool:
+    if operator in _LISTS:
+        return isinstance(operand, list | tuple)
+    if operator == "$mod":
+        whole = isinstance(operand, list | tuple) and len(operand) == 2
+        return whole and all(type(each) is int for each in operand) and operand[0] != 0
+    return operator != "$glob" or isinstance(operand, str)
+
+
+def matches(document: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether every condition of a checked query holds."""
+    return all(
+        OPERATORS[operator](document[key], operand)
+        for key, operators in conditions.items()
+        for operator, operand in operators.items()
+    )

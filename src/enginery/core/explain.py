@@ -1,0 +1,96 @@
+"""Why a task does not run now, in words for its user."""
+
+from __future__ import annotations
+
+from .engines import Place
+from .placement import key_of
+from .tasks import Record
+from .work import Work
+
+SHOWN = 5
+"""Tasks or engines told of at most."""
+
+
+def explain(work: Work, record: Record, now: float) -> list[str]:
+    """Lines that say where a task stands, and what would have to happen for it to go on."""
+    told = {
+        "held": _held,
+        "waiting": _waiting,
+        "queued": _queued,
+        "sent": _sent,
+        "done": _done,
+    }[record.state](work, record)
+    terms = record.spec.terms
+    if record.state in {"held", "waiting"} and terms is not None and terms.timeout > 0:
+        left = record.story[0][0] + terms.timeout - now
+        told.append(f"it gives up in {max(left, 0.0):.1f} s (timeout={terms.timeout:g})")
+    return told
+
+
+def _held(work: Work, record: Record) -> list[str]:
+    lines = ["it waits for tasks that it depends on:"]
+    assert record.wait is not None
+    for name, condition in (("after", record.wait.after), ("follow", record.wait.follow)):
+        if condition is None or condition.verdict() == "met":
+            continue
+        open_ = [id for id in condition.ids if id in work.tasks and work.tasks[id].state != "done"]
+        how = "all" if condition.dependency.all else "any"
+        lines.append(f"{name}: {len(open_)} of {len(condition.ids)} have not ended ({how} count)")
+        lines += [f"  task {id} is {work.tasks[id].state}" for id in open_[:SHOWN]]
+    return lines
+
+
+def _waiting(work: Work, record: Record) -> list[str]:
+    ahead = work.placement.waiting - 1
+    lines = [f"it waits for an engine; {ahead:,} other tasks wait, too"]
+    key = key_of(record)
+    if key.allowed:
+        named = ", ".join(map(str, key.allowed))
+        lines.append(f"it may run on engines {named} only")
+    here = [place for place in work.places.values() if place.there]
+    lines += [_because(work, place, record) for place in here[: 4 * SHOWN]]
+    if not here:
+        lines.append("no engine is registered")
+    return lines
+
+
+def _because(work: Work, place: Place, record: Record) -> str:
+    """Why this engine does not have it."""
+    key = key_of(record)
+    who = f"engine {place.id}"
+    refusal = (record.refusals or {}).get(place.id)
+    if place.id in key.refused or place.id in key.unfit:
+        why = refusal.reason if refusal is not None else "it said no"
+        until = " (until its properties change)" if place.id in key.unfit else ""
+        return f"{who}: refused by {why}{until}"
+    if key.allowed and place.id not in key.allowed:
+        return f"{who}: not among those it may run on"
+    if not place.here:
+        return f"{who}: gone, a new one is on its way"
+    if not place.open:
+        return f"{who}: its connection is lost"
+    if not work.placement.room(place):
+        return f"{who}: busy with {place.load} (hwm={work.placement.hwm})"
+    return f"{who}: free"
+
+
+def _queued(work: Work, record: Record) -> list[str]:
+    place = work.places[record.place]
+    if not place.here:
+        return [f"it waits for engine {place.id}, which is gone; a new one is on its way"]
+    return [f"it stands in the queue of engine {place.id}, which has {place.load} requests"]
+
+
+def _sent(work: Work, record: Record) -> list[str]:
+    place = work.places[record.place]
+    before = sum(1 for n in place.sent if n < record.n)
+    if before:
+        return [f"engine {place.id} has it, behind {before} others"]
+    return [f"it runs on engine {place.id} (pid {place.pid} on {place.host})"]
+
+
+def _done(work: Work, record: Record) -> list[str]:
+    outcome = record.outcome
+    assert outcome is not None
+    reason = f": {outcome.facts['reason']}" if outcome.facts.get("reason") else ""
+    return [f"it has ended: {outcome.status}{reason}"]
