@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .namespace import here
+from .properties import Properties
 from .reply import ExecuteReply
 
 
@@ -40,6 +41,11 @@ def execute(code: str, filename: str = "") -> ExecuteReply:
 def clear() -> None:
     """Remove every name of the user."""
     here().clear()
+
+
+def properties() -> Properties:
+    """The properties of the engine that this process is."""
+    return here().properties
 
 
 def set_path(path: list[str]) -> None:

@@ -14,7 +14,7 @@ import zmq
 
 from ..core import messages as m
 from ..core.engine import STOPPED
-from ..core.events import Event, Received
+from ..core.events import Event, Received, Tick
 from ..core.supervisor import cause
 from ..error import ConnectionFileError, NoControllerError
 from ..net.bell import Bell
@@ -98,6 +98,8 @@ class Control(threading.Thread):
         if self.bell.fileno() in ready:
             for signum in self.bell.heard():
                 self._stopped(signum)
+        if self._tick_due:
+            self._handle(Tick())
         self.lane.send_posted()
         for event in self.lane.events(ready):
             self._handle(event)
@@ -109,6 +111,11 @@ class Control(threading.Thread):
         if self.life.exit_code is not None:
             self._see_to_the_end(self.life.exit_code)
         self._flush_if_due()
+
+    @property
+    def _tick_due(self) -> bool:
+        deadline = self.life.machine.deadline()
+        return deadline is not None and time.monotonic() >= deadline
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Received) and isinstance(event.message, m.Query):
@@ -181,6 +188,8 @@ class Control(threading.Thread):
             due.append(now + INTERVAL)
         if self.deadline:
             due.append(self.deadline)
+        if (deadline := self.life.machine.deadline()) is not None:
+            due.append(deadline)
         return max(0.0, min(due) - now) if due else None
 
 

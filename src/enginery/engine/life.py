@@ -17,6 +17,7 @@ from .. import log
 from ..core import messages as m
 from ..core.engine import Engine
 from ..core.events import (
+    Changed,
     ClearNamespace,
     Effect,
     Event,
@@ -53,8 +54,11 @@ class Life:
         self._lock = threading.Lock()
         self._logger = logging.getLogger("enginery.engine")
 
-    def handle(self, event: Event, mine: Lane) -> m.Attempt | None:
-        """Tell the machine, and do what it says; what is to be started is left to the caller."""
+    def handle(self, event: Event, mine: Lane | None) -> m.Attempt | None:
+        """Tell the machine, and do what it says; what is to be started is left to the caller.
+
+        `mine` is the lane of this thread; None for a thread of the user's, which has none.
+        """
         with self._lock:
             effects = self.machine.handle(event, time.monotonic())
             for effect in effects:
@@ -64,15 +68,17 @@ class Life:
         said: list[m.Message] = []
         for effect in effects:
             if type(effect) is Send:
-                if effect.conn == mine.name:
+                if mine is not None and effect.conn == mine.name:
                     said.append(effect.message)
                 else:
                     self.lanes[effect.conn].post(effect.message)
             elif type(effect) is Start:
                 attempt = effect.attempt
+                if attempt.time_limit > 0:
+                    self.lanes["control"].wake()  # it has to look at the clock now
             else:
                 self._do(effect)
-        if said:
+        if mine is not None and said:
             mine.send(said)
         return attempt
 
@@ -94,6 +100,10 @@ class Life:
     def log(self, level: str, event: str, **fields: Any) -> None:
         """One line in the log of this engine."""
         log.event(self._logger, level, event, engine=self.machine.id, pid=os.getpid(), **fields)
+
+    def changed(self, changes: int) -> None:
+        """The user has changed the properties; called from any thread."""
+        self.handle(Changed(changes), None)
 
     # --- between the threads -------------------------------------------------------------------
 

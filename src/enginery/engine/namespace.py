@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any, cast
 
+from .properties import Properties
+
 NOBODY: Mapping[str, Any] = MappingProxyType({})
 """In the place of the names of the last function, when it was none."""
 
@@ -38,6 +40,7 @@ class Namespace:
         self.names: dict[str, Any] = self.module.__dict__
         self.names["__builtins__"] = builtins
         self.shell: Any = None  # the IPython shell, once something was executed
+        self.properties = Properties()
         self._last: Mapping[str, Any] = NOBODY
         self._lent: dict[str, Any] = {}
         self._fallback: dict[str, Any] = {}

@@ -13,11 +13,12 @@ import time
 from ..core import messages as m
 from ..core.engine import Engine
 from ..core.events import Finished
-from ..error import ClusterError, NoControllerError
+from ..error import ClusterError, NoControllerError, UnmetDependency
 from ..net import sockets
 from ..net.keys import ConnectionFile
 from ..net.owner import Owner
 from ..version import __version__
+from ..wire.dependent import Unfit
 from .call import Call, Packed
 from .control import LINGER, NO_CONTROLLER, Control
 from .lane import Lane
@@ -25,6 +26,9 @@ from .life import Life
 from .namespace import Namespace
 from .page import Page
 from .search import Search
+
+REASON = 500
+"""Characters at most of why a task was refused; the controller keeps them."""
 
 
 class Runner:
@@ -34,6 +38,8 @@ class Runner:
         self.life = life
         self.page = page
         self.lane = life.lanes["tasks"]
+        self.reason = ""  # why what ran last was refused
+        self.changes = 0  # by which state of the engine's properties
 
     def serve(self) -> None:
         """Run what comes until this life is to end."""
@@ -57,6 +63,7 @@ class Runner:
         """Run one attempt to its end, whatever that is."""
         streams = self.life.streams
         self.page.start(attempt.n)
+        self.reason, self.changes = "", 0
         streams.begin(attempt.id, attempt.attempt)
         started = time.time()
         status, (value, buffers) = self._outcome(attempt)
@@ -64,8 +71,9 @@ class Runner:
         outputs = streams.end()
         self.page.finish(attempt.n)
         return m.Result(
-            attempt.id, attempt.attempt, status, value, buffers, started, completed, outputs
-        )
+            attempt.id, attempt.attempt, status, value, buffers, started, completed, outputs,
+            self.reason, self.changes,
+        )  # fmt: skip
 
     def _outcome(self, attempt: m.Attempt) -> tuple[m.Ended, Packed]:
         life = self.life
@@ -73,7 +81,15 @@ class Runner:
         error = life.interrupts.run((attempt.id, attempt.attempt), call)
         if os.getpid() != life.machine.pid:  # a process that user code has forked, and let go on
             os._exit(0 if error is None else 1)
-        return ("ok", call.result()) if error is None else ("error", call.failure(error))
+        if error is None:
+            return "ok", call.result()
+        if not isinstance(error, UnmetDependency):
+            return "error", call.failure(error)
+        self.reason = (str(error) or "UnmetDependency")[:REASON]
+        if isinstance(error, Unfit):
+            self.changes = error.changes
+            return "unfit", call.failure(error)
+        return "refused", call.failure(error)
 
 
 def run_engine(
@@ -102,6 +118,7 @@ def run_engine(
     tasks, control = Lane(context, file, "tasks"), Lane(context, file, "control")
     namespace = Namespace()
     life = Life(machine, namespace, tasks, control)
+    namespace.properties.tell = life.changed
     namespace.install()
     life.streams.install()
     life.interrupts.install()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..error import UnsendableError
+from ..error import UnmetDependency, UnsendableError
 from .failure import Failure
 from .payload import dumps
 
@@ -28,6 +28,11 @@ class MapChunk:
         for item in items:
             try:
                 outcomes.append(self.function(*item))
+            except UnmetDependency as error:
+                if not outcomes:  # nothing of it has run: another engine can have all of it
+                    raise
+                outcomes.append(Failure.capture(error))
+                failed = True
             except (Exception, SystemExit) as error:  # told to the client, for this item
                 outcomes.append(Failure.capture(error))
                 failed = True
