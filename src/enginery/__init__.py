@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         parallel,
         remote,
     )
+    from .client.dependency import Dependency
     from .client.direct import DirectView
     from .client.results import AsyncResult
     from .client.views import View
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
         CompositeError,
         ConnectionFileError,
         ControllerLost,
+        DependencyError,
+        DependencyTimeout,
         EngineError,
         EngineryError,
+        ImpossibleDependency,
         NoControllerError,
         NoEnginesRegistered,
         NotAllowedError,
@@ -48,11 +52,15 @@ if TYPE_CHECKING:
         TaskAborted,
         TaskError,
         TaskKillsEngines,
+        TaskNotDone,
+        TaskTimeLimit,
         TimeoutError,
         UnknownTask,
+        UnmetDependency,
         UnsendableError,
         VersionMismatch,
     )
+    from .wire.dependent import depend, dependent, require
     from .wire.reference import Reference
 
 __all__ = [
@@ -64,9 +72,13 @@ __all__ = [
     "CompositeError",
     "ConnectionFileError",
     "ControllerLost",
+    "Dependency",
+    "DependencyError",
+    "DependencyTimeout",
     "DirectView",
     "EngineError",
     "EngineryError",
+    "ImpossibleDependency",
     "LoadBalancedView",
     "NoControllerError",
     "NoEnginesRegistered",
@@ -80,32 +92,42 @@ __all__ = [
     "TaskAborted",
     "TaskError",
     "TaskKillsEngines",
+    "TaskNotDone",
+    "TaskTimeLimit",
     "TimeoutError",
     "UnknownTask",
+    "UnmetDependency",
     "UnsendableError",
     "VersionMismatch",
     "View",
     "__version__",
     "client",
+    "depend",
+    "dependent",
     "error",
     "interactive",
     "parallel",
     "remote",
+    "require",
 ]
 
 _HOMES = {
     "AsyncResult": ".client.results",
     "Client": ".client.client",
     "Cluster": ".cluster.cluster",
+    "Dependency": ".client.dependency",
     "DirectView": ".client.direct",
     "LoadBalancedView": ".client.balanced",
     "ParallelFunction": ".client.decorators",
     "Reference": ".wire.reference",
     "RemoteFunction": ".client.decorators",
     "View": ".client.views",
+    "depend": ".wire.dependent",
+    "dependent": ".wire.dependent",
     "interactive": ".client.decorators",
     "parallel": ".client.decorators",
     "remote": ".client.decorators",
+    "require": ".wire.dependent",
 }
 """Where the public names are that are neither modules nor exceptions."""
 

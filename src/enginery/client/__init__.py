@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..error import CompositeError, RemoteError, TimeoutError
+    from ..wire.dependent import depend, dependent, require
     from .balanced import LoadBalancedView
     from .client import Client
     from .decorators import ParallelFunction, RemoteFunction, interactive, parallel, remote
+    from .dependency import Dependency
     from .direct import DirectView
     from .results import AsyncResult
     from .views import View
@@ -18,6 +20,7 @@ __all__ = [
     "AsyncResult",
     "Client",
     "CompositeError",
+    "Dependency",
     "DirectView",
     "LoadBalancedView",
     "ParallelFunction",
@@ -25,9 +28,12 @@ __all__ = [
     "RemoteFunction",
     "TimeoutError",
     "View",
+    "depend",
+    "dependent",
     "interactive",
     "parallel",
     "remote",
+    "require",
 ]
 
 

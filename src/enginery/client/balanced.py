@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..core.messages import Terms
 from ..frames import trims
+from ..wire.dependent import Fit
 from .calls import ANYWHERE, Args, Kwargs, Wishes, name_of
 from .decorators import bound_copy, local_function
+from .dependency import Dependency, dependency
+from .flags import flag, function_or_none, functions, number, retries_number, seconds
 from .map import LazyMap, MapOptions, balanced_map, window_size
 from .results import AsyncResult
 from .targets import some
@@ -22,35 +25,88 @@ if TYPE_CHECKING:
 class LoadBalancedView(View):
     """Runs each task once, on any engine of the cluster or of `targets`.
 
-    Flags besides those of `View`: `retries`, how often a task is tried again after it raised or
-    its engine died (default 0: a function is started once at most).
+    Flags besides those of `View`; times are in seconds, 0 or None: no limit:
+
+    * `retries`: how often a task is tried again after it raised or its engine died (default 0: a
+      function is started once at most); `recovery`: a function, or several, that gets the same
+      arguments when that has not helped, and gives the result in its stead;
+    * `after`, `follow`: task ids, results, lists of them, or a `Dependency`: tasks that must have
+      ended before, and where those ran; `timeout`: how long a task may wait until an engine has
+      it, `DependencyTimeout` then;
+    * `fits`: a function of the engine's properties (a dictionary) that says whether a task may run
+      there; `priority`: larger goes first (default 0);
+    * `time_limit`: how long a task may run (a chunk of a map is one task); it is interrupted then,
+      and its engine replaced if that does not help; `TaskTimeLimit`;
+    * `clear_before`, `clear_after`: empty the engine's namespace before each run, and after it.
     """
 
-    __slots__ = ("_retries",)
-    FLAGS: ClassVar[tuple[str, ...]] = ("block", "label", "progress", "retries", "targets")
+    __slots__ = (
+        "_after",
+        "_clear_after",
+        "_clear_before",
+        "_fits",
+        "_follow",
+        "_priority",
+        "_recovery",
+        "_retries",
+        "_time_limit",
+        "_timeout",
+    )
+    FLAGS: ClassVar[tuple[str, ...]] = (
+        "after", "block", "clear_after", "clear_before", "fits", "follow", "label", "priority",
+        "progress", "recovery", "retries", "targets", "time_limit", "timeout",
+    )  # fmt: skip
 
     def __init__(self, client: Client, targets: list[int] | None = None) -> None:
         super().__init__(client, targets)
         self._retries = 0
+        self._after: Dependency | None = None
+        self._follow: Dependency | None = None
+        self._fits: Callable[[Any], Any] | None = None
+        self._recovery: tuple[Callable[..., Any], ...] = ()
+        self._timeout = self._time_limit = self._priority = 0.0
+        self._clear_before = self._clear_after = False
 
-    @property
-    def retries(self) -> int:
-        """How often a task may be tried again."""
-        return self._retries
-
-    @retries.setter
-    def retries(self, value: int) -> None:
-        if isinstance(value, bool) or (number := index(value)) < 0:
-            raise ValueError(f"retries is a number from 0 up, not {value!r}")
-        self._retries = number
-        self._wishes = None
+    retries = flag("_retries", retries_number, "How often a task may be tried again.")
+    after = flag("_after", dependency, "Tasks that must have ended before.")
+    follow = flag("_follow", dependency, "Tasks that must have ended before, and where they ran.")
+    timeout = flag("_timeout", seconds, "Seconds that a task may wait; 0: any number.")
+    time_limit = flag("_time_limit", seconds, "Seconds that a task may run; 0: any number.")
+    priority = flag("_priority", number, "Larger goes first.")
+    fits = flag("_fits", function_or_none, "Whether the properties of an engine suit.")
+    recovery = flag("_recovery", functions, "What gets the arguments of a task that has failed.")
+    clear_before = flag("_clear_before", bool, "Whether tasks start in an empty namespace.")
+    clear_after = flag("_clear_after", bool, "Whether tasks leave an empty namespace.")
 
     @property
     def wishes(self) -> Wishes:
         """What this view asks for its tasks."""
         if self._wishes is None:
-            self._wishes = Wishes(tuple(self._targets or ()), self._retries, self._label)
+            self._wishes = Wishes(
+                tuple(self._targets or ()),
+                self._retries,
+                self._label,
+                self._terms(),
+                self._recovery,
+            )
         return self._wishes
+
+    def _terms(self) -> Terms | None:
+        """What is not asked for by most views, if anything is."""
+        terms = Terms(
+            after=None if self._after is None else self._after.message(),
+            follow=None if self._follow is None else self._follow.message(),
+            timeout=self._timeout,
+            priority=self._priority,
+            time_limit=self._time_limit,
+            clear_before=self._clear_before,
+            clear_after=self._clear_after,
+        )
+        return None if terms == Terms() else terms
+
+    def _fitting(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, on engines whose properties suit."""
+        return f if self._fits is None else Fit(f, self._fits)
 
     def imap(
         self,
@@ -71,7 +127,11 @@ class LoadBalancedView(View):
         f = bound_copy(f) if bound else local_function(f)
         options = MapOptions(chunksize, ordered, return_exceptions)
         return LazyMap(
-            view, f, sequences, options, window_size(max_outstanding, len(view.places()))
+            view,
+            view._fitting(f),
+            sequences,
+            options,
+            window_size(max_outstanding, len(view.places())),
         )
 
     def abort(self, jobs: Any = None, running: bool = False) -> None:
@@ -105,11 +165,17 @@ class LoadBalancedView(View):
         client, name = self.client, f"apply({name_of(f)})"
         client.expect_engines()
         slots = client.calls.same(
-            f, args, kwargs, name, engines=(ANYWHERE,), wishes=self.wishes, waiting=waiting
+            self._fitting(f),
+            args,
+            kwargs,
+            name,
+            engines=(ANYWHERE,),
+            wishes=self.wishes,
+            waiting=waiting,
         )
         return client.result(slots, name=name, shape="single")
 
     def _map(
         self, f: Callable[..., Any], sequences: Sequence[Any], options: MapOptions
     ) -> AsyncResult:
-        return balanced_map(self, f, sequences, options)
+        return balanced_map(self, self._fitting(f), sequences, options)

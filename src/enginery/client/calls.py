@@ -14,7 +14,9 @@ from time import time
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from ..core.messages import Abort, Buffer, Task
+from msgspec.structs import replace
+
+from ..core.messages import Abort, Buffer, Task, Terms
 from ..error import UnsendableError
 from ..wire import payload
 from ..wire.chunks import MapChunk
@@ -38,11 +40,17 @@ Kwargs = dict[str, Any]
 
 
 class Wishes(NamedTuple):
-    """What a view asks for its tasks, besides that they run; see `core.messages.Task`."""
+    """What a view asks for its tasks, besides that they run; see `core.messages.Task`.
+
+    `recovery` are functions that get the same arguments when the task has failed for good, each
+    when the one before it has.
+    """
 
     targets: tuple[int, ...] = ()
     retries: int = 0
     label: str = ""
+    terms: Terms | None = None
+    recovery: tuple[Callable[..., Any], ...] = ()
 
 
 class Calls:
@@ -75,11 +83,14 @@ class Calls:
         """
         hash, blobs = self._function(f, name)
         arguments, buffers = self._arguments(f, args, kwargs)
+        terms = wishes.terms
+        if wishes.recovery:
+            terms = self._recovering(wishes, blobs)(arguments, buffers)
         next_id, now = self.link.next_id, time()
         tasks = [
             Task(
                 next_id(), hash, arguments, buffers, name, engine,
-                wishes.targets, wishes.retries, now, wishes.label,
+                wishes.targets, wishes.retries, now, wishes.label, terms,
             )
             for engine in engines
         ]  # fmt: skip
@@ -95,6 +106,9 @@ class Calls:
     ) -> list[Slot]:
         """Submit a call for each (engine, arguments), in batches as they are read."""
         hash, blobs = self._function(f, name)
+        terms, recovering = wishes.terms, None
+        if wishes.recovery:
+            recovering = self._recovering(wishes, blobs)
         next_id, now = self.link.next_id, time()
         slots: list[Slot] = []
         batch: list[Task] = []
@@ -102,10 +116,12 @@ class Calls:
         try:
             for engine, args in placed:
                 arguments, buffers = self._arguments(f, args, kwargs)
+                if recovering is not None:
+                    terms = recovering(arguments, buffers)
                 batch.append(
                     Task(
                         next_id(), hash, arguments, buffers, name, engine,
-                        wishes.targets, wishes.retries, now, wishes.label,
+                        wishes.targets, wishes.retries, now, wishes.label, terms,
                     )
                 )  # fmt: skip
                 if len(batch) >= size:
@@ -143,6 +159,29 @@ class Calls:
         self.history.extend([slot.id for slot in slots])
         return slots
 
+    def _recovering(
+        self, wishes: Wishes, blobs: dict[bytes, bytes]
+    ) -> Callable[[bytes, tuple[Buffer, ...]], Terms]:
+        """What gives the terms of one task with its chain of recoveries; `blobs` gets those."""
+        chain: list[tuple[bytes, str]] = []
+        for f in wishes.recovery:
+            name = f"recovery({name_of(f)})"
+            hash, more = self._function(f, name)
+            blobs.update(more)
+            chain.append((hash, name))
+
+        def terms(arguments: bytes, buffers: tuple[Buffer, ...]) -> Terms:
+            recovery: Task | None = None
+            for hash, name in reversed(chain):
+                own = replace(_of_each_run(wishes.terms), recovery=recovery)
+                recovery = Task(
+                    "", hash, arguments, buffers, name, ANYWHERE, wishes.targets, 0,
+                    label=wishes.label, terms=own,
+                )  # fmt: skip
+            return replace(wishes.terms or Terms(), recovery=recovery)
+
+        return terms
+
     def _function(self, f: Callable[..., Any], name: str) -> tuple[bytes, dict[bytes, bytes]]:
         try:
             hash, blob = self._cache.serialize(f)
@@ -159,6 +198,11 @@ class Calls:
             names = _parameters(f, len(args))
             call = f"{name_of(f)}({', '.join([*names, *kwargs])})"
             raise explain_unsendable(call, args, kwargs, error, names=names) from None
+
+
+def _of_each_run(terms: Terms | None) -> Terms:
+    """Those terms that hold for a recovery, too: not when and where it first runs."""
+    return Terms() if terms is None else replace(terms, after=None, follow=None, timeout=0.0)
 
 
 def name_of(f: Any) -> str:

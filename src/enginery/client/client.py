@@ -19,6 +19,7 @@ from .calls import Calls
 from .connect import connect
 from .direct import DirectView
 from .link import Slot
+from .recorded import Recorded
 from .records import Records
 from .results import AsyncResult
 from .targets import START_ENGINES, present, resolve, some
@@ -28,7 +29,7 @@ V = TypeVar("V", bound=View)
 
 
 @trims
-class Client:
+class Client(Recorded):
     """A connection to a cluster.
 
     `Client()` finds the cluster of the default profile, `Client(profile=…)` that of another one,

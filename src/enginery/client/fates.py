@@ -7,7 +7,16 @@ is not known is not said.
 from __future__ import annotations
 
 from ..core.messages import Outcome
-from ..error import EngineError, ResultExpired, TaskAborted, TaskError, TaskKillsEngines
+from ..error import (
+    DependencyTimeout,
+    EngineError,
+    ImpossibleDependency,
+    ResultExpired,
+    TaskAborted,
+    TaskError,
+    TaskKillsEngines,
+    TaskTimeLimit,
+)
 from . import text
 from .failed import Call, Failed, message, note
 
@@ -21,6 +30,12 @@ def kind(outcome: Outcome) -> type[TaskError]:
             return TaskAborted
         case "expired":
             return ResultExpired
+        case "overtime":
+            return TaskTimeLimit
+        case "impossible":
+            return ImpossibleDependency
+        case "timeout":
+            return DependencyTimeout
     return EngineError
 
 
@@ -33,6 +48,10 @@ def fate(outcome: Outcome) -> str:
             return "was aborted while it ran" if outcome.started else "was aborted before it ran"
         case "expired":
             return "is done, but its result is not kept any more"
+        case "overtime":
+            return "ran for longer than its time_limit, and was interrupted"
+        case "impossible" | "timeout":
+            return f"was not run: {outcome.facts.get('reason', 'no reason is known')}"
     if not outcome.facts.get("started", True):
         return f"did not start: {_end_of_engine(outcome)}"
     if outcome.engine < 0:

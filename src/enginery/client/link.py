@@ -160,6 +160,18 @@ class Link:
             )
         return slots
 
+    def expect(self, slots: Sequence[Slot]) -> None:
+        """Outcomes of these tasks will come without a submission."""
+        with self.changed:
+            for slot in slots:
+                self.slots[slot.id] = slot
+
+    def forget(self, slots: Sequence[Slot]) -> None:
+        """They will not, after all."""
+        with self.changed:
+            for slot in slots:
+                self.slots.pop(slot.id, None)
+
     def wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for news until `done()`; False when the time (seconds) is over first.
 

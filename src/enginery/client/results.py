@@ -45,6 +45,12 @@ class Owner(Protocol):
     def link(self) -> Link:
         """The connection that the tasks were sent over."""
 
+    def run_again(self, ids: Sequence[str]) -> list[Slot]:
+        """Resubmit finished tasks."""
+
+    def result(self, slots: list[Slot], kind: type[AsyncResult], **form: Any) -> AsyncResult:
+        """Make the result of tasks."""
+
 
 class AsyncResult(Told):
     """The result of a call that may still be running; made by views.
@@ -78,6 +84,7 @@ class AsyncResult(Told):
         self._client = client  # which must not be closed as long as somebody may wait
         self._shape = shape
         self._values = Values(self._slots, sizes)
+        self._sizes = sizes
         self._chunks = sizes is not None
         self._total = len(self._values) if total is None else total
         changed = self._link.changed
@@ -265,6 +272,28 @@ class AsyncResult(Told):
         """As `wait`, showing how far it is, renewed each `interval` seconds."""
         return follow(self, True, interval=interval, timeout=timeout)
 
+    # --- once more --------------------------------------------------------------------------------
+
+    @trimmed
+    def resubmit(self) -> AsyncResult:
+        """Run again what has failed of it: a result of the same shape, with the good parts kept.
+
+        When nothing of it failed it is this result itself. ValueError while it is not done.
+        """
+        if not self.ready():
+            raise ValueError(f"{self!r} is not done; wait for it, or abort it first")
+        bad = [i for i, slot in enumerate(self._slots) if _failed(slot)]
+        if not bad:
+            return self
+        again = self._client.run_again([self._slots[i].id for i in bad])
+        slots = list(self._slots)
+        for i, slot in zip(bad, again, strict=True):
+            slots[i] = slot
+        return self._client.result(
+            slots, kind=type(self), name=self.name, shape=self._shape, sizes=self._sizes,
+            ordered=self.ordered, return_exceptions=self.return_exceptions, total=self._total,
+        )  # fmt: skip
+
     # --- stopping it ----------------------------------------------------------------------------
 
     @trimmed
@@ -365,6 +394,10 @@ class AsyncResult(Told):
             return None
         failures = [value for value in self._values.part(i) if isinstance(value, Failed)]
         return combine(failures, self._call(), alone=True)
+
+
+def _failed(slot: Slot) -> bool:
+    return slot.outcome is not None and slot.outcome.status != "ok"
 
 
 class Items(Iterator[Any]):

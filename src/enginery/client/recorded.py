@@ -1,0 +1,155 @@
+"""What the controller remembers of tasks: states and stories, and how to run them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..core.messages import Choose, Purge, Query, Resubmit
+from .results import AsyncResult
+from .slots import Slot
+from .targets import some
+
+if TYPE_CHECKING:
+    from .calls import Calls
+    from .link import Link
+
+
+class Step(NamedTuple):
+    """One transition of a task: seconds since the epoch, what happened, on which engine (or -1)."""
+
+    time: float
+    what: str
+    engine_id: int
+
+
+class Recorded:
+    """Base of `Client`: what can be asked of the controller about tasks of any client."""
+
+    link: Link
+    calls: Calls
+
+    if TYPE_CHECKING:
+
+        def _ids(self, jobs: Any) -> list[str]: ...
+
+        def result(self, slots: list[Slot], **form: Any) -> AsyncResult: ...
+
+        @property
+        def ids(self) -> list[int]: ...
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def story(self, job: Any) -> list[Step]:
+        """Every transition of a task until now: when, what, on which engine."""
+        told = self.link.ask(Query(0, "story", self._ids(job)[:1]))
+        return [Step(*step) for step in told]
+
+    def explain(self, job: Any) -> str:
+        """Why a task does not run now, or where it is: one line per reason."""
+        [id] = self._ids(job)[:1]
+        lines = self.link.ask(Query(0, "explain", [id]))
+        return "\n".join([f"task {id}", *(f"  {line}" for line in lines)])
+
+    def result_status(self, jobs: Any, status_only: bool = True) -> dict[str, Any]:
+        """Which of these tasks are done: `{"completed": [ids], "pending": [ids]}`.
+
+        Without `status_only`, also the result of each that is done, under its id. UnknownTask for
+        an id that is none.
+        """
+        ids = self._ids(jobs)
+        told = self.link.ask(Query(0, "tasks", ids))
+        done = [id for id in ids if told[id]["state"] == "done"]
+        status: dict[str, Any] = {
+            "completed": done,
+            "pending": [id for id in ids if told[id]["state"] != "done"],
+        }
+        if not status_only and done:
+            slots = self._slots(done)
+            status |= {
+                id: self.result([slot], name=slot.name or "result_status", shape="single")
+                for id, slot in zip(done, slots, strict=True)
+            }
+        return status
+
+    def hub_history(self) -> list[str]:
+        """The ids of the tasks of every client that the controller remembers, oldest first."""
+        ids: list[str] = self.link.ask(Query(0, "history"))
+        return ids
+
+    def db_query(
+        self, query: Mapping[str, Any], keys: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """What is remembered of the tasks that a query finds, oldest first; `keys`: only these.
+
+        A query maps keys to values or to operators with operands; all have to hold::
+
+            rc.db_query({"status": "error", "completed": {"$gt": time.time() - 60}})
+
+        Keys: msg_id, client, name, label, state, status, engine_id, attempt, retries, priority,
+        submitted, started, completed (seconds since the epoch), size (bytes), reason. Operators:
+        $eq $ne $lt $lte $gt $gte $in $nin $all $mod $exists $glob. ValueError for anything else.
+        """
+        found: list[dict[str, Any]] = self.link.ask(
+            Query(0, "database", where=dict(query), keys=list(keys or ()))
+        )
+        return found
+
+    # --- doing ----------------------------------------------------------------------------------
+
+    def resubmit(self, jobs: Any) -> AsyncResult:
+        """Run finished tasks once more, well or not as they ended, as new tasks; their result.
+
+        What they depended on counts only among themselves. TaskNotDone for one that has not ended,
+        UnknownTask for one that the controller does not remember; nothing is submitted then.
+        """
+        ids = self._ids(jobs)
+        slots = self.run_again(ids)
+        single = isinstance(jobs, str | int) or len(ids) == 1
+        name = slots[0].name or "resubmit" if len(slots) == 1 else "resubmit"
+        return self.result(slots, name=name, shape="single" if single else "list")
+
+    def run_again(self, ids: Sequence[str]) -> list[Slot]:
+        """Resubmit these tasks; the slots of the new ones, in the same order."""
+        if not ids:
+            return []
+        told = self.link.ask(Query(0, "tasks", list(ids)))
+        new = [self.link.next_id() for _ in ids]
+        now = time()
+        slots = [
+            Slot(new_id, told[id]["name"], -1, now, told[id]["label"])
+            for id, new_id in zip(ids, new, strict=True)
+        ]
+        self.link.expect(slots)
+        try:
+            self.link.ask(Resubmit(list(ids), new))
+        except BaseException:
+            self.link.forget(slots)
+            raise
+        self.calls.remember(slots)
+        self.calls.history.extend(new)
+        return slots
+
+    def purge_results(self, jobs: Any = (), targets: Any = ()) -> None:
+        """Let the controller forget finished tasks: these, those that ended on `targets`, or "all".
+
+        TaskNotDone for a named one that has not ended; unfinished work is never forgotten.
+        """
+        if isinstance(jobs, str) and jobs == "all":
+            self.link.ask(Purge(every=True))
+            return
+        engines = some(targets, self.ids) if targets or targets == 0 else []
+        self.link.ask(Purge(self._ids(jobs) if jobs or jobs == 0 else [], list(engines)))
+
+    def use_scheme(self, name: str) -> None:
+        """Balance by this scheme from now on: "leastload", "lru", "plainrandom", "twobin",
+        "weighted", or another one that the controller was started with; ClusterError if not.
+        """
+        self.link.ask(Choose(name))
+        if self.link.welcome is not None:
+            self.link.welcome.scheme = name
+
+    if TYPE_CHECKING:
+
+        def _slots(self, ids: list[str]) -> list[Slot]: ...
