@@ -76,9 +76,9 @@ def test_a_recovery_gets_the_arguments_of_what_has_failed_for_good(rc, lview):
 def test_recoveries_form_a_chain(lview):
     with lview.temp_flags(recovery=[fail, lambda x: -x]):
         assert lview.apply_sync(lambda x: x / 0, 5) == -5
-    with lview.temp_flags(recovery=[fail, os.getcwd]):
-        with pytest.raises(TypeError, match="getcwd"):  # of the last one
-            lview.apply_sync(lambda x: x / 0, 5)
+    view = lview.variant(recovery=[fail, os.getcwd])
+    with pytest.raises(TypeError, match="getcwd"):  # of the last one
+        view.apply_sync(lambda x: x / 0, 5)
 
 
 def test_a_function_cannot_be_its_own_recovery(lview):

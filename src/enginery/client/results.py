@@ -110,6 +110,11 @@ class AsyncResult(Told):
         """
         return self._wait(self.ready, timeout)
 
+    def wait_for_item(self, item: int, timeout: float | None = None) -> bool:
+        """Wait until this item has ended, at most `timeout` seconds; gives whether it has."""
+        slot = self._slots[self._values.slot(item)]
+        return self._wait(lambda: slot.outcome is not None, timeout)
+
     def successful(self) -> bool:
         """Whether nothing of it failed; ValueError when it is not done."""
         if not self.ready():
@@ -244,6 +249,13 @@ class AsyncResult(Told):
                 threading.Thread(target=call, name="enginery-callback", daemon=True).start()
 
         self._arrivals.on_done(begin)
+
+    def when_done(self, callback: Callable[[], None]) -> None:
+        """Call this once all has ended, maybe now, in the thread that reads the news.
+
+        It must neither wait nor raise; `add_done_callback` may.
+        """
+        self._arrivals.on_done(callback)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._awaited().__await__()

@@ -22,6 +22,7 @@ from .results import AsyncResult
 
 if TYPE_CHECKING:
     from .client import Client
+    from .executor import ViewExecutor
 
 
 @trims
@@ -125,6 +126,13 @@ class View(ABC):
         other = type(self)(self.client, self._targets)
         own = {name: getattr(self, name) for name in self.FLAGS if name != "targets"}
         return other.set_flags(**own | given)
+
+    @property
+    def executor(self) -> ViewExecutor:
+        """This view as a `concurrent.futures.Executor`."""
+        from .executor import ViewExecutor
+
+        return ViewExecutor(self)
 
     # --- calls ----------------------------------------------------------------------------------
 
