@@ -10,6 +10,7 @@ from typing import Any
 
 from enginery import Cluster
 
+from ..workloads.makespan import sleep
 from ..workloads.noop import noop
 
 
@@ -37,4 +38,17 @@ def start(engines: int) -> float:
         seconds = time.perf_counter() - begin
     if len(set(pids)) != engines:
         raise RuntimeError(f"{engines} engines were wanted, processes {pids} answered")
+    return seconds
+
+
+def makespan(durations: list[float], engines: int) -> float:
+    """Seconds from the submission of these sleeps to the last result."""
+    with Cluster(n=engines) as rc:
+        lview = rc.load_balanced_view()
+        lview.map_sync(sleep, [0.0] * 10 * engines)
+        begin = time.perf_counter()
+        results = lview.map_sync(sleep, durations)
+        seconds = time.perf_counter() - begin
+    if results != durations:
+        raise RuntimeError("wrong results")
     return seconds

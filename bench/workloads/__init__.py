@@ -1,7 +1,8 @@
 """The workloads, each with its targets."""
 
+from .makespan import MAKESPAN
 from .noop import NOOP
 from .roundtrip import ROUNDTRIP
 from .startup import STARTUP
 
-WORKLOADS = {workload.name: workload for workload in (NOOP, ROUNDTRIP, STARTUP)}
+WORKLOADS = {workload.name: workload for workload in (NOOP, ROUNDTRIP, STARTUP, MAKESPAN)}
