@@ -10,7 +10,6 @@ import pytest
 
 import enginery
 from enginery import TaskAborted, TaskNotDone, TaskTimeLimit, UnknownTask
-from enginery.engine import actions
 
 PATIENCE = 20.0
 
@@ -166,10 +165,11 @@ def test_a_task_waits_until_properties_suit_it(rc, lview):
         refused = [f"engine {id}: refused by depend(<lambda>): KeyError: 'RAM'" for id in range(4)]
         until(lambda: all(line in rc.explain(result) for line in refused))
         assert not result.ready()
-        rc[3].apply_sync(lambda: actions.properties().update(RAM=2**33))
+        rc[3].update_properties({"RAM": 2**33}, block=True)
+        assert rc[2:].get_properties(block=True) == [{}, {"RAM": 2**33}]
         assert result.get(PATIENCE) == rc[3].apply_sync(os.getpid)
         assert lview.map_sync(lambda _: os.getpid(), range(5)) == [result.get()] * 5
-    rc[3].apply_sync(lambda: actions.properties().clear())
+    rc[3].clear_properties(block=True)
 
 
 # --- priorities and labels ---------------------------------------------------------------------

@@ -55,7 +55,7 @@ class DirectView(View):
 
     def sync_path(self, targets: Any = None, block: bool | None = None) -> Any:
         """Give the engines the `sys.path` of this process."""
-        return self._do(actions.set_path, list(sys.path), targets, block)
+        return self._do(actions.set_path, (list(sys.path),), targets, block)
 
     # --- names ----------------------------------------------------------------------------------
 
@@ -65,19 +65,37 @@ class DirectView(View):
         for name in names:
             if not isinstance(name, str):
                 raise TypeError(f"a name is a text, not {name!r}")
-        return self._do(actions.push, names, targets, block)
+        return self._do(actions.push, (names,), targets, block)
 
     def pull(
         self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
     ) -> Any:
         """Get the value of a name, or a list with the values of several, from each engine."""
-        return self._do(actions.pull, _names(names), targets, block)
+        return self._do(actions.pull, (_names(names),), targets, block)
 
     def zip_pull(self, names: Iterable[str], targets: Any = None) -> list[tuple[Any, ...]]:
         """Get for each name the tuple of its values on the engines; always waits."""
         rows = self.pull(list(names), targets, block=True)
         engines = self._targets if targets is None else self._resolved(targets)
         return list(zip(*([rows] if isinstance(engines, int) else rows), strict=True))
+
+    # --- properties, by which balanced tasks choose their engine ---------------------------------
+
+    def get_properties(self, targets: Any = None, block: bool | None = None) -> Any:
+        """The properties of each engine, a dictionary."""
+        return self._do(actions.get_properties, (), targets, block)
+
+    def update_properties(
+        self, properties: Mapping[str, Any], targets: Any = None, block: bool | None = None
+    ) -> Any:
+        """Set properties of the engines; tasks that were waiting for these (`fits`) start."""
+        return self._do(actions.update_properties, (dict(properties),), targets, block)
+
+    def clear_properties(self, targets: Any = None, block: bool | None = None) -> Any:
+        """Remove all properties of the engines."""
+        return self._do(actions.clear_properties, (), targets, block)
+
+    # --- as a mapping ----------------------------------------------------------------------------
 
     def update(self, names: Mapping[str, Any]) -> Any:
         """Set names in the engines' namespaces; as `push`."""
@@ -182,13 +200,12 @@ class DirectView(View):
     def _do(
         self,
         action: Action,
-        argument: Any,
+        args: Args,
         targets: Any,
         block: bool | None,
     ) -> Any:
         view = self.variant(targets=targets, block=block)
-        waits = view.block
-        return view.finish(view._request(action, (argument,), {}, action.__name__, waiting=waits))
+        return view.finish(view._request(action, args, {}, action.__name__, waiting=view.block))
 
     def _request(
         self,
