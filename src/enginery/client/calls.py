@@ -135,6 +135,33 @@ class Calls:
             raise
         return slots
 
+    def chain(
+        self, calls: Sequence[tuple[Callable[..., Any], Args, Kwargs, str, Wishes]]
+    ) -> list[Slot]:
+        """Submit the first of these calls as one task, whose recovery the others are, in turn.
+
+        Each is a function, its arguments, its name, and its own wishes; none of these is for an
+        engine.
+        """
+        now = time()
+        functions: dict[bytes, bytes] = {}
+        task: Task | None = None
+        for f, args, kwargs, name, wishes in reversed(calls):
+            hash, blobs = self._function(f, name)
+            functions |= blobs
+            arguments, buffers = self._arguments(f, args, kwargs)
+            terms = wishes.terms
+            if task is not None:
+                terms = replace(terms or Terms(), recovery=task)
+            task = Task(
+                "", hash, arguments, buffers, name, ANYWHERE, wishes.targets, wishes.retries, now,
+                wishes.label, terms,
+            )  # fmt: skip
+        if task is None:
+            return []
+        task.id = self.link.next_id()
+        return self._submit([task], functions)
+
     def abort(self, slots: Iterable[Slot], running: bool = False) -> None:
         """Stop what is not done of these tasks; what runs is left alone unless `running`."""
         ids = [slot.id for slot in slots if slot.outcome is None]

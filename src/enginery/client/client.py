@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar, cast
 
 from ..core.messages import Clear, Query, Shutdown, Signal
-from ..error import EngineryError, NoEnginesRegistered, TimeoutError, UnknownTask
+from ..error import ControllerLost, EngineryError, NoEnginesRegistered, TimeoutError, UnknownTask
 from ..frames import inner, trims
 from ..net.keys import ConnectionFile
 from .balanced import LoadBalancedView
@@ -291,7 +291,11 @@ class Client(Recorded):
         seconds.
         """
         if hub:
-            self.link.ask(Shutdown([], restart, controller=True))
+            try:
+                self.link.ask(Shutdown([], restart, controller=True))
+            except ControllerLost:
+                if not self.link.ended:  # else its goodbye has overtaken its answer
+                    raise
             self.close()
             return
         deadline = monotonic() + timeout
