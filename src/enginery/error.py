@@ -161,6 +161,10 @@ class NotAllowedError(EngineryError, PermissionError):
     """The key in use has a role that may not do this."""
 
 
+class NotSupportedError(EngineryError):
+    """The scheme that the cluster uses cannot do this."""
+
+
 class ConnectionFileError(EngineryError, ValueError):
     """A connection file is missing, broken, or readable by others."""
 

@@ -41,6 +41,10 @@ EXAMPLES: list[m.Message] = [
     m.Got(1),
     m.Abort(["x-1"], True, 0, 7),
     m.Query(7, "status"),
+    m.Resubmit([], [], 7),
+    m.Purge([], [], False, 7),
+    m.Choose("leastload", 7),
+    m.Changed(1),
     m.Signal(2, [], 7),
     m.Clear([], 7),
     m.Shutdown([], False, False, 7),
@@ -52,12 +56,15 @@ EXAMPLES: list[m.Message] = [
     m.Acked(1),
     m.Deliver(1),
     m.Engines([]),
+    m.Farmed(),
+    m.Probed(1, "life"),
 ]
 """One of each message; where a role may send it, nothing comes of it."""
 
 HARMFUL: list[m.Message] = [
     m.Signal(9, [0, 1], 7),
     m.Clear([0, 1], 7),
+    m.Choose("lru", 7),
     m.Shutdown([0, 1], True, False, 7),
     m.Shutdown([], False, True, 7),
     m.Submit(1, [m.Task("x-1", HASH, payload.dumps(((), {}))[0], engine=0)]),

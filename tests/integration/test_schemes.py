@@ -101,7 +101,6 @@ def test_a_scheme_that_raises_costs_no_task(profile: Path) -> None:
     ("scheme", "complaint"),
     [
         ("nosuch", "there is no scheme 'nosuch'; there are leastload"),
-        ("pure", "there is no scheme 'pure' yet"),
         ("nosuch_module:Mine", "there is no module 'nosuch_module' among the installed ones"),
         ("tests_mod:Nosuch", "has no 'Nosuch'; schemes there: Highest, Broken, Program"),
         ("tests_mod:Program", r"Program\(\) raised OSError: no disk"),

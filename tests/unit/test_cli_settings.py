@@ -114,7 +114,6 @@ def test_own_schemes_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("scheme", "complaint"),
     [
-        ("pure", "there is no scheme 'pure' yet"),
         ("nosuch", "your own by import path: mymodule:MyScheme"),
         ("nosuch_module:Mine", "there is no module 'nosuch_module'"),
         ("enginery.schemes:NoSuch", "has no 'NoSuch'"),

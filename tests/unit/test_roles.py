@@ -14,6 +14,8 @@ ROLES = typing.get_args(m.Role)
 
 FROM_CONTROLLER_ONLY = {
     m.Welcome, m.Refused, m.Again, m.Accepted, m.Run, m.Acked, m.Deliver, m.Engines,
+    m.Farmed,  # these two pass it by
+    m.Probed,
 }  # fmt: skip
 
 TABLE = """\

@@ -106,7 +106,6 @@ def test_a_name_that_was_inherited_is_anothers() -> None:
             " and your own by import path: mymodule:MyScheme",
         ),
         ("mod.Mine", "there is no scheme 'mod.Mine'; there are .* import path: mod:Mine$"),
-        ("pure", "there is no scheme 'pure' yet; there are leastload"),
         ("", "there is no scheme ''; there are leastload"),
         (":Mine", "this is no import path, as in mymodule:MyScheme"),
         ("mod:", "this is no import path"),

@@ -18,7 +18,8 @@ from enginery.wire import codec
 HELLO = m.Hello(PROTOCOL, "1", "engine", "tasks", b"i" * 16, places=(b"a", b"b"))
 OUTCOME = m.Outcome("t", "ok", b"v", (m.Buffer(b"w" * 9),), facts={"signal": 9, "x": [1.5, None]})
 TERMS = m.Terms(
-    m.Dependency(("a", "b"), success=False), m.Dependency((), all=False), 2.5, -1.0, 9.0, True, True,
+    m.Dependency(("a", "b"), success=False), m.Dependency((), all=False), 2.5, -1.0, 9.0,
+    True, True,
     m.Task("r", b"k", b"", terms=m.Terms(recovery=m.Task("s", b"l", b""))),
 )  # fmt: skip
 SAMPLES: list[m.Message] = [
@@ -44,6 +45,8 @@ SAMPLES: list[m.Message] = [
     m.Purge(["t"], [0], True),
     m.Choose("lru"),
     m.Changed(2),
+    m.Farmed(m.Attempt(0, "t", 1, b"h", b"a", (m.Buffer(b"q" * 30),)), b"blob", 1.5),
+    m.Probed(3, "life"),
     m.Signal(2, [0]),
     m.Clear([0]),
     m.Shutdown([0], True),

@@ -23,7 +23,7 @@ class TaskScheduler(LoggingConfigurable):
     hwm = Int(1, min=0, help="Tasks an engine may have at a time; 0: any number.").tag(config=True)
     scheme_name = Unicode(
         "leastload",
-        help=f"Which engine gets the next task: {', '.join(SCHEMES)}, or your own: module:Class.",
+        help=f"Which engine gets the next task: {', '.join(SCHEMES)}, pure, or module:Class.",
     ).tag(config=True)
     schemes = List(
         Unicode(), help="Further schemes that clients may choose while it runs: module:Class."
@@ -43,7 +43,9 @@ class IPController(App):
         Option("client-port", "client_port", "PORT", "port for clients (any free one)"),
         Option("engine-port", "engine_port", "PORT", "port for engines (any free one)"),
         Option("reuse", "reuse", "", "keep the keys; as when ports are given"),
-        Option("scheme", "TaskScheduler.scheme_name", "NAME", f"{', '.join(SCHEMES)} or {OWN}"),
+        Option(
+            "scheme", "TaskScheduler.scheme_name", "NAME", f"{', '.join(SCHEMES)}, pure or {OWN}"
+        ),
         Option("hwm", "TaskScheduler.hwm", "N", "tasks an engine may have at a time (1); 0: any"),
         *LOG_OPTIONS,
     )

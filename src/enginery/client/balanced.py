@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.messages import Terms
+from ..error import NotSupportedError
 from ..frames import trims
 from ..wire.dependent import Fit
 from .calls import ANYWHERE, Args, Kwargs, Wishes, name_of
@@ -19,6 +20,9 @@ from .views import View
 
 if TYPE_CHECKING:
     from .client import Client
+
+PLAIN_FLAGS = ("block", "label", "progress")
+"""Flags that ask nothing of the scheme."""
 
 
 @trims
@@ -81,6 +85,8 @@ class LoadBalancedView(View):
     @property
     def wishes(self) -> Wishes:
         """What this view asks for its tasks."""
+        if self.client.link.farms:
+            self._check_pure()
         if self._wishes is None:
             self._wishes = Wishes(
                 tuple(self._targets or ()),
@@ -90,6 +96,20 @@ class LoadBalancedView(View):
                 self._recovery,
             )
         return self._wishes
+
+    def _check_pure(self) -> None:
+        """NotSupportedError for what the pure scheme cannot do."""
+        plain = type(self)(self.client)
+        asked = [
+            name
+            for name in self.FLAGS
+            if name not in PLAIN_FLAGS and getattr(self, name) != getattr(plain, name)
+        ]
+        if asked:
+            raise NotSupportedError(
+                f"{', '.join(asked)}: the scheme 'pure' cannot do that: no Python sees its tasks\n"
+                "  A controller with another scheme can: ipcontroller --scheme=leastload"
+            )
 
     def _terms(self) -> Terms | None:
         """What is not asked for by most views, if anything is."""

@@ -10,6 +10,7 @@ import functools
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from time import time
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from ..core.messages import Abort, Buffer, Task, Terms
-from ..error import UnsendableError
+from ..error import NotSupportedError, UnsendableError
 from ..wire import payload
 from ..wire.chunks import MapChunk
 from ..wire.functions import FunctionCache
@@ -129,7 +130,8 @@ class Calls:
                     batch, size = [], min(2 * size, LAST_BATCH)
             slots += self._submit(batch, blobs)
         except BaseException as error:  # told to the caller, who has nothing to wait with
-            self.abort(slots)
+            with suppress(NotSupportedError):
+                self.abort(slots)
             if isinstance(error, UnsendableError) and slots:
                 raise _after_others(error, len(slots)) from None
             raise

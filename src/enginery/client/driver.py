@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import ceil
 from types import FrameType
 from typing import Any
@@ -26,7 +27,7 @@ import zmq
 
 from ..core import messages as m
 from ..core.client import Client
-from ..core.events import Closed, Effect, Event, Opened, Received, Send, Submitted
+from ..core.events import Closed, Effect, Event, JoinFarm, Opened, Received, Send, Submitted
 from ..error import ProtocolError
 from ..net import monitors, sockets
 from ..net.keys import ConnectionFile
@@ -49,6 +50,7 @@ class Driver:
         self.core = core
         self.closed = False
         self._tell = tell
+        self._file = file
         self._context = sockets.new_context()
         self._lanes: dict[str, sockets.Peer] = {}
         self._monitors: dict[str, monitors.Monitor] = {}
@@ -203,10 +205,10 @@ class Driver:
         if self._wakeup.fileno() in ready:
             self._wakeup.clear()
             self._woken = False  # in this order, or a wake between the two would be lost for good
-        for lane, monitor in self._monitors.items():
+        for lane, monitor in tuple(self._monitors.items()):
             if monitor in ready:
                 effects += self._watch(lane, monitor, now)
-        for lane, socket in self._lanes.items():
+        for lane, socket in tuple(self._lanes.items()):
             if socket in ready:
                 effects += self._read(lane, socket, now)
         self._carry_out(effects)
@@ -220,6 +222,9 @@ class Driver:
         self._carry_out(effects)
 
     def _carry_out(self, effects: Sequence[Any]) -> None:
+        for effect in effects:
+            if type(effect) is JoinFarm:
+                self._join_farm(effect.port)
         self._send(effects)
         news = [effect for effect in effects if type(effect) is not Send]
         if news:
@@ -273,5 +278,20 @@ class Driver:
         for effect in effects:
             if type(effect) is Send:
                 batches.setdefault(effect.conn, []).append(effect.message)
+        for message in batches.pop("farm", ()):  # each for another engine, perhaps
+            sockets.send(self._lanes["farm"], codec.encode([message]))
         for lane, messages in batches.items():
             sockets.send(self._lanes[lane], codec.encode(messages))
+
+    def _join_farm(self, port: int) -> None:
+        """Connect to the queue of the pure scheme, and leave that of a former controller."""
+        for sources in (self._lanes, self._monitors):
+            if (old := sources.pop("farm", None)) is not None:
+                self._poller.unregister(old)
+                old.close()
+        if port:
+            file = replace(self._file, url=f"{self._file.url.rpartition(':')[0]}:{port}")
+            socket, monitor = sockets.dealer(self._context, file, heartbeats=False)
+            self._lanes["farm"], self._monitors["farm"] = socket, monitor
+            for source in (socket, monitor):
+                self._poller.register(source, zmq.POLLIN)

@@ -188,6 +188,8 @@ class Link:
     def ask(self, message: Any, timeout: float | None = 10.0) -> Any:
         """Say something on the control lane and give the controller's answer."""
         self._check()
+        if isinstance(message, m.Abort):
+            self._check_abort(message)
         number = message.number = next(self._requests)
         self._driver.post(Asked(message), wake=False)
         if not self.wait(lambda: number in self._answers, timeout):
@@ -235,6 +237,19 @@ class Link:
             raise errors.NotAllowedError(
                 f"a {role} key may not do this: it may only {may}\n"
                 "  Connect with a client key: Client() or Client('.../ipcontroller-client.json')"
+            )
+
+    @property
+    def farms(self) -> bool:
+        """Whether the scheme is pure: balanced tasks pass the controller by."""
+        return self.welcome is not None and self.welcome.farm_port > 0
+
+    def _check_abort(self, abort: m.Abort) -> None:
+        farmed = next((id for id in abort.ids if id in self._core.farming.tasks), None)
+        if farmed is not None:
+            raise errors.NotSupportedError(
+                f"task {farmed} cannot be aborted: by the scheme 'pure' nobody knows where it is\n"
+                "  A controller with another scheme can: ipcontroller --scheme=leastload"
             )
 
     # --- waiting --------------------------------------------------------------------------------
@@ -311,6 +326,8 @@ class Link:
                 self._joined = set(self._core.joined)
                 if len(self._joined) == 2:
                     self.lost_since = None
+            case Closed(conn="farm"):
+                pass  # the other lanes tell whether the controller is there
             case Closed(conn=lane):
                 self._joined.discard(str(lane))
                 if self.lost_since is None:

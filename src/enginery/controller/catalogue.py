@@ -22,7 +22,7 @@ from ..schemes import SCHEMES, Scheme
 from .checked import Checked, in_words
 
 PURE = "pure"
-"""The scheme that is to come: its name is taken."""
+"""The name of the scheme that is none: libzmq balances by itself (`net.farm`)."""
 
 _LOADING = "ENGINERY_LOADING_SCHEME"
 
@@ -53,6 +53,8 @@ def known(
             )
     if is_path(chosen):
         return found, name_of(load(chosen))
+    if chosen == PURE:
+        return found, PURE
     if chosen not in found:
         raise ClusterError(_unknown(chosen, found))
     return found, chosen
@@ -123,10 +125,9 @@ def name_of(scheme: type[Scheme]) -> str:
 
 def _unknown(name: str, found: Iterable[str]) -> str:
     """What to say when there is no scheme of this name."""
-    yet = " yet" if name == PURE else ""
     path = ":".join(name.rsplit(".", 1)) if "." in name.strip(".") else "mymodule:MyScheme"
     return (
-        f"there is no scheme {name!r}{yet}; there are {', '.join(found)},"
+        f"there is no scheme {name!r}; there are {', '.join(found)},"
         f" and your own by import path: {path}"
     )
 

@@ -26,20 +26,21 @@ import zmq
 
 from .. import log
 from ..core import messages as m
-from ..core.controller import Controller, Limits
+from ..core.controller import Controller, Farm, Limits
 from ..core.events import Closed, Drop, Effect, Log, Received, Send, Stop
 from ..core.laws import BrokenLaw
 from ..error import ClusterError, ProtocolError, VersionMismatch
 from ..net import sockets
 from ..net.auth import Authenticator
 from ..net.bell import Bell, heeded
+from ..net.farm import Farm as NetFarm
 from ..net.keys import ConnectionFile, Keys
 from ..net.owner import Owner
 from ..net.reception import Reception
-from ..schemes import Scheme
+from ..schemes import LeastLoad, Scheme
 from ..version import __version__
 from ..wire import codec
-from .catalogue import known, make
+from .catalogue import PURE, known, make
 from .config import ControllerConfig
 
 TURN = 1000
@@ -85,13 +86,16 @@ class Service:
             config.scheme, config.schemes, config.profile_dir, config.sys_path
         )
         makers = {each: partial(self.scheme, each) for each in self.schemes}
-        self.core = Controller(name, __version__, self.scheme(chosen), limits, makers)
+        self.keys = self._keys()
+        self.farm = NetFarm(self.keys, config.ip, config.hwm) if chosen == PURE else None
+        farm = Farm(self.farm.front_port, self.farm.back_port) if self.farm else Farm()
+        scheme = LeastLoad() if chosen == PURE else self.scheme(chosen)
+        self.core = Controller(name, __version__, scheme, limits, schemes=makers, farm=farm)
         self.effects: list[Effect] = []  # of this turn, not carried out yet
         self.outbox: dict[bytes, list[m.Message]] = {}
         self.complained: dict[bytes | str, float] = {}
         self.exit_code: int | None = None
         self.context = sockets.new_context()
-        self.keys = self._keys()
         roles = {
             CLIENTS: {self.keys.public(role): role for role in ("client", "task", "monitor")},
             ENGINES: {self.keys.public("engine"): "engine"},
@@ -179,6 +183,8 @@ class Service:
         self.context.destroy(linger=200)  # the goodbyes go out
         for port in self.ports.values():
             port.close()
+        if self.farm is not None:
+            self.farm.close()
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -191,6 +197,8 @@ class Service:
         rare.register(bell.fileno(), select.EPOLLIN)
         if owner is not None:
             rare.register(owner.fileno(), select.EPOLLIN)
+        if self.farm is not None:
+            rare.register(int(self.farm.auth.socket.getsockopt(zmq.FD)), select.EPOLLIN)
         for socket in (self.auth.socket, *(port.monitor for port in self.ports.values())):
             rare.register(int(socket.getsockopt(zmq.FD)), select.EPOLLIN)
         for port in self.ports.values():
@@ -232,6 +240,9 @@ class Service:
         """
         for address, reason in self.auth.handle():
             self._rejected(address, reason)
+        if self.farm is not None:
+            for address, reason in self.farm.auth.handle():
+                self._rejected(address, reason)
         for port in self.ports.values():
             port.guard()
             self._read(port)

@@ -23,6 +23,7 @@ from .events import (
     EnginesChanged,
     Event,
     Joined,
+    JoinFarm,
     Log,
     Opened,
     Received,
@@ -30,6 +31,7 @@ from .events import (
     Stop,
     Submitted,
 )
+from .farming import Farming
 from .sessions import CREDIT
 
 ROUND = 4096
@@ -70,6 +72,7 @@ class Client:
         self.confirmed = 0  # the last one of which the controller was told
         self.unconfirmed_bytes = 0
         self.requests: dict[int, m.Message] = {}  # asked and not answered
+        self.farming = Farming()
         self.watched: set[str] = set()  # tasks that were not submitted here, or not in this way
 
     @property
@@ -85,6 +88,8 @@ class Client:
         """What follows from this event."""
         out: list[Effect] = []
         match event:
+            case Received(conn="farm", message=message):
+                self._from_farm(message, out)
             case Received(conn=conn, message=message):
                 self._received(str(conn), message, out)
             case Submitted(tasks=tasks, functions=functions):
@@ -94,6 +99,10 @@ class Client:
                 self.watched.update(_watched(message))
                 if "control" in self.joined:
                     out.append(Send("control", self._dated(message)))
+            case Opened(conn="farm"):
+                self.farming.opened(out)
+            case Closed(conn="farm"):
+                self.farming.closed()
             case Opened(conn=conn):
                 self._greet(str(conn), out)
             case Closed(conn=conn):
@@ -123,6 +132,8 @@ class Client:
         self, tasks: list[m.Task], functions: dict[bytes, bytes], out: list[Effect]
     ) -> None:
         self.functions.update(functions)
+        if self.farming.port:
+            tasks = self._put_into_farm(tasks, out)
         for start in range(0, len(tasks), ROUND):
             part = tasks[start : start + ROUND]
             for task in part:
@@ -134,6 +145,28 @@ class Client:
             self.unsent.append(submit)
             self.unsent_bytes += sum(task.size() for task in part)
         self._send_unsent(out)
+
+    def _put_into_farm(self, tasks: list[m.Task], out: list[Effect]) -> list[m.Task]:
+        """Balanced tasks pass the controller by; gives the others."""
+        for task in tasks:
+            if task.engine < 0:
+                self.outstanding[task.id] = (task.function,)
+                self.needed[task.function] = self.needed.get(task.function, 0) + 1
+                self.farming.submit(task, self.functions[task.function], out)
+        return [task for task in tasks if task.engine >= 0]
+
+    def _from_farm(self, message: m.Message, out: list[Effect]) -> None:
+        match message:
+            case m.Deliver(outcomes=outcomes):
+                outcomes = self.farming.came_back(outcomes)
+            case m.Probed(probe=probe, incarnation=life):
+                outcomes = self.farming.answered(probe, life, out)
+            case _:
+                return
+        for outcome in outcomes:
+            self._release(self.outstanding.pop(outcome.id))
+        if outcomes:
+            out.append(Delivered(outcomes, []))
 
     def _send_unsent(self, out: list[Effect]) -> None:
         if "tasks" not in self.joined:
@@ -169,6 +202,7 @@ class Client:
                 self._send_unsent(out)
                 out.append(Credited())
             case m.Engines(engines=engines):
+                self.farming.engines(engines, out)
                 out.append(EnginesChanged(engines))
             case m.Reply(number=number, value=value):
                 if (request := self.requests.pop(number, None)) is not None:
@@ -243,6 +277,9 @@ class Client:
         self.id = str(welcome.id)
         self.joined.add(lane)
         self.greeting.discard(lane)
+        if welcome.farm_port != self.farming.port:
+            self.farming.port = welcome.farm_port
+            out.append(JoinFarm(welcome.farm_port))
         if lane == "control":
             out.extend(Send("control", self._dated(r)) for r in self.requests.values())
         else:
@@ -266,6 +303,7 @@ class Client:
             self._release(self.outstanding.pop(outcome.id))
         lost += [m.Outcome(id, "lost", facts=facts) for id in self.watched]
         self.watched.clear()
+        self.farming.give_up()
         self.unaccepted.clear()
         self.unaccepted_bytes = 0
         self.unsent = deque(waiting)

@@ -54,6 +54,14 @@ class Limits:
     budget: int = 1 << 30  # bytes of unfinished tasks; beyond it nothing more is accepted
 
 
+@dataclass(frozen=True)
+class Farm:
+    """Where the queue of the `pure` scheme listens, if that is in use."""
+
+    front: int = 0  # for clients
+    back: int = 0  # for engines
+
+
 @dataclass
 class Peer:
     """A connection that has said who it is."""
@@ -89,12 +97,15 @@ class Controller:
         version: str,
         scheme: Scheme,
         limits: Limits,
+        *,
         schemes: Mapping[str, Callable[[], Scheme]] = SCHEMES,
+        farm: Farm = Farm(),
     ) -> None:
         self.name = name
         self.version = version
         self.scheme = scheme
         self.schemes = schemes  # those that a client may choose
+        self.farm = farm
         self.limits = limits
         self.work = Work(
             scheme,
@@ -277,8 +288,14 @@ class Controller:
         new = self._enter(conn, role, hello.lane, place, out)
         life = place.incarnation
         out.append(
-            Send(conn, m.Welcome(self.name, place.id, version=self.version, incarnation=life))
-        )
+            Send(
+                conn,
+                m.Welcome(
+                    self.name, place.id, version=self.version, incarnation=life,
+                    farm_port=self.farm.back,
+                ),
+            )
+        )  # fmt: skip
         if hello.lane == "control":
             for running in (False, True):
                 aborting = [r for r in place.sent.values() if r.aborting]
@@ -318,6 +335,7 @@ class Controller:
                 size += 1
             self._sessions += 1
             session = Session(self._sessions, hello.identity, id, role)
+            session.farming = bool(self.farm.front)
             self.sessions[hello.identity] = session
             fields = {"client": id, "role": role, "host": hello.host, "pid": hello.pid}
             out.append(Log("info", "client.joined", fields))
@@ -331,8 +349,9 @@ class Controller:
         if hello.lane == "tasks":
             self.intake.welcome(session)
         welcome = m.Welcome(
-            self.name, session.id, session.accepted, CREDIT, self.version, self.scheme.name,
-            self.limits.hwm, role=role, session=session.number,
+            self.name, session.id, session.accepted, CREDIT, self.version,
+            "pure" if self.farm.front else self.scheme.name, self.limits.hwm, role=role,
+            farm_port=0 if role == "monitor" else self.farm.front, session=session.number,
         )  # fmt: skip
         out.append(Send(conn, welcome))
         if hello.lane == "tasks":
@@ -519,6 +538,9 @@ class Controller:
 
     def _choose(self, name: str, number: int) -> m.Reply | m.Refused:
         """Balance by another scheme; none that the controller was not started with."""
+        if self.farm.front:
+            reason = "the scheme is pure, which is chosen when the controller starts, and for good"
+            return m.Refused(reason, "ClusterError", number)
         if name not in self.schemes:
             known = ", ".join(self.schemes)
             reason = f"there is no scheme {name!r} here; the controller was started with {known}"

@@ -45,7 +45,9 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "$in": lambda value, operand: value in operand,
     "$nin": lambda value, operand: value not in operand,
     "$all": lambda value, operand: all(value == each for each in operand),
-    "$mod": _ordered(lambda value, operand: value % operand[0] == operand[1]),
+    "$mod": lambda value, operand: (
+        isinstance(value, int | float) and value % operand[0] == operand[1]
+    ),
     "$exists": lambda value, operand: (value not in ("", 0.0, None)) == bool(operand),
     "$glob": lambda value, operand: fnmatchcase(str(value), operand),
 }

@@ -47,14 +47,25 @@ class Delivery:
 
     def output(self, place: Place, record: Record | None, output: m.Output) -> None:
         """A task has written something, if that is still what is known to run there."""
-        session = self.sessions.get(record.owner) if record is not None else None
-        if record is None or session is None or record.attempt != output.attempt:
+        if record is None:
+            self._farmed(place, output)
+            return
+        session = self.sessions.get(record.owner)
+        if session is None or record.attempt != output.attempt:
             return
         if place.id != (record.place if record.outcome is None else record.outcome.engine):
             return
         if len(session.due) <= OUTPUT_DUE:
             output.engine = place.id
             self.owe(session, output)
+
+    def _farmed(self, place: Place, output: m.Output) -> None:
+        """A task of the pure scheme has written something; its id tells whose it is."""
+        client = output.id.rpartition("-")[0]
+        for session in self.sessions.values():
+            if session.id == client and session.farming and len(session.due) <= OUTPUT_DUE:
+                output.engine = place.id
+                self.owe(session, output)
 
     def fetch(self, session: Session, record: Record) -> None:
         """Deliver a task's outcome to this client too, when it is there."""

@@ -23,6 +23,7 @@ from .events import (
     Finished,
     Forget,
     Interrupt,
+    JoinFarm,
     Kill,
     Load,
     Log,
@@ -183,6 +184,8 @@ class Engine:
             self._drop_work(out)  # another controller, which knows of none
         self.controller = welcome.controller
         self.id = int(welcome.id)
+        if welcome.farm_port and lane == "tasks":
+            out.append(JoinFarm(welcome.farm_port))
         if lane == "control" and self.changes:
             out.append(Send("control", m.Changed(self.changes)))
         if lane == "tasks":

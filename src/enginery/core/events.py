@@ -128,6 +128,12 @@ class Start(Struct, frozen=True):
     attempt: m.Attempt
 
 
+class JoinFarm(Struct, frozen=True):
+    """Engine, client: connect to the queue of the `pure` scheme, at this port of the controller."""
+
+    port: int
+
+
 class Load(Struct, frozen=True):
     """Engine: keep this function."""
 
@@ -210,6 +216,7 @@ Effect = (
     | Log
     | Stop
     | Start
+    | JoinFarm
     | Load
     | Forget
     | Interrupt

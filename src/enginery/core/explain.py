@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from .engines import Place
 from .placement import key_of
 from .tasks import Record
@@ -21,7 +23,7 @@ def explain(work: Work, record: Record, now: float) -> list[str]:
         "done": _done,
     }[record.state](work, record)
     terms = record.spec.terms
-    if record.state in {"held", "waiting"} and terms is not None and terms.timeout > 0:
+    if record.state in {"held", "waiting"} and terms is not None and record.limited and terms.timeout < inf:
         left = record.story[0][0] + terms.timeout - now
         told.append(f"it gives up in {max(left, 0.0):.1f} s (timeout={terms.timeout:g})")
     return told

@@ -42,17 +42,26 @@ class Condition:
         ok = outcome.status == "ok"
         if self.dependency.success if ok else self.dependency.failure:
             self.counted += 1
-            if outcome.engine >= 0:
+            if outcome.engine >= 0 and outcome.facts.get("started", True):
                 self.engines.add(outcome.engine)
         else:
             self.against = record.spec.id
+
+    @property
+    def pending(self) -> bool:
+        """Whether nothing is decided yet: all have to count, all have so far, and more will end."""
+        return (
+            self.counted == self.ended < len(self.ids)
+            and self.dependency.all
+            and len(self.engines) < 2
+        )
 
     def verdict(self) -> Verdict:
         """Whether it is met, or cannot be any more."""
         total = len(self.ids)
         if self.counted == total if self.dependency.all else self.counted or not total:
             return "met"
-        if self.against and (self.dependency.all or self.ended == total):
+        if self.counted < self.ended and (self.dependency.all or self.ended == total):
             return "impossible"
         return "open"
 
@@ -119,15 +128,20 @@ class Graph:
                     edges.append((id, condition))
         if wait.verdict() == "open":
             record.wait = wait
+            waiting = self.edges
             for id, condition in edges:
-                self.edges.setdefault(id, []).append((record, condition))
+                if id in waiting:
+                    waiting[id].append((record, condition))
+                else:
+                    waiting[id] = [(record, condition)]
         return ""
 
     def ended(self, record: Record) -> Iterator[Record]:
         """A task has ended; gives those whose waiting has an end by that, well or not."""
-        for waiting, condition in self.edges.pop(record.spec.id, ()):
-            if waiting.state != "held" or waiting.wait is None:
-                continue
+        edges = [edge for edge in self.edges.pop(record.spec.id, ()) if edge[0].state == "held"]
+        for _, condition in edges:  # first: it may stand in both conditions of a task
             condition.count(record)
-            if waiting.wait.verdict() != "open":
-                yield waiting
+        for waiting, condition in edges:
+            if not condition.pending and waiting.wait is not None:
+                if waiting.wait.verdict() != "open":
+                    yield waiting

@@ -198,9 +198,18 @@ class Intake:
                 return m.Refused(reason, "UnknownTask", number)
             old.append(record)
         renamed = dict(zip(message.ids, message.new, strict=True))
-        for record, id in zip(old, message.new, strict=True):
-            self.work.again(record, id, renamed, session.identity, now)
+        for record, id in self._in_order(list(zip(old, message.new, strict=True))):
+            if self.work.again(record, id, renamed, session.identity, now) is None:
+                self._known_already(session, id)
         return m.Reply(number)
+
+    def _in_order(self, pairs: list[tuple[Record, str]]) -> list[tuple[Record, str]]:
+        """Those first that others of them depend on; that is how they were submitted."""
+        if not any(record.origin.terms is not None for record, _ in pairs):
+            return pairs
+        ids = {record.spec.id for record, _ in pairs}
+        order = {id: number for number, id in enumerate(self.work.tasks) if id in ids}
+        return sorted(pairs, key=lambda pair: order[pair[0].spec.id])
 
     def purge(self, session: Session, message: m.Purge) -> m.Reply | m.Refused:
         """Forget finished tasks; those that have not ended are kept, and named ones refused."""

@@ -97,6 +97,9 @@ class Welcome(Message, tag="W"):
     scheme: str = ""
     hwm: int = 1
     role: str = ""  # to a client: what its key lets it do
+    farm_port: int = (
+        0  # where the queue of the `pure` scheme listens for this peer; 0: there is none
+    )
     session: int = 0  # to a client; another one than before: it had been forgotten meanwhile
     incarnation: bytes = b""  # to an engine: the life that is meant
 
@@ -242,6 +245,25 @@ class Run(Message, tag="R"):
 
 
 Ended = Literal["ok", "error", "aborted", "overtime", "refused", "unfit"]
+
+
+class Farmed(Message, tag="f"):
+    """One task through the queue of the `pure` scheme; or, without a task, a probe.
+
+    An engine answers a task by `Deliver`, a probe by `Probed`.
+    """
+
+    attempt: Attempt | None = None
+    blob: bytes = b""  # of its function
+    submitted: float = 0.0
+    probe: int = 0
+
+
+class Probed(Message, tag="b"):
+    """An engine has got as far as this probe."""
+
+    probe: int
+    incarnation: str  # short public name
 
 
 class Result(Struct, array_like=True, gc=False):
@@ -513,6 +535,8 @@ AnyMessage = (
     | Purge
     | Choose
     | Changed
+    | Farmed
+    | Probed
     | Signal
     | Clear
     | Shutdown

@@ -13,7 +13,7 @@ has failed everywhere still runs. One that has refused the task is forbidden.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -120,10 +120,8 @@ class Placement:
 
     def rank(self, record: Record) -> None:
         """Find out how a task ranks among those that wait."""
-        if self._ranks:
-            record.rank = self.scheme.rank(record.spec)
-        elif record.spec.terms is not None:
-            record.rank = record.spec.terms.priority
+        rank = self.scheme.rank(record.spec) if self._ranks else record.spec.priority
+        record.rank = rank if rank == rank else 0.0  # nan stands nowhere in an order
 
     def put_back(self, record: Record) -> None:
         """A task that had been given to an engine waits again, before the others of its rank."""
@@ -182,19 +180,21 @@ class Placement:
             records = list(self.lines[key])
             self._forget_line(key)
             self.waiting -= len(records)
+            ranks: dict[float, list[Record]] = {}
             for record in records:
                 record.unfit = tuple(id for id in record.unfit if id != engine)
-            self._merge(records)
+                ranks.setdefault(record.rank, []).append(record)
+            for rank, equals in ranks.items():
+                self._merge(key_of(equals[0]), rank, equals)
 
-    def _merge(self, records: Iterable[Record]) -> None:
-        """Put waiting tasks of one former line into the line that is theirs now, by their order."""
-        for record in records:
-            tasks = self._line(key_of(record)).rank(record.rank)
-            after: list[Record] = []
-            while tasks and tasks[-1].order > record.order:
-                after.append(tasks.pop())
-            tasks.append(record)
-            tasks.extend(reversed(after))
+    def _merge(self, key: Key, rank: float, records: list[Record]) -> None:
+        """Put waiting tasks of one rank, in their order, into the line that is theirs now."""
+        line = self._line(key)
+        self.waiting += len(records) - 1
+        tasks = line.rank(rank)
+        both = sorted([*tasks, *records], key=lambda record: record.order)  # two runs: one pass
+        tasks.clear()
+        tasks.extend(both)
 
     def with_conditions(self, engine: int) -> list[Record]:
         """Waiting tasks of the lines that this engine has to do with, other than as any engine."""

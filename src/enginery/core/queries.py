@@ -82,7 +82,7 @@ def _status(controller: Controller, now: float) -> dict[str, Any]:
         "late": work.late,
         "bytes": work.bytes,
         "ended": dict(work.history.ended),
-        "scheme": controller.scheme.name,
+        "scheme": "pure" if controller.farm.front else controller.scheme.name,
         "hwm": controller.limits.hwm,
     }
 

@@ -48,6 +48,9 @@ MAY_SEND: Final[dict[type[m.Message], frozenset[str]]] = {
     m.Accepted: NOBODY,
     m.Run: NOBODY,
     m.Acked: NOBODY,
+    # what passes the controller by
+    m.Farmed: NOBODY,
+    m.Probed: NOBODY,
     m.Deliver: NOBODY,
     m.Engines: NOBODY,
 }

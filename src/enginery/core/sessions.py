@@ -62,6 +62,7 @@ class Session:
         self.under_way_bytes = 0
         self.delivered = 0  # the last Deliver.seq
         self.fetching: set[str] = set()  # tasks of others that it waits for
+        self.farming = False  # its tasks pass the controller by
 
     def arrived(self, submit: m.Submit) -> None:
         """Note a submission."""

@@ -119,7 +119,16 @@ class Record:
     @property
     def recovery(self) -> m.Task | None:
         """What is to run in its stead when it has failed for good."""
-        return None if self.spec.terms is None or self.aborting else self.spec.terms.recovery
+        if self.spec.terms is None or self.aborting or self.direct:
+            return None
+        return self.spec.terms.recovery
+
+    @property
+    def limited(self) -> bool:
+        """Whether its timeout holds: it has one, and has not run yet."""
+        terms = self.spec.terms
+        fresh = not self.spent and self.spec is self.origin
+        return fresh and terms is not None and terms.timeout > 0
 
     def refuse(self, engine: int, refusal: Refusal, for_good: bool) -> None:
         """An engine will not run it, for good or for now."""

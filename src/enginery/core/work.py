@@ -8,6 +8,7 @@ send, once for all that has happened.
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from math import inf
 from typing import Any
 
 from msgspec.structs import replace
@@ -64,6 +65,7 @@ class Work:
         self.ended: list[Record] = []
         self._resolved = 0  # how many of these the graph knows of
         self.touched: dict[int, Place] = {}
+        self.moved: dict[int, Place] = {}  # who has come or gone in this turn
         self._turn = 0
 
     # --- from clients ---------------------------------------------------------------------------
@@ -75,7 +77,8 @@ class Work:
         record = self.tasks[spec.id] = Record(spec, owner)
         self.bytes += record.size
         self.unfinished += 1
-        self.functions.need(spec.function)
+        for function in spec.functions():
+            self.functions.need(function)
         if spec.engine >= 0:
             self._accept_direct(record, now)
             return record
@@ -94,8 +97,6 @@ class Work:
 
     def _accept_on_terms(self, record: Record, terms: m.Terms, now: float) -> None:
         """A balanced task that asks for more than to be run."""
-        for function in record.spec.functions()[1:]:
-            self.functions.need(function)
         self._limit(record, now)
         wait = Wait(terms)
         unknown = self.graph.enter(record, wait, self.tasks)
@@ -130,10 +131,10 @@ class Work:
 
         One with a timeout waits until then, for engines that join.
         """
-        terms = record.spec.terms
-        if terms is not None and terms.timeout > 0:
+        if record.limited:
             return
-        follows = terms is not None and terms.follow is not None and record.allowed
+        terms = record.spec.terms
+        follows = terms is not None and terms.follow is not None and terms.follow.ids
         if follows and not any(self.places[id].there for id in record.allowed):
             gone = " and ".join(map(str, record.allowed))
             self._impossible(record, f"the engine that it is to follow, {gone}, is gone", now)
@@ -235,12 +236,12 @@ class Work:
 
     def _still_unfit(self, record: Record, engine: int) -> bool:
         place, refusal = self.places[engine], (record.refusals or {})[engine]
-        return (place.name, place.changes) == (refusal.life, refusal.changes)
+        return place.name == refusal.life and place.changes <= refusal.changes
 
     def _limit(self, record: Record, now: float) -> None:
         """Note when a task that has not run yet will have waited for too long."""
         terms = record.spec.terms
-        if terms is not None and terms.timeout > 0 and not record.spent:
+        if terms is not None and record.limited and terms.timeout < inf:
             accepted = record.story[0][0] if record.story else now
             self._timeouts += 1
             heappush(self.timeouts, (accepted + terms.timeout, self._timeouts, record))
@@ -248,17 +249,25 @@ class Work:
     def _recover(
         self, record: Record, recovery: m.Task, cause: str, now: float, place: Place
     ) -> None:
-        """A task has failed for good: its recovery runs under its id, and gives its result."""
-        spec = record.spec
+        """A task has failed for good: its recovery runs under its id, and gives its result.
+
+        It waits for nothing but an engine, however long that takes.
+        """
+        spec, terms = record.spec, recovery.terms
         self.functions.release(spec.function)
+        if terms is not None:
+            terms = replace(terms, after=None, follow=None, timeout=0.0)
         record.spec = replace(
-            recovery, id=spec.id, engine=-1, submitted=spec.submitted, label=spec.label
+            recovery, id=spec.id, engine=-1, submitted=spec.submitted, label=spec.label, terms=terms
         )
         record.spent = 0
         record.crashed = record.avoid = record.refused = record.unfit = ()
         record.refusals = None
-        known = [id for id in sorted(set(recovery.targets)) if id in self.places]
-        record.allowed = tuple(known)
+        record.allowed = tuple(sorted(set(recovery.targets)))
+        for engine in record.allowed:
+            if engine not in self.places:
+                self._no_engine(record, engine, now)
+                return
         record.move("recover", now, f"{cause}: its recovery runs", place.id)
         self.placement.rank(record)
         self.placement.put_back(record)
@@ -272,13 +281,16 @@ class Work:
 
     def again(
         self, old: Record, id: str, renamed: dict[str, str], owner: bytes, now: float
-    ) -> None:
-        """Run a finished task once more as a new one; of what it depends on, only the `renamed`."""
+    ) -> Record | None:
+        """Run a finished task once more as a new one; of what it depends on, only the `renamed`.
+
+        None when there is a task of this id already.
+        """
         terms = old.origin.terms
         if terms is not None:
             after, follow = (_renamed(each, renamed) for each in (terms.after, terms.follow))
             terms = replace(terms, after=after, follow=follow)
-        self.accept(replace(old.origin, id=id, submitted=now, terms=terms), owner, now)
+        return self.accept(replace(old.origin, id=id, submitted=now, terms=terms), owner, now)
 
     def lose(self, place: Place, reason: str, now: float) -> list[Effect]:
         """A life of an engine is over: what it had goes on elsewhere, or ends."""
@@ -313,7 +325,7 @@ class Work:
         fields |= {"reason": facts["reason"], "up": round(now - place.since, 1)}
         if running:
             fields["task"] = running
-        self._strand(place, now)
+        self.moved[place.id] = place
         expected = facts["reason"] == "stopped"
         return [Log("info" if expected else "warning", "engine.lost", fields)]
 
@@ -374,13 +386,14 @@ class Work:
                 self.end(record, "lost", now, facts=facts, engine=place.id)
         place.queue.clear()
         place.load = 0
-        self._strand(place, now)
+        self.moved[place.id] = place
 
-    def _strand(self, place: Place, now: float) -> None:
-        """An engine is gone, perhaps the last that would have run some task."""
-        if not place.awaited:
+    def _strand(self, now: float) -> None:
+        """Engines have come or gone, so that perhaps none is left that would run some task."""
+        for place in self.moved.values():
             for record in self.placement.with_conditions(place.id):
                 self._give_up_if_stranded(record, now)
+        self.moved.clear()
 
     def forget(self, record: Record) -> bool:
         """Forget a finished task now; False for one that is not done, which is kept."""
@@ -453,6 +466,7 @@ class Work:
         self.placement.fit_again(place.id)
         self.placement.changed(place)
         self.touch(place)
+        self.moved[place.id] = place
 
     def touch(self, place: Place) -> None:
         """Something about this engine has changed: look at it when settling."""
@@ -511,6 +525,8 @@ class Work:
         """Give out what can run, and say what to send to the engines."""
         if self.timeouts:
             self._time_out(now)
+        if self.moved:
+            self._strand(now)
         if self.ended:
             self._resolve(now)
         placement = self.placement
@@ -558,13 +574,14 @@ def attempt_of(record: Record, place: Place) -> m.Attempt:
     return m.Attempt(
         record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,
         record.final, spec.name, place.clears,
-        terms.time_limit, terms.clear_before, terms.clear_after,
+        terms.time_limit if terms.time_limit < inf else 0.0,
+        terms.clear_before, terms.clear_after,
     )  # fmt: skip
 
 
 def _waits(record: Record) -> bool:
     """Whether a task has never run, and may still be given to an engine."""
-    return record.state in {"held", "waiting"} and not record.spent
+    return record.state in {"held", "waiting"} and record.limited
 
 
 def _renamed(dependency: m.Dependency | None, names: dict[str, str]) -> m.Dependency | None:

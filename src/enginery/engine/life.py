@@ -23,6 +23,7 @@ from ..core.events import (
     Event,
     Forget,
     Interrupt,
+    JoinFarm,
     Kill,
     Load,
     Log,
@@ -49,6 +50,7 @@ class Life:
         self.functions = Functions()
         self.exit_code: int | None = None
         self.why = ""
+        self.farm_port = 0  # where the queue of the pure scheme listens
         self.over = threading.Event()  # the main thread is done
         self._handed: m.Attempt | None = None
         self._lock = threading.Lock()
@@ -84,6 +86,9 @@ class Life:
 
     def _do(self, effect: Effect) -> None:
         match effect:
+            case JoinFarm(port=port):
+                self.farm_port = port
+                self.lanes["tasks"].wake()
             case Load(hash=hash, blob=blob):
                 self.functions.keep(hash, blob)
             case Forget(hash=hash):

@@ -21,6 +21,7 @@ from ..version import __version__
 from ..wire.dependent import Unfit
 from .call import Call, Packed
 from .control import LINGER, NO_CONTROLLER, Control
+from .farmer import Farmer
 from .lane import Lane
 from .life import Life
 from .namespace import Namespace
@@ -34,9 +35,10 @@ REASON = 500
 class Runner:
     """Runs the attempts of one life, one after the other."""
 
-    def __init__(self, life: Life, page: Page) -> None:
+    def __init__(self, life: Life, page: Page, farmer: Farmer) -> None:
         self.life = life
         self.page = page
+        self.farmer = farmer
         self.lane = life.lanes["tasks"]
         self.reason = ""  # why what ran last was refused
         self.changes = 0  # by which state of the engine's properties
@@ -50,6 +52,8 @@ class Runner:
             except KeyboardInterrupt:  # by a handler that user code has set; there is none here
                 continue
             lane.send_posted()
+            if life.farm_port:
+                self.farmer.serve(life.farm_port, ready, self.run_farmed)
             attempt = life.handed()
             for event in lane.events(ready):
                 attempt = life.handle(event, lane) or attempt
@@ -61,15 +65,26 @@ class Runner:
 
     def run(self, attempt: m.Attempt) -> m.Result:
         """Run one attempt to its end, whatever that is."""
-        streams = self.life.streams
         self.page.start(attempt.n)
+        result = self._run(attempt)
+        self.page.finish(attempt.n)
+        return result
+
+    def run_farmed(self, attempt: m.Attempt) -> m.Result:
+        """Run a task of the pure scheme, of which nobody keeps count."""
+        result = self._run(attempt)
+        if result.status in {"refused", "unfit"}:
+            result.status = "error"  # there is nobody who could give it to another engine
+        return result
+
+    def _run(self, attempt: m.Attempt) -> m.Result:
+        streams = self.life.streams
         self.reason, self.changes = "", 0
         streams.begin(attempt.id, attempt.attempt)
         started = time.time()
         status, (value, buffers) = self._outcome(attempt)
         completed = time.time()
         outputs = streams.end()
-        self.page.finish(attempt.n)
         return m.Result(
             attempt.id, attempt.attempt, status, value, buffers, started, completed, outputs,
             self.reason, self.changes,
@@ -122,11 +137,13 @@ def run_engine(
     namespace.install()
     life.streams.install()
     life.interrupts.install()
+    farmer = Farmer(context, file, life)
     thread = Control(life, search, owner)
     thread.start()
     try:
-        Runner(life, page).serve()
+        Runner(life, page, farmer).serve()
     finally:
+        farmer.close(LINGER)
         tasks.close(LINGER)
         life.over.set()
         control.wake()

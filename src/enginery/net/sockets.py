@@ -28,7 +28,7 @@ from .wakeup import Wakeup
 __all__ = [
     "Down", "Event", "Failed", "Joined", "Left", "Monitor", "Peer", "Refused", "Up", "Wakeup",
     "authenticator", "dealer", "drop", "hostname", "monitor", "monitor_event", "new_context",
-    "received", "recv", "recv_frames", "router", "send",
+    "queue_end", "received", "recv", "recv_frames", "router", "send",
 ]  # fmt: skip
 
 Context: TypeAlias = "zmq.Context[Any]"
@@ -88,32 +88,48 @@ def router(
     socket: Peer = context.socket(zmq.ROUTER, socket_class=Peer)
     try:
         _set_common(socket, max_frame)
-        socket.setsockopt(zmq.CURVE_SERVER, 1)
-        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
-        socket.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
-        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        _serve_curve(socket, keys, domain)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # who is gone or slow is told, not forgotten
         socket.setsockopt(zmq.ROUTER_HANDOVER, 0)  # a routing id belongs to who had it first
         socket.setsockopt(zmq.BACKLOG, 1024)  # the engines of a batch job arrive all at once
-        socket.setsockopt(zmq.IPV6, int(":" in ip))
-        host = f"[{ip}]" if ":" in ip else ip
-        socket.bind(f"tcp://{host}:{port or '*'}")
+        return socket, _bind(socket, ip, port)
     except zmq.ZMQError:
         socket.close()
         raise
-    return socket, int(socket.get_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+
+
+def queue_end(
+    context: Context, kind: int, keys: KeyPair, domain: str, *, ip: str, ahead: int = 0
+) -> tuple[Peer, int]:
+    """One end of a queue that libzmq itself serves (`farm`), and its port, any free one.
+
+    `ahead` messages at most (0: any number) are on their way to one peer from here. There are no
+    heartbeats: a pipe that is full would not answer them.
+    """
+    socket: Peer = context.socket(kind, socket_class=Peer)
+    _set_common(socket, MAX_FRAME, heartbeats=False)
+    socket.setsockopt(zmq.SNDHWM, ahead)
+    _serve_curve(socket, keys, domain)
+    return socket, _bind(socket, ip, 0)
 
 
 def dealer(
-    context: Context, file: ConnectionFile, max_frame: int = MAX_FRAME
+    context: Context,
+    file: ConnectionFile,
+    max_frame: int = MAX_FRAME,
+    *,
+    ahead: int = 0,
+    heartbeats: bool = True,
 ) -> tuple[Peer, Monitor]:
     """A DEALER that connects to the controller of this file, and again whenever it must.
 
     With its monitor, which is there before the first connection, so that it misses none.
     It has no routing id of its own: the ROUTER makes a new one for each connection.
+    `ahead` messages at most (0: any number) wait here to be read.
     """
     socket: Peer = context.socket(zmq.DEALER, socket_class=Peer)
-    _set_common(socket, max_frame)
+    _set_common(socket, max_frame, heartbeats)
+    socket.setsockopt(zmq.RCVHWM, ahead)
     socket.setsockopt(zmq.CURVE_SERVERKEY, file.server_key.encode())
     socket.setsockopt(zmq.CURVE_PUBLICKEY, file.public_key.encode())
     socket.setsockopt(zmq.CURVE_SECRETKEY, file.secret_key.encode())
@@ -126,15 +142,31 @@ def dealer(
     return socket, watch
 
 
-def _set_common(socket: Peer, max_frame: int) -> None:
+def _serve_curve(socket: Peer, keys: KeyPair, domain: str) -> None:
+    socket.setsockopt(zmq.CURVE_SERVER, 1)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+    socket.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def _bind(socket: Peer, ip: str, port: int) -> int:
+    """Listen; gives the port."""
+    socket.setsockopt(zmq.IPV6, int(":" in ip))
+    host = f"[{ip}]" if ":" in ip else ip
+    socket.bind(f"tcp://{host}:{port or '*'}")
+    return int(socket.get_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+
+
+def _set_common(socket: Peer, max_frame: int, heartbeats: bool = True) -> None:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for who is not there
     socket.setsockopt(zmq.RCVHWM, 0)
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.MAXMSGSIZE, max_frame)
     socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE)
+    if heartbeats:
+        socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE)
 
 
 def monitor(socket: Peer) -> Monitor:
