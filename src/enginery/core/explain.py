@@ -87,7 +87,8 @@ def _sent(work: Work, record: Record) -> list[str]:
     place = work.places[record.place]
     before = sum(1 for n in place.sent if n < record.n)
     if before:
-        return [f"engine {place.id} has it, behind {before} others"]
+        others = f"{before} others" if before > 1 else "another one"
+        return [f"engine {place.id} has it, behind {others}"]
     return [f"it runs on engine {place.id} (pid {place.pid} on {place.host})"]
 
 
