@@ -1,7 +1,8 @@
-"""The umbrella command: `enginery cluster …`, `enginery controller …`, `enginery engine …`.
+"""The umbrella command: `enginery cluster …`, `enginery status`, `enginery list tasks` and more.
 
-Does what the `ip…` commands do, also where another package has taken their names. Imports only
-what the command at hand needs: this is how a cluster starts its processes.
+Does what the `ip…` commands do, also where another package has taken their names, and asks running
+clusters (`ask`). Imports only what the command at hand needs: this is how a cluster starts its
+processes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,16 @@ COMMANDS = {
     "engine": ("ipengine", "run engines; as ipengine"),
 }
 
+ASKING = {
+    "status": "what a cluster is doing: controller, engines, tasks",
+    "list": "list clusters, engines or tasks",
+    "show": "what is known of tasks, and their stories",
+    "explain": "why tasks do not run, or where they are",
+    "abort": "keep tasks from starting, or stop them",
+    "resubmit": "run finished tasks once more",
+}
+"""Commands that ask a running cluster, and what they are for."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command that the first argument names; the exit code."""
@@ -25,24 +36,32 @@ def main(argv: list[str] | None = None) -> int:
     if first in COMMANDS:
         module = import_module(f".{COMMANDS[first][0]}", __package__)
         return int(module.main(rest, prog=f"enginery {first}"))
+    if first in ASKING:
+        from . import ask
+
+        return ask.main(first, rest)
     if first in ("", "-h", "--help", "help"):
         print(_help())
         return OK if first else USAGE
     if first in ("-V", "--version"):
         print(__version__)
         return OK
-    usage_error("enginery", f"there is no command {first!r}; there are {', '.join(COMMANDS)}")
+    known = ", ".join([*COMMANDS, *ASKING])
+    usage_error("enginery", f"there is no command {first!r}; there are {known}")
     return USAGE
 
 
 def _help() -> str:
     """What `enginery --help` prints."""
-    lines = [f"  enginery {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
+    texts = {name: text for name, (_, text) in COMMANDS.items()}
+    run, ask = ([f"  enginery {n:<12}{t}" for n, t in each.items()] for each in (texts, ASKING))
     return "\n".join(
         [
             "enginery: interactive parallel computing with a controller, engines and clients",
             "",
-            *lines,
+            *run,
+            "",
+            *ask,
             "",
             "More on each: enginery COMMAND --help",
         ]

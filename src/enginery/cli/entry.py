@@ -60,17 +60,23 @@ def guarded(prog: str, command: Callable[[], int]) -> int:
     except UsageError as error:
         usage_error(prog, str(error))
         return USAGE
-    except NoControllerError as error:
-        _say(prog, error)
-        return NO_CONTROLLER
-    except NotAllowedError as error:
-        _say(prog, error)
-        return NOT_ALLOWED
     except (EngineryError, OSError) as error:
-        _say(prog, error)
-        return FAILED
+        say(prog, error)
+        return exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code of a command that ends by this error."""
+    match error:
+        case UsageError():
+            return USAGE
+        case NoControllerError():
+            return NO_CONTROLLER
+        case NotAllowedError():
+            return NOT_ALLOWED
+    return FAILED
 
 
 def usage_error(prog: str, text: str) -> None:
@@ -78,6 +84,6 @@ def usage_error(prog: str, text: str) -> None:
     print(f"{prog}: {text}\n  see: {prog} --help", file=sys.stderr)
 
 
-def _say(prog: str, error: Exception) -> None:
+def say(prog: str, error: Exception) -> None:
     """Print an error as one message for people."""
     print(f"{prog}: {error}", file=sys.stderr)
