@@ -47,6 +47,9 @@ HOLD = 0.002
 FOR_ONE_LIFE = (m.Run, m.Acked, m.Abort, m.Clear)
 """What counts the attempts, results and clearings of one life."""
 
+NOT_RUN = frozenset({"refused", "unfit"})
+"""How an attempt ends that has found its condition not met here: nothing of it ran."""
+
 MARKS = 10_000
 """Aborts remembered for work that has not arrived yet."""
 
@@ -302,8 +305,6 @@ class Engine:
             self.begun = attempt.n
             self.limit_at = now + attempt.time_limit if attempt.time_limit > 0 else None
             self.clearing = max(self.clearing, attempt.clears)
-            if attempt.clear_before:
-                out.append(ClearNamespace())
             self._clear(out)
             out.append(Start(attempt))
         if self.held and self.current is None:
@@ -328,7 +329,7 @@ class Engine:
         self.current = None
         self.done += 1
         self.took[current.function] = result.completed - result.started
-        if current.clear_after:
+        if current.clear_after and result.status not in NOT_RUN:
             out.append(ClearNamespace())
         if self.orphan:
             self.orphan = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 
 from .engines import Place
 from .placement import key_of
@@ -23,7 +22,7 @@ def explain(work: Work, record: Record, now: float) -> list[str]:
         "done": _done,
     }[record.state](work, record)
     terms = record.spec.terms
-    if record.state in {"held", "waiting"} and terms is not None and record.limited and terms.timeout < inf:
+    if terms is not None and record.limited and record.state in {"held", "waiting"}:
         left = record.story[0][0] + terms.timeout - now
         told.append(f"it gives up in {max(left, 0.0):.1f} s (timeout={terms.timeout:g})")
     return told

@@ -191,21 +191,31 @@ class Task(Struct, array_like=True, gc=False):
 
     def size(self) -> int:
         """Bytes this task occupies, about."""
+        if self.terms is not None:
+            return sum(task._own_size() for task in self.chain())
         size = 300 + len(self.arguments)
-        if self.buffers:
-            size += sum(b.nbytes for b in self.buffers)
-        return size if self.terms is None else size + self._size_of_terms(self.terms)
+        return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
 
-    @staticmethod
-    def _size_of_terms(terms: Terms) -> int:
-        edges = sum(len(d.ids) for d in (terms.after, terms.follow) if d is not None)
-        return 200 + 100 * edges + (terms.recovery.size() if terms.recovery is not None else 0)
+    def _own_size(self) -> int:
+        """The same without its recovery."""
+        size = 300 + len(self.arguments) + sum(b.nbytes for b in self.buffers)
+        if self.terms is not None:
+            named = (self.terms.after, self.terms.follow)
+            size += 200 + 100 * sum(len(d.ids) for d in named if d is not None)
+        return size
+
+    def chain(self) -> list[Task]:
+        """This task, its recovery, the recovery of that, and so on."""
+        chain = [self]
+        while (terms := chain[-1].terms) is not None and terms.recovery is not None:
+            chain.append(terms.recovery)
+        return chain
 
     def functions(self) -> tuple[bytes, ...]:
-        """The hashes of all functions it may need: its own and those of its recovery."""
+        """The hashes of all functions it may need: its own and those of its recoveries."""
         if self.terms is None or self.terms.recovery is None:
             return (self.function,)
-        return (self.function, *self.terms.recovery.functions())
+        return tuple(task.function for task in self.chain())
 
 
 class Submit(Message, tag="S"):

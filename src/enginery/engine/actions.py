@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..wire.pulled import Pulled
 from .namespace import here
 from .properties import Properties
 from .reply import ExecuteReply
@@ -38,6 +39,17 @@ def execute(code: str, filename: str = "") -> ExecuteReply:
     return shell_of(here()).execute(code, filename)
 
 
+def string_task(code: str, push: Mapping[str, Any], pull: Iterable[str]) -> Pulled:
+    """Set names, run code as by `execute`, and give the values of the names to pull.
+
+    `id` in the code is the number of this engine, unless the user has set that name.
+    """
+    here().push(push)
+    here().lend_more({"id": engine_id()})
+    execute(code)
+    return Pulled((name, _result(name)) for name in pull)
+
+
 def clear() -> None:
     """Remove every name of the user."""
     here().clear()
@@ -46,6 +58,26 @@ def clear() -> None:
 def properties() -> Properties:
     """The properties of the engine that this process is."""
     return here().properties
+
+
+def get_properties() -> dict[str, Any]:
+    """A copy of them, which can be sent."""
+    return dict(properties())
+
+
+def update_properties(values: Mapping[str, Any]) -> None:
+    """Set these properties, and leave the others."""
+    properties().update(values)
+
+
+def clear_properties() -> None:
+    """Remove them all."""
+    properties().clear()
+
+
+def engine_id() -> int:
+    """The number of the engine that this process is, as the controller gave it."""
+    return here().engine_id()
 
 
 def set_path(path: list[str]) -> None:
@@ -67,3 +99,27 @@ def _value(name: str) -> Any:
     for attribute in rest:
         value = getattr(value, attribute)
     return value
+
+
+def _result(name: str) -> Any:
+    """The value that a name has after a task; of the namespace itself, the user's names."""
+    try:
+        value = _value(name)
+    except NameError as error:
+        raise NameError(
+            f"name {error.name!r} is not defined after the task has run, so it cannot be pulled",
+            name=error.name,
+        ) from None
+    return _users_names() if value is here().names else value
+
+
+def _users_names() -> dict[str, Any]:
+    """What the user has in the namespace, without what Python and IPython put there."""
+    names = here().names
+    shell = names.get("get_ipython")
+    hidden = shell().user_ns_hidden if callable(shell) else {}
+    return {
+        name: value
+        for name, value in names.items()
+        if not name.startswith("_") and value is not names and hidden.get(name, here) is not value
+    }

@@ -15,6 +15,7 @@ from ..core.messages import Attempt, Buffer
 from ..error import UnsendableError
 from ..wire import payload
 from ..wire.chunks import ChunkFailed, MapChunk, salvage
+from ..wire.dependent import Fit, dependent
 from ..wire.failure import Failure, Kind
 from .functions import Functions
 from .namespace import Namespace
@@ -42,6 +43,11 @@ class Call:
             namespace.take_back()  # what it refers to is looked up among the user's own names
             function = self.functions.load(attempt.function)
         namespace.lend(function.names, function.stores)
+        if attempt.clear_before:
+            if isinstance(function.call, dependent | Fit):
+                function.call.check()  # else an engine that is not to run it would lose its names
+            namespace.clear()
+            namespace.lend(function.names, function.stores)
         loaded = payload.loads(attempt.arguments, attempt.buffers)
         namespace.lend_more(loaded.names, loaded.stores)
         self.withheld = function.withheld | loaded.withheld

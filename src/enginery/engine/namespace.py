@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any, cast
 
@@ -41,6 +41,7 @@ class Namespace:
         self.names["__builtins__"] = builtins
         self.shell: Any = None  # the IPython shell, once something was executed
         self.properties = Properties()
+        self.engine_id: Callable[[], int] = lambda: -1  # until there is a controller
         self._last: Mapping[str, Any] = NOBODY
         self._lent: dict[str, Any] = {}
         self._fallback: dict[str, Any] = {}

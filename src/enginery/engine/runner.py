@@ -134,6 +134,7 @@ def run_engine(
     namespace = Namespace()
     life = Life(machine, namespace, tasks, control)
     namespace.properties.tell = life.changed
+    namespace.engine_id = lambda: machine.id
     namespace.install()
     life.streams.install()
     life.interrupts.install()

@@ -41,10 +41,14 @@ class dependent:
         functools.update_wrapper(self, f, updated=())
         self.f, self.condition, self.args, self.kwargs = f, condition, args, kwargs
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the function here, if the condition is met; UnmetDependency otherwise."""
+    def check(self) -> None:
+        """Raise UnmetDependency unless the condition is met here."""
         if self.condition(*self.args, **self.kwargs) is False:
             raise UnmetDependency(f"depend({_name(self.condition)})")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the function here, if the condition is met; UnmetDependency otherwise."""
+        self.check()
         return self.f(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -153,8 +157,8 @@ class Fit:
         functools.update_wrapper(self, f, updated=())
         self.f, self.fits = f, fits
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the function here, if the engine's properties suit; `Unfit` otherwise."""
+    def check(self) -> None:
+        """Raise `Unfit` unless the engine's properties suit."""
         properties = pkgutil.resolve_name("enginery.engine.actions:properties")()
         changes = properties.changes
         try:
@@ -165,6 +169,10 @@ class Fit:
             ) from None
         if not suits:
             raise Unfit(f"depend({_name(self.fits)})", changes)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the function here, if the engine's properties suit; `Unfit` otherwise."""
+        self.check()
         return self.f(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
