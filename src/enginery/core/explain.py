@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from .engines import Place
 from .placement import key_of
 from .tasks import Record
