@@ -1,8 +1,9 @@
 """The workloads, each with its targets."""
 
+from .graph import GRAPHS
 from .makespan import MAKESPAN
 from .noop import NOOP
 from .roundtrip import ROUNDTRIP
 from .startup import STARTUP
 
-WORKLOADS = {workload.name: workload for workload in (NOOP, ROUNDTRIP, STARTUP, MAKESPAN)}
+WORKLOADS = {workload.name: workload for workload in (NOOP, ROUNDTRIP, STARTUP, MAKESPAN, *GRAPHS)}

@@ -24,11 +24,14 @@ from .peers import ClientNode, EngineNode, Job, SupervisorNode
 class Observer:
     """Who wants to know what really happens; `ledger.Ledger` does."""
 
-    def started(self, engine: EngineNode, attempt: m.Attempt) -> None:
-        """User code begins."""
+    def started(self, engine: EngineNode, attempt: m.Attempt, refusal: str = "") -> None:
+        """User code begins, or declines to run (refused, unfit)."""
 
     def finished(self, engine: EngineNode, attempt: m.Attempt, status: str) -> None:
-        """User code has ended."""
+        """User code has ended, or declined to run (refused, unfit)."""
+
+    def moving(self, record: tasks.Record, move: str, engine: int, cause: str) -> None:
+        """The controller is about to change the state of a task."""
 
     def delivered(
         self, client: ClientNode, outcomes: list[m.Outcome], outputs: list[m.Output]
@@ -82,8 +85,7 @@ class Cluster:
             for name, value in self.constants.items():
                 stack.enter_context(patch(f"enginery.core.{name}", value))
             stack.enter_context(patch.object(tasks, "TRANSITIONS", self.moves))
-            if self.trace is not None:
-                stack.enter_context(patch.object(work, "Record", self._told_record()))
+            stack.enter_context(patch.object(work, "Record", self._told_record()))
             yield
 
     # --- who there is ---------------------------------------------------------------------------
@@ -154,16 +156,19 @@ class Cluster:
             self.trace.append(f"{self.clock.now:9.4f}  {text}")
 
     def _told_record(self) -> type[tasks.Record]:
-        note = self.note
+        note, observer, told = self.note, self.observer, self.trace is not None
 
         class Told(tasks.Record):
-            """A task whose moves are part of the story."""
+            """A task whose moves are observed, and part of the story."""
 
             __slots__ = ()
 
             def move(self, move: Any, now: float, cause: str = "", engine: int = -1) -> None:
                 before = self.state
+                observer.moving(self, move, engine, cause)
                 super().move(move, now, cause, engine)
+                if not told:
+                    return
                 where = f", engine {engine}" if engine >= 0 else ""
                 price = ", a retry is spent" if move == "retry" else ""
                 note(f"    {self.spec.id}: {before} → {self.state} ({cause or move}{where}{price})")

@@ -1,8 +1,9 @@
 """The promises, checked against what really happened.
 
 The ledger sees what no machine sees: every submission, every start of user code on any engine, and
-every outcome that a user was told. A broken promise raises `Broken` at once, and its first word
-says which kind it is: lost, duplicated or unexpected.
+every outcome that a user was told. It also follows the moves of each task in the controller, and
+compares them with what has happened before. A broken promise raises `Broken` at once, and its
+first word says which kind it is: lost, duplicated or unexpected.
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from enginery.core import messages as m
 from enginery.core.events import Answered
+from enginery.core.tasks import Record
 
+from . import rules
 from .cluster import Observer
-from .peers import ClientNode, EngineNode, value_of
+from .peers import ClientNode, EngineNode, level_of, value_of
+from .strangers import Liar
 
 if TYPE_CHECKING:
     from .world import World
@@ -36,8 +42,22 @@ class Entry:
     client: ClientNode
     task: m.Task
     order: int  # among all tasks
+    again: bool = False  # an older task, resubmitted
     attempts: list[int] = field(default_factory=list)  # in the order in which they started
-    ends: dict[int, str] = field(default_factory=dict)  # how attempts really ended
+    began: dict[int, float] = field(default_factory=dict)  # when attempts started
+    bodies: Counter[int] = field(default_factory=Counter)  # starts of user code, by stage
+    ends: dict[int, tuple[str, bytes]] = field(default_factory=dict)  # how they really ended
+    levels: dict[int, int] = field(default_factory=dict)  # stages of attempts
+    overtime: set[int] = field(default_factory=set)  # attempts that ran for too long
+    # What the controller has decided so far.
+    accepted: float = 0.0
+    unknown: bool = False  # it depends on what was no task when it arrived
+    level: int = 0  # its stage: 0 itself, 1 its recovery, 2 the recovery of that, ...
+    spent: int = 0  # retries of this stage
+    crashes: int = 0  # those of them that were due to the loss of an engine
+    barred: set[int] = field(default_factory=set)  # engines that have refused this stage
+    unfit: Counter[tuple[int, str, int]] = field(default_factory=Counter)
+    # What users know.
     outcome: m.Outcome | None = None  # as somebody was told
     told: Counter[str] = field(default_factory=Counter)  # how often, by client
     fetched: Counter[str] = field(default_factory=Counter)  # how often it was asked for
@@ -50,6 +70,20 @@ class Entry:
         """Whether its submitter lives and has not been told."""
         return self.client.alive and not (self.told[self.client.name] or self.given_up)
 
+    def stage(self, level: int) -> m.Task:
+        """What runs for it at a stage."""
+        task: m.Task | None = self.task
+        for _ in range(level):
+            task = task.terms.recovery if task is not None and task.terms is not None else None
+        if task is None:
+            raise Broken(f"unexpected: {self.task.id} has no recovery number {level}")
+        return task
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that it may wait; 0: any."""
+        return self.task.terms.timeout if self.task.terms is not None else 0.0
+
 
 class Ledger(Observer):
     """See the module's docstring."""
@@ -59,48 +93,267 @@ class Ledger(Observer):
         self.tasks: dict[str, Entry] = {}
         self.direct: defaultdict[tuple[str, int], int] = defaultdict(int)
         self.outputs: dict[tuple[str, str, int], int] = {}
-        self.queries: dict[tuple[str, int], list[str]] = {}
+        self.requests: dict[tuple[str, int], m.Message] = {}
         self.ended: Counter[str] = Counter()
+        self.ends: dict[str, rules.End] = {}  # as the controller has decided
+        self.gone: list[tuple[Entry, tuple[int, ...]]] = []  # given up as their engines are gone
+        self.assigned = 0
         self.recovered = 0
+        self.count = 0  # of all that was submitted
         self.open = 0  # tasks of which nobody has been told the outcome
 
     # --- what users do --------------------------------------------------------------------------
 
     def submitted(self, client: ClientNode, task: m.Task) -> None:
         """A user has submitted this."""
-        self.tasks[task.id] = Entry(client, task, len(self.tasks) + 1)
+        self.count += 1
+        self.tasks[task.id] = Entry(client, task, self.count)
         self.open += 1
+
+    def asking(self, client: ClientNode, request: m.Resubmit | m.Purge) -> None:
+        """A user wants tasks to run again, or to be forgotten."""
+        self.requests[client.name, request.number] = request
+        if isinstance(request, m.Resubmit):
+            renamed = dict(zip(request.ids, request.new, strict=True))
+            for old, new in renamed.items():
+                self.submitted(client, renewed(self.tasks[old].task, new, renamed))
+                self.tasks[new].again = True
+                # Of one that is forgotten meanwhile, nobody knows whether it was resubmitted.
+                self.tasks[new].given_up = self.world.forgets
 
     def aborting(self, ids: list[str]) -> None:
         """A user has asked to abort these."""
         for id in ids:
             self.tasks[id].aborted = True
 
+    def knows(self, client: ClientNode, id: str) -> bool:
+        """Whether this user was told how the task has ended."""
+        return id in self.tasks and self.tasks[id].told[client.name] > 0
+
     def fetching(self, client: ClientNode, query: m.Query) -> None:
         """A user has asked for these results."""
-        self.queries[client.name, query.number] = query.ids
+        self.requests[client.name, query.number] = query
         for id in query.ids:
             self.tasks[id].fetched[client.name] += 1
 
     def answered(self, client: ClientNode, answer: Answered) -> None:
-        """What is known will come."""
-        for id in self.queries.pop((client.name, answer.number), ()):
-            if id not in answer.value["unknown"]:
-                self.tasks[id].promised.add(client.name)
+        """What is known will come; what is refused has not happened."""
+        match self.requests.pop((client.name, answer.number), None):
+            case m.Query(ids=ids):
+                for id in ids:
+                    if id not in answer.value["unknown"]:
+                        self.tasks[id].promised.add(client.name)
+            case m.Resubmit(ids=ids, new=new):
+                if not answer.error:
+                    self._have_ended(ids)
+                elif not self.world.forgets:
+                    for id in new:
+                        del self.tasks[id]
+                        self.open -= 1
+            case m.Purge(ids=ids) if not answer.error:
+                self._have_ended(ids)
+                if kept := set(ids) & set(self.world.controller.core.work.tasks):
+                    raise Broken(f"unexpected: {kept} are not forgotten")
+
+    def _have_ended(self, ids: list[str]) -> None:
+        for id in ids:
+            if id not in self.ends:
+                raise Broken(f"unexpected: what has not ended was taken as such: {id}")
+
+    # --- what the controller decides --------------------------------------------------------------
+
+    def moving(self, record: Record, move: str, engine: int, cause: str) -> None:
+        """Each decision follows from what has happened before."""
+        entry = self.tasks[record.spec.id]
+        if record.state == "new":
+            self._arrives(entry)
+        match move:
+            case "hold" | "wait":
+                self._depends(entry, "open" if move == "hold" else "met")
+            case "assign" if not record.direct:
+                self.assigned += 1
+                if not self.assigned % 16 and "priority" in self.world.settings.terms:
+                    self._nobody_is_passed_over(record)
+            case "send":
+                self._sends(entry, record, engine)
+            case "retry":
+                entry.spent += 1
+                entry.crashes += cause == "engine lost"
+            case "refuse":
+                self._refuses(entry, record, engine)
+            case "recover":
+                self._recovers(entry, record, cause)
+            case "end":
+                self._ends(entry, record, engine, cause)
+
+    def _arrives(self, entry: Entry) -> None:
+        entry.accepted = self.world.clock.now
+        known = self.world.controller.core.work.tasks
+        task = entry.task
+        if task.terms is not None and task.engine < 0:
+            ids = rules.named(task.terms)
+            entry.unknown = any(id not in known or id == task.id for id in ids)
+            if entry.again and not set(ids) <= known.keys() | self.ends.keys():
+                raise Broken(f"unexpected: {task.id} arrives before what it depends on, {ids}")
+
+    def _depends(self, entry: Entry, wanted: str) -> None:
+        """A task is held while its dependencies are open, and waits for an engine once met."""
+        terms = entry.task.terms
+        found = "met" if terms is None else rules.verdict(terms, self.ends)
+        if entry.unknown or found != wanted:
+            raise Broken(f"unexpected: {entry.task} is taken as {wanted}, but is {found}")
+
+    def _nobody_is_passed_over(self, record: Record) -> None:
+        """Of those that may go to the same engines, none of a higher priority still waits."""
+        key, priority = (record.allowed, record.refused, record.unfit), record.spec.priority
+        for other in self.world.controller.core.work.tasks.values():
+            if other.state == "waiting" and other.spec.priority > priority:
+                if (other.allowed, other.refused, other.unfit) == key:
+                    raise Broken(f"unexpected: {record.spec.id} goes before {other.spec.id}")
+
+    def _sends(self, entry: Entry, record: Record, engine: int) -> None:
+        """Not to an engine that has refused it for good, and only where it is to follow."""
+        if engine in entry.barred:
+            raise Broken(f"unexpected: {record!r} goes to engine {engine}, which has refused it")
+        terms = entry.task.terms
+        if entry.level or terms is None or entry.task.engine >= 0:
+            return
+        if terms.follow is not None and terms.follow.ids:
+            engines = rules.engines_of(terms.follow, self.ends)
+            if engine not in engines:
+                raise Broken(f"unexpected: {record!r} goes to engine {engine}, not to {engines}")
+
+    def _refuses(self, entry: Entry, record: Record, engine: int) -> None:
+        said = entry.ends.get(record.attempt, ("",))[0]
+        lied = self._lies(entry.task.id, record.attempt)
+        if said not in {"refused", "unfit"} and not lied:
+            raise Broken(f"unexpected: nobody has refused {record!r}")
+        if engine in record.refused:
+            if said != "refused" and not lied:
+                raise Broken(f"unexpected: {record!r} is barred for good from engine {engine}")
+            entry.barred.add(engine)
+        elif said == "refused":
+            raise Broken(f"unexpected: {record!r} is not barred from engine {engine}")
+        else:
+            self._does_not_insist(entry, record, engine)
+
+    def _does_not_insist(self, entry: Entry, record: Record, engine: int) -> None:
+        """What is unfit is tried again when the properties or the connection have changed."""
+        nodes = [e for e in self.world.engines if e.core.id == engine and e.alive and not e.byzantine]
+        for node in nodes:
+            key = engine, node.core.incarnation.hex(), node.changes
+            entry.unfit[key] += 1
+            if entry.unfit[key] > 3 + node.welcomes:
+                raise Broken(f"unexpected: {record!r} is tried on engine {engine} all the time")
+
+    def _recovers(self, entry: Entry, record: Record, cause: str) -> None:
+        """Only when every retry is spent, or it has killed too many engines; never when aborted."""
+        stage = entry.stage(entry.level)
+        crashes = entry.crashes + cause.startswith("engine lost")
+        killed = crashes >= self.world.settings.limits.crash_limit
+        if record.aborting or not (entry.spent >= stage.retries or killed):
+            raise Broken(f"unexpected: {record!r} recovers after {entry.spent} retries of {stage}")
+        entry.stage(entry.level + 1)
+        entry.level += 1
+        entry.spent = entry.crashes = 0
+        entry.barred.clear()
+        entry.unfit.clear()
+
+    def _ends(self, entry: Entry, record: Record, engine: int, status: str) -> None:
+        """Exactly once; and why, if that is for the controller to know."""
+        id = entry.task.id
+        if id in self.ends:
+            raise Broken(f"duplicated: {id} ends again, {status} after {self.ends[id]}")
+        if status == "impossible":
+            self._is_impossible(entry, record)
+        elif status == "timeout":
+            late = 0 < entry.timeout <= self.world.clock.now - entry.accepted + 1e-9
+            if not late or record.state not in {"held", "waiting"} or entry.bodies or entry.level:
+                raise Broken(f"unexpected: {record!r} times out: {entry}")
+        self.ends[id] = rules.End(status, engine if self._ran(record, status, engine) else -1)
+
+    def _ran(self, record: Record, status: str, engine: int) -> bool:
+        """Whether that task may have run on its last engine."""
+        if record.state != "sent":
+            return False
+        death = self.world.controller.core.work.places[engine].death
+        return status != "lost" or death is None or record.n <= death.started
+
+    def _is_impossible(self, entry: Entry, record: Record) -> None:
+        terms, ends = entry.task.terms, self.ends
+        work = self.world.controller.core.work
+        follow = terms.follow if terms is not None and not entry.level else None
+        if terms is not None and record.state in {"new", "held"}:
+            if entry.unknown or rules.verdict(terms, ends) == "impossible":
+                return
+            if follow is not None and rules.verdict(terms, ends) == "met" and follow.ids:
+                targets = entry.task.targets
+                ran = [end.engine for end in rules.counting(follow, ends)]
+                wrong = [e for e in ran if e < 0 or (targets and e not in targets)]
+                if len(wrong) == len(ran) or (wrong and not follow.all):
+                    return  # of any, one was enough to decide
+        patient = entry.timeout > 0 and not (entry.level or entry.spent)
+        if not patient:
+            ids = record.allowed or work.places
+            there = {id for id in ids if work.places[id].there}
+            if there and there <= entry.barred:
+                return
+            if follow is not None and follow.ids and record.allowed:
+                self.gone.append((entry, record.allowed))
+                return
+        raise Broken(f"unexpected: {record!r} is not impossible: {entry}")
+
+    def turned(self) -> None:
+        """The controller has come to the end of a turn."""
+        gone, self.gone = self.gone, []
+        places = self.world.controller.core.work.places
+        for entry, engines in gone:
+            if any(places[id].there for id in engines):
+                raise Broken(f"unexpected: {engines} are not gone: {entry}")
+
+    def check_waiting(self) -> None:
+        """Nothing is held that could go on, or could be given up, or waits for too long."""
+        for record in self.world.controller.core.work.tasks.values():
+            if record.state not in {"held", "waiting"} or record.spec.terms is None:
+                continue
+            entry = self.tasks[record.spec.id]
+            if record.state == "held":
+                self._depends(entry, "open")
+            if 0 < entry.timeout <= self.world.clock.now - entry.accepted - 1e-9:
+                if not (entry.spent or entry.level):
+                    raise Broken(f"unexpected: {record!r} waits beyond its timeout: {entry}")
+
+    def _lies(self, id: str, attempt: int) -> bool:
+        liars = [engine for engine in self.world.engines if isinstance(engine, Liar)]
+        return any((id, attempt) in liar.entrusted for liar in liars)
 
     # --- what engines do ------------------------------------------------------------------------
 
-    def started(self, engine: EngineNode, attempt: m.Attempt) -> None:
-        """At most once, or 1 + retries times; direct requests in order."""
+    def started(self, engine: EngineNode, attempt: m.Attempt, refusal: str = "") -> None:
+        """At most once, or 1 + retries times, refusals apart; direct requests in order."""
         entry = self.tasks[attempt.id]
-        task = entry.task
+        level = level_of(attempt)
+        task = entry.stage(level)
         if attempt.attempt in entry.attempts:
             raise Broken(f"duplicated: {attempt.id}, attempt {attempt.attempt} starts again")
         entry.attempts.append(attempt.attempt)
+        entry.began[attempt.attempt] = self.world.clock.now
+        entry.levels[attempt.attempt] = level
+        if attempt.function != task.function or level > entry.level:
+            raise Broken(f"unexpected: {attempt.id} runs as recovery {level}, too early")
+        if not refusal:
+            entry.bodies[level] += 1
         allowed = 1 if task.engine >= 0 else 1 + task.retries
-        if len(entry.attempts) > allowed:
-            raise Broken(f"duplicated: {attempt.id} starts {len(entry.attempts)} times")
-        if task.engine >= 0:
+        if entry.bodies[level] > allowed:
+            raise Broken(f"duplicated: {attempt.id} starts {entry.bodies[level]} times")
+        self._starts_where_it_may(entry, task, engine, attempt)
+
+    def _starts_where_it_may(
+        self, entry: Entry, task: m.Task, engine: EngineNode, attempt: m.Attempt
+    ) -> None:
+        if entry.task.engine < 0 and entry.task.terms is not None:
+            self._depends(entry, "met")
+        if task.engine >= 0 and not entry.again:
             line = entry.client.name, task.engine
             if engine.core.id != task.engine:
                 raise Broken(f"unexpected: {attempt.id} starts on engine {engine.core.id}")
@@ -112,7 +365,14 @@ class Ledger(Observer):
 
     def finished(self, engine: EngineNode, attempt: m.Attempt, status: str) -> None:
         """An attempt has really ended."""
-        self.tasks[attempt.id].ends[attempt.attempt] = status
+        entry = self.tasks[attempt.id]
+        entry.ends[attempt.attempt] = status, value_of(attempt.id, status, level_of(attempt))
+        limit = attempt.time_limit
+        began, now = entry.began[attempt.attempt], self.world.clock.now
+        if limit > 0 and now > began + limit + 1e-9 and engine.frozen < began + limit:
+            entry.overtime.add(attempt.attempt)
+            if now > began + limit + 0.002 and not engine.job(attempt).deaf:
+                raise Broken(f"unexpected: {attempt.id} runs beyond its time limit: {entry}")
 
     # --- what users are told ----------------------------------------------------------------------
 
@@ -149,10 +409,16 @@ class Ledger(Observer):
         true = False
         match outcome.status:
             case "ok" | "error":
-                real = entry.ends.get(outcome.attempt) == outcome.status
-                true = (real and outcome.value == value_of(task.id, outcome.status)) or world.lied(
-                    outcome
-                )
+                real, value = entry.ends.get(outcome.attempt, ("", b""))
+                if task.engine >= 0 and real in {"refused", "unfit"}:
+                    real = "error"
+                true = real == outcome.status and outcome.value == value
+                true = true and (real == "ok" or outcome.attempt not in entry.overtime)
+                true = true or world.lied(outcome)
+            case "overtime":
+                true = self._ran_too_long(entry, outcome) or world.lied(outcome)
+            case "impossible" | "timeout":
+                true = not outcome.started  # the reasons were looked at when it was decided
             case "aborted":
                 true = entry.aborted or world.lied(outcome)
             case "lost":
@@ -162,20 +428,29 @@ class Ledger(Observer):
                     len(outcome.facts["engines"]) >= world.settings.limits.crash_limit
                     and task.engine < 0
                 )
-        if not true:
-            raise Broken(f"unexpected: {outcome} of {entry}")
+        decided = self.ends.get(task.id)
+        if not true or decided is None or decided.status != outcome.status:
+            raise Broken(f"unexpected: {outcome} of {entry}, decided as {decided}")
+
+    def _ran_too_long(self, entry: Entry, outcome: m.Outcome) -> bool:
+        terms = entry.stage(entry.level).terms
+        began = entry.began.get(outcome.attempt)
+        if terms is None or not terms.time_limit or began is None:
+            return False
+        return self.world.clock.now - began >= terms.time_limit
 
     def _may_be_lost(self, entry: Entry, outcome: m.Outcome) -> bool:
         """Only when an engine was lost, and it had started there, with no retry left."""
         task, facts = entry.task, outcome.facts
         if not facts["started"]:
-            return task.engine >= 0 and not outcome.started
+            nowhere = 99 in task.targets  # there is no such engine
+            return (task.engine >= 0 or nowhere) and not outcome.started
         if not self.world.controller.losses:
             return False
         reported = facts["reason"].startswith(("signal", "exit"))
         if reported and outcome.attempt not in entry.attempts and not self.world.lied(outcome):
             return False  # the supervisor's page said that it had not
-        return task.engine >= 0 or outcome.attempt > task.retries
+        return task.engine >= 0 or entry.spent >= entry.stage(entry.level).retries
 
     # --- in the end ------------------------------------------------------------------------------
 
@@ -194,3 +469,18 @@ class Ledger(Observer):
             attempts = entry.attempts
             if entry.outcome is not None and attempts and entry.outcome.attempt < max(attempts):
                 raise Broken(f"unexpected: a past attempt counts: {entry}")
+
+
+def renewed(task: m.Task, id: str, renamed: dict[str, str]) -> m.Task:
+    """What a task is when it is run again: it depends on those alone that are run again, too."""
+    terms = task.terms
+    if terms is not None:
+        after, follow = (_renamed(each, renamed) for each in (terms.after, terms.follow))
+        terms = replace(terms, after=after, follow=follow)
+    return replace(task, id=id, terms=terms)
+
+
+def _renamed(dependency: m.Dependency | None, renamed: dict[str, str]) -> m.Dependency | None:
+    if dependency is None or not (ids := [id for id in dependency.ids if id in renamed]):
+        return None
+    return replace(dependency, ids=tuple(renamed[id] for id in ids))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from inspect import getsource
 from textwrap import dedent
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -22,9 +23,11 @@ from enginery.core import (
     engine,
     engines,
     functions,
+    graph,
     intake,
     placement,
     sessions,
+    tasks,
     work,
 )
 
@@ -36,8 +39,10 @@ SEEDS = 400
 RARE = {"the former life still has its say"}
 """Those that take thousands of histories: hunted by hand, not in every run of the tests."""
 
-Mutant = tuple[type, str, str, str]
-"""A class, one of its methods, and what is changed there: text, and what stands in its stead."""
+Mutant = tuple[Any, str, str, str]
+"""A class (or module), one of its methods or properties (or functions), and what is changed there:
+text, and what stands in its stead.
+"""
 
 MUTANTS: dict[str, Mutant] = {
     "any result counts": (
@@ -67,7 +72,11 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "a line without an engine is not looked at again": (
         placement.Placement, "changed",
-        "self._hopeful[key] = None", "pass",
+        "self.serves.get(place.id, ())", "()",
+    ),
+    "a line that bars an engine is not looked at again": (
+        placement.Placement, "changed",
+        "for key in self.unnamed:", "for key in ():",
     ),
     "one more than hwm": (
         placement.Placement, "room",
@@ -161,16 +170,211 @@ MUTANTS: dict[str, Mutant] = {
         engine.Engine, "_received",
         "elif given_up == self.incarnation:", "else:",
     ),
+    # --- dependencies
+    "a task that counts is not counted": (
+        graph.Condition, "count",
+        "self.counted += 1", "pass",
+    ),
+    "a failure counts as a success": (
+        graph.Condition, "count",
+        "self.dependency.success if ok else self.dependency.failure", "self.dependency.success",
+    ),
+    "any is treated as all": (
+        graph.Condition, "verdict",
+        "if self.all else", "if True else",
+    ),
+    "all is treated as any": (
+        graph.Condition, "verdict",
+        "if self.all else", "if False else",
+    ),
+    "what has ended before is not counted": (
+        graph.Graph, "enter",
+        "condition.count(other)", "pass",
+    ),
+    "a task that there is not may be waited for": (
+        graph.Graph, "enter",
+        "return id", "continue",
+    ),
+    "tasks on several engines can be followed": (
+        graph.Wait, "verdict",
+        "or self.scattered", "",
+    ),
+    "following is ignored": (
+        work.Work, "_released",
+        "if wait.follow is not None and wait.follow.ids:", "if False:",
+    ),
+    "who follows goes beyond its targets": (
+        work.Work, "_released",
+        "wait.follow.engines.intersection(record.allowed or wait.follow.engines)",
+        "set(wait.follow.engines)",
+    ),
+    "impossibility goes one step only": (
+        work.Work, "_resolve",
+        "in self.graph.ended(record):",
+        "in self.graph.ended(record) if record.outcome.status != 'impossible' else ():",
+    ),
+    "who follows an engine that is gone waits on": (
+        work.Work, "_give_up_if_stranded",
+        "if follows and not any", "if False and not any",
+    ),
+    "an engine is gone although a new life has come": (
+        work.Work, "lose",
+        "self.moved[place.id] = place", "self.moved[place.id] = place; self._strand(now)",
+    ),
+    # --- refusals
+    "what all have refused waits on": (
+        work.Work, "_give_up_if_stranded",
+        "if record.refused:", "if False:",
+    ),
+    "what all have refused waits on when the last of them comes back": (
+        work.Work, "joined",
+        "self.moved[place.id] = place", "pass",
+    ),
+    "an earlier refusal is forgotten": (
+        tasks.Record, "refuse",
+        "{*self.refused, engine}", "{engine}",
+    ),
+    "a refusal for now is one for good": (
+        tasks.Record, "refuse",
+        "self.unfit = tuple(sorted({*self.unfit, engine}))",
+        "self.refused = tuple(sorted({*self.refused, engine}))",
+    ),
+    "a refusal for good is one for now": (
+        work.Work, "_refused",
+        'for_good=result.status == "refused"', "for_good=False",
+    ),
+    "a refusal costs a retry": (
+        work.Work, "_refused",
+        "record.refuse(place.id", "record.spent += 1; record.refuse(place.id",
+    ),
+    "what is unfit stays so when the properties change": (
+        work.Work, "properties_changed",
+        "self.placement.fit_again(place.id)", "pass",
+    ),
+    "an unfitness that is over already is not recognized": (
+        work.Work, "_still_unfit",
+        "place.changes <= refusal.changes", "True",
+    ),
+    "an unfitness is over at once": (
+        work.Work, "_still_unfit",
+        "place.changes <= refusal.changes", "place.changes < refusal.changes",
+    ),
+    "what fits again waits behind the others": (
+        placement.Placement, "_merge",
+        "sorted([*tasks, *records], key=lambda record: record.order)", "[*tasks, *records]",
+    ),
+    "an engine does not repeat that its properties have changed": (
+        engine.Engine, "_welcome",
+        'if lane == "control" and self.changes:', "if False:",
+    ),
+    # --- times and priorities
+    "a timeout is ignored": (
+        work.Work, "_time_out",
+        'self.end(record, "timeout", now, facts=facts)', "pass",
+    ),
+    "a timeout ends what runs": (
+        work, "_waits",
+        'record.state in {"held", "waiting"}', 'record.state != "done"',
+    ),
+    "a timeout holds for what has run before": (
+        tasks.Record, "limited",
+        "not self.spent", "True",
+    ),
+    "a timeout holds for a recovery": (
+        tasks.Record, "limited",
+        "and self.spec is self.origin", "",
+    ),
+    "the timeout of what was refused is forgotten": (
+        work.Work, "_put_back",
+        "self._limit(record, now)", "pass",
+    ),
+    "low priority goes first": (
+        placement.Placement, "rank",
+        "else record.spec.priority", "else -record.spec.priority",
+    ),
+    "the first rank goes first": (
+        placement.Placement, "next",
+        "(-head.rank, head.order) < (-first.rank, first.order)", "head.order < first.order",
+    ),
+    "a time limit is not set": (
+        engine.Engine, "_next",
+        "now + attempt.time_limit if attempt.time_limit > 0 else None", "None",
+    ),
+    "what ran for too long has failed": (
+        engine.Engine, "_tick",
+        "self.overtime = True", "pass",
+    ),
+    "what does not heed its interrupt goes on": (
+        engine.Engine, "_interrupt",
+        "self.end_at = now + STOP_TIME", "pass",
+    ),
+    # --- recoveries
+    "a recovery runs before the retries are spent": (
+        work.Work, "result",
+        "and not record.final:", "and not record.final and record.recovery is None:",
+    ),
+    "the same recovery runs again": (
+        work.Work, "result",
+        'self._recover(record, record.recovery, "failed"',
+        'self._recover(record, record.origin.terms.recovery, "failed"',
+    ),
+    "what was aborted recovers": (
+        tasks.Record, "recovery",
+        "or self.aborting", "",
+    ),
+    "the loss of an engine is not recovered from": (
+        work.Work, "_orphan",
+        "elif spent and record.recovery is not None", "elif False",
+    ),
+    "a recovery has no retries": (
+        work.Work, "_recover",
+        "record.spent = 0", "pass",
+    ),
+    "functions of recoveries are not kept": (
+        work.Work, "accept",
+        "for function in spec.functions():", "for function in spec.functions()[:1]:",
+    ),
+    "functions of recoveries are let go of too early": (
+        work.Work, "_recover",
+        "self.functions.release(spec.function)",
+        "[self.functions.release(function) for function in spec.functions()]",
+    ),
+    "a recovery waits until a timeout": (
+        work.Work, "_recover",
+        "terms = replace(terms, after=None, follow=None, timeout=0.0)", "pass",
+    ),
+    # --- finished tasks
+    "what has not ended is run again": (
+        intake.Intake, "resubmit",
+        'if record.state != "done":', "if False:",
+    ),
+    "the last are run again first": (
+        intake.Intake, "_in_order",
+        "key=lambda pair: order[pair[0].spec.id]", "key=lambda pair: -order[pair[0].spec.id]",
+    ),
+    "what is run again depends on what it did": (
+        work.Work, "again",
+        "if terms is not None:", "if False:",
+    ),
+    "what has not ended is taken for forgotten": (
+        intake.Intake, "purge",
+        'if record.state != "done":', "if False:",
+    ),
+    "another scheme knows of no engine": (
+        placement.Placement, "use",
+        "scheme.update(place, self.room(place))", "pass",
+    ),
 }  # fmt: skip
 
 
 def mutated(mutant: Mutant) -> Callable[..., Any]:
     """The method with the bug in it."""
     owner, name, text, instead = mutant
-    source = dedent(getsource(getattr(owner, name)))
+    whole = getattr(owner, name)
+    source = dedent(getsource(whole.fget if isinstance(whole, property) else whole))
     if source.count(text) != 1:
         raise LookupError(f"{owner.__name__}.{name} does not have {text!r} once")
-    module = sys.modules[owner.__module__]
+    module = owner if isinstance(owner, ModuleType) else sys.modules[owner.__module__]
     space: dict[str, Any] = {}
     code = "from __future__ import annotations\n" + source.replace(text, instead)
     exec(compile(code, f"<{name}, mutated>", "exec"), vars(module), space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from enginery.core import events as e
@@ -150,6 +151,7 @@ class ControllerNode(Process):
             if connection.peer.byzantine:
                 connection.peer.note_work(batch)
         deadline = self.core.deadline()
+        assert deadline is None or isfinite(deadline), "nobody can wait until then"
         if deadline is not None and (self.tick_at is None or deadline < self.tick_at):
             self.tick_at = deadline
             self.cluster.clock.at(deadline, self.tick, deadline)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 from enginery.core import events as e
 from enginery.core import messages as m
@@ -24,9 +26,22 @@ FACTS: dict[str, Any] = {"host": "host", "pid": 1, "version": "0"}
 class Job(NamedTuple):
     """What a task does when it runs."""
 
-    kind: str = "ok"  # ok, error, flaky (an error half of the time), kill (its engine), endless
+    kind: str = "ok"  # ok, error, flaky (an error half of the time), kill (its engine), endless,
+    # changes (the engine's properties)
     seconds: float = 0.01
     outputs: int = 0
+    deaf: bool = False  # an interrupt does not end it
+    picky: str = ""  # refused: by half of the engines; unfit: fit for some properties only
+    chain: tuple[Job, ...] = ()  # what its recoveries do
+
+    def stage(self, level: int) -> Job:
+        """What it does at first (0), or as its `level`th recovery."""
+        return self.chain[level - 1] if level else self
+
+
+def level_of(attempt: m.Attempt | m.Task) -> int:
+    """Which recovery of its task this runs, by its arguments; 0: the task itself."""
+    return attempt.arguments[0] if attempt.arguments else 0
 
 
 @dataclass
@@ -51,6 +66,9 @@ class EngineNode(Peer):
         self.core: Engine = Engine(place, incarnation, python="3", **FACTS)
         self.page = Page()
         self.running: m.Attempt | None = None
+        self.tick_at: float | None = None
+        self.changes = 0  # of the properties
+        self.welcomes = 0
         self.loaded: set[bytes] = set()
         self.doomed: set[tuple[bytes, int]] = set()  # what an abort has reached in time
 
@@ -66,7 +84,50 @@ class EngineNode(Peer):
         match event:
             case e.Received(conn=lane, message=m.Abort(numbers=numbers)) if lane not in core.stale:
                 self.doomed.update((core.incarnation, n) for n in numbers if n > core.begun)
-        return super().hear(event, outbox)
+            case e.Received(message=m.Welcome()):
+                self.welcomes += 1
+        effects = super().hear(event, outbox)
+        self.wake()
+        return effects
+
+    def wake(self) -> None:
+        """See when the machine wants to be woken."""
+        deadline = self.core.deadline()
+        assert deadline is None or isfinite(deadline), "nobody can wait until then"
+        if deadline is not None and (self.tick_at is None or deadline < self.tick_at):
+            self.tick_at = deadline
+            self.cluster.clock.at(deadline, self.tick, deadline)
+
+    def tick(self, due: float) -> None:
+        """The deadline has come, or it has moved."""
+        clock = self.cluster.clock
+        if not self.alive or self.tick_at != due:
+            return
+        if self.frozen > clock.now:
+            clock.at(self.frozen, self.tick, due)
+            return
+        self.tick_at = None
+        deadline = self.core.deadline()
+        if deadline is not None and deadline <= clock.now:
+            self.handle(e.Tick())
+            deadline = self.core.deadline()
+            assert deadline is None or deadline > clock.now, "a tick moves the deadline"
+        else:
+            self.wake()
+
+    def change(self) -> None:
+        """The user changes the properties."""
+        if self.alive:
+            self.changes += 1
+            self.cluster.note(f"{self.name} has other properties, number {self.changes}")
+            self.handle(e.Changed(self.changes))
+
+    def refusal(self, id: str, picky: str) -> str:
+        """Whether this engine will not run a task now: "refused", "unfit" or not at all."""
+        number = crc32(id.encode())
+        if picky == "refused":
+            return picky if (number >> self.core.id % 16) & 1 else ""
+        return picky if picky and (number + self.changes) % 3 else ""
 
     def carry_out(self, effects: Iterable[e.Effect]) -> None:
         """Start, interrupt, stop."""
@@ -81,7 +142,7 @@ class EngineNode(Peer):
                 case e.Interrupt(id=id, attempt=number):
                     run = self.running
                     if run is not None and (run.id, run.attempt) == (id, number):
-                        self.cluster.clock.after(0.001, self.finish, run, "error")
+                        self.interrupt(run)
                 case e.Kill(signum=signum):
                     self.exit(-signum)
                 case e.Stop(code=code):
@@ -95,14 +156,28 @@ class EngineNode(Peer):
         assert (life, attempt.n) not in self.doomed, "what was aborted in time does not start"
         self.running = attempt
         self.page.started = attempt.n
-        self.cluster.observer.started(self, attempt)
+        job = self.job(attempt)
+        refusal = self.refusal(attempt.id, job.picky)
+        self.cluster.observer.started(self, attempt, refusal)
+        if refusal:
+            self.cluster.note(f"{self.name} will not run {attempt.id}: {refusal}")
+            self.cluster.clock.after(job.seconds / 10, self.finish, attempt, refusal)
+            return
         self.cluster.note(f"{self.name} starts {attempt.id}")
-        job = self.cluster.jobs[attempt.id]
         if job.kind != "endless":
             status = "ok"
             if job.kind == "error" or (job.kind == "flaky" and self.cluster.random.random() < 0.5):
                 status = "error"
             self.cluster.clock.after(job.seconds, self.finish, attempt, status)
+
+    def job(self, attempt: m.Attempt) -> Job:
+        """What this is to do."""
+        return self.cluster.jobs[attempt.id].stage(level_of(attempt))
+
+    def interrupt(self, run: m.Attempt) -> None:
+        """User code is interrupted, and ends by that if it heeds it."""
+        if not self.job(run).deaf:
+            self.cluster.clock.after(0.001, self.finish, run, "error")
 
     def finish(self, attempt: m.Attempt, status: m.Ended) -> None:
         """User code ends."""
@@ -112,22 +187,28 @@ class EngineNode(Peer):
         if self.frozen > clock.now:
             clock.at(self.frozen, self.finish, attempt, status)
             return
-        job = self.cluster.jobs[attempt.id]
+        job = self.job(attempt)
         if job.kind == "kill" and status == "ok":
             self.cluster.note(f"{attempt.id} kills its engine")
             self.exit(-11)
             return
+        refusal = status in {"refused", "unfit"}
         outputs: list[m.Message] = [
-            m.Output(attempt.id, attempt.attempt, i, "stdout", "text") for i in range(job.outputs)
+            m.Output(attempt.id, attempt.attempt, i, "stdout", "text")
+            for i in range(0 if refusal else job.outputs)
         ]
         if outputs and "control" in self.core.joined:
             self.flush({"control": outputs})
+        if job.kind == "changes" and not refusal:
+            self.change()
         self.running = None
         self.page.finished = attempt.n
         self.cluster.observer.finished(self, attempt, status)
-        value = value_of(attempt.id, status)
-        result = m.Result(attempt.id, attempt.attempt, status, value, outputs=job.outputs)
+        value = value_of(attempt.id, status, level_of(attempt))
+        result = m.Result(attempt.id, attempt.attempt, status, value, outputs=len(outputs))
         result.completed = clock.now
+        if refusal:
+            result.reason, result.changes = f"{status} by {self.name}", self.changes
         self.handle(e.Finished(result))
 
     def exit(self, status: int) -> None:
@@ -139,9 +220,9 @@ class EngineNode(Peer):
                 self.cluster.clock.after(self.cluster.notice(), self.above.died, self, status)
 
 
-def value_of(id: str, status: str) -> bytes:
-    """What a task gives."""
-    return f"{status} of {id}".encode()
+def value_of(id: str, status: str, level: int = 0) -> bytes:
+    """What a task gives, or its `level`th recovery."""
+    return f"{status} of {id}{f', recovery {level}' if level else ''}".encode()
 
 
 class SupervisorNode(Peer):

@@ -13,10 +13,10 @@ from random import Random
 from typing import Any
 
 from enginery.core.controller import Limits
-from enginery.schemes import LeastLoad, Load, Scheme
+from enginery.schemes import SCHEMES, LeastLoad, Load, Scheme
 
 from .faults import FAULTS
-from .workload import ACTIONS, KINDS
+from .workload import ACTIONS, KINDS, PICKY, TERMS
 
 
 class Highest(Scheme):
@@ -44,6 +44,9 @@ class Settings:
     functions: int = 4
     actions: dict[str, float] = field(default_factory=dict)  # what clients do, by weight
     kinds: dict[str, float] = field(default_factory=dict)  # what tasks do, by weight
+    terms: dict[str, float] = field(default_factory=dict)  # what they ask for, in which share
+    picky: dict[str, float] = field(default_factory=dict)  # which share will not run everywhere
+    deaf: float = 0.0  # which share does not heed an interrupt
     faults: dict[str, float] = field(default_factory=dict)  # per second
     horizon: float = 10.0  # seconds until all faults stop
     delay: tuple[float, float] = (0.001, 0.001)
@@ -90,7 +93,11 @@ def draw(random: Random) -> Settings:
     base = random.choice((0.0001, 0.0001, 0.001, 0.02, 0.2))
     s.delay = (base, base * random.choice((0.1, 1.0, 5.0)))
     s.turn = random.choice((0.0, 0.001, 0.02))
-    s.scheme = random.choice((LeastLoad, LeastLoad, Highest))()
+    if chance() < 0.8:
+        s.terms = _some(random, TERMS, 0.4, 0.05, 0.9)
+        s.picky = _some(random, PICKY, 0.2, 0.05, 0.9)
+        s.deaf = random.choice((0.0, 0.0, 0.2))
+    s.scheme = random.choice((LeastLoad, LeastLoad, Highest, *SCHEMES.values()))()
     s.limits = Limits(
         hwm=random.choice((1, 1, 2, 64, 0)),
         record_limit=random.choice((100_000, 100_000, 0, 10, 100)),

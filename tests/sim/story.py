@@ -51,6 +51,15 @@ def words(message: m.Message, names: Mapping[bytes, str] | None = None) -> str:
             return f"I have your deliveries up to {seq}"
         case m.Abort(ids=ids, running=running):
             return f"abort {_list(ids)}{', also if running' if running else ''}"
+        case m.Resubmit(ids=ids, new=new):
+            return f"run {_list(ids)} again as {_list(new)}"
+        case m.Purge(ids=ids, engines=engines, every=every):
+            what = "everything" if every else _list([*ids, *(f"engine {e}" for e in engines)])
+            return f"forget {what}"
+        case m.Choose(scheme=scheme):
+            return f"balance by {scheme}"
+        case m.Changed(count=count):
+            return f"my properties have changed, number {count}"
         case m.Engines(engines=engines):
             return f"the engines are {_list(str(e.id) for e in engines) or 'none'}"
         case m.Exited():
@@ -75,7 +84,31 @@ def _task(task: m.Task) -> str:
     if task.targets:
         where = f" for one of engines {_list(map(str, task.targets))}"
     retries = f" (retries {task.retries})" if task.retries else ""
-    return f"{task.id}{where}{retries}"
+    return f"{task.id}{where}{retries}{_terms(task.terms)}"
+
+
+def _terms(terms: m.Terms | None) -> str:
+    if terms is None:
+        return ""
+    said = [
+        f"{name} {'all' if d.all else 'any'} of {_list(d.ids) or 'none'}"
+        + ("" if d.success and not d.failure else f" that {_ended(d)}")
+        for name, d in (("after", terms.after), ("follow", terms.follow))
+        if d is not None
+    ]
+    times = {
+        "timeout": terms.timeout, "priority": terms.priority, "time limit": terms.time_limit
+    }  # fmt: skip
+    said += [f"{name} {value:g}" for name, value in times.items() if value]
+    chain, recovery = 0, terms.recovery
+    while recovery is not None:
+        chain, recovery = chain + 1, recovery.terms.recovery if recovery.terms else None
+    said += [f"{chain} recoveries"] if chain else []
+    return f" [{'; '.join(said)}]" if said else ""
+
+
+def _ended(d: m.Dependency) -> str:
+    return {(True, True): "end", (False, True): "fail"}.get((d.success, d.failure), "do neither")
 
 
 def _outcome(outcome: m.Outcome) -> str:

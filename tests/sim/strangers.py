@@ -84,7 +84,7 @@ class Liar(EngineNode):
             id, attempt = mine.id, mine.attempt
         number = random.choice((-1, 0, 1, 2, 10**9))
         seq = self.seq + 1 if random.random() < 0.7 else number
-        status: m.Ended = random.choice(("ok", "error", "aborted"))
+        status: m.Ended = random.choice(("ok", "error", "aborted", "overtime", "refused", "unfit"))
         kind: Any = random.choice(("engine", "supervisor", "client"))
         lane: Any = random.choice(self.lanes)
         results = [m.Result(id, attempt, status, b"a lie") for _ in range(random.randint(1, 3))]
@@ -100,7 +100,8 @@ class Liar(EngineNode):
             m.Reply(number, "a lie"),
             m.Submit(1, []), m.Abort([id], running=True), m.Query(1, "status"), m.Got(number),
             m.Shutdown(controller=True), m.Define(secret(), b"a lie"), m.Acked(number),
-            m.Welcome("a lie", 0), m.Again(),
+            m.Welcome("a lie", 0), m.Again(), m.Changed(number), m.Changed(random.randint(1, 9)),
+            m.Resubmit([id], ["nothing-2"]), m.Purge(every=True), m.Choose("lru"),
         ]  # fmt: skip
         weights = [8, 3, 1, 1, 1, 1] + [1] * (len(inventions) - 6)
         chosen = random.choices(inventions, weights)[0]

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf, nan
 from signal import SIGINT, SIGTERM
 from typing import TYPE_CHECKING
 
 from enginery.core import messages as m
 from enginery.core.names import content_hash
+from enginery.schemes import SCHEMES
 
 from .peers import ClientNode, Job
 
 if TYPE_CHECKING:
     from .world import World
 
-KINDS = ("error", "flaky", "kill", "endless")
+KINDS = ("error", "flaky", "kill", "endless", "changes")
 """What tasks do, besides ending well."""
+
+TERMS = ("after", "follow", "priority", "timeout", "recovery", "time limit")
+"""What tasks ask for, besides to be run."""
+
+PICKY = ("refused", "unfit")
+"""How user code says that it will not run here."""
+
+PRIORITIES = (-1.0, -1.0, 0.5, 0.5, 1.0, 1.0, 7.0, 7.0, inf, nan)
+"""How urgent tasks are; the last is no number, and stands for 0."""
+
+WHICH = ((True, False), (True, False), (True, False), (True, True), (False, True), (False, False))
+"""Which ends of others count for a dependency: success, failure."""
 
 
 class User:
@@ -53,6 +67,8 @@ class User:
         if self.random.random() < 0.3 and self.client.engines:
             size = self.random.randint(1, len(self.client.engines))
             targets = tuple(self.random.sample(self.client.engines, size))
+            if self.random.random() < 0.01:
+                targets = (*targets, 99)
         self.submit(self.amount(), targets=targets)
 
     def direct(self) -> None:
@@ -82,11 +98,15 @@ class User:
             functions[hash] = blob
             id = f"{self.client.name}-{len(self.submitted) + 1}"
             retries = 0 if engine >= 0 else random.randint(0, world.settings.retries)
+            terms = self.terms(id, functions, engine >= 0)
             task = m.Task(
                 id, hash, bytes(random.randint(0, 50)), engine=engine, targets=targets,
-                retries=retries,
+                retries=retries, terms=terms,
             )  # fmt: skip
             world.jobs[id] = self.job(id)
+            if terms is not None and terms.recovery is not None:
+                chain = [self.failing(self.job(id)) for _ in range(3)]
+                world.jobs[id] = self.failing(world.jobs[id])._replace(chain=tuple(chain))
             world.ledger.submitted(self.client, task)
             self.submitted.append(id)
             tasks.append(task)
@@ -101,7 +121,63 @@ class User:
         seconds = self.random.expovariate(1 / self.world.settings.seconds)
         if kind == "endless":
             self.world.clock.after(self.random.expovariate(1.0), self.abort_those, [id], True)
-        return Job(kind, seconds, self.random.choice((0, 0, 0, 1, 3)))
+        deaf = self.random.random() < self.world.settings.deaf
+        picky = [name for name, p in self.world.settings.picky.items() if self.random.random() < p]
+        outputs = self.random.choice((0, 0, 0, 1, 3))
+        return Job(kind, seconds, outputs, deaf, picky[0] if picky else "")
+
+    def failing(self, job: Job) -> Job:
+        """Mostly what fails, so that there is something to recover from."""
+        return job._replace(kind="error") if self.random.random() < 0.6 else job
+
+    def terms(self, id: str, functions: dict[bytes, bytes], direct: bool) -> m.Terms | None:
+        """What a task asks for; rarely what has no meaning for a direct request."""
+        random, settings = self.random, self.world.settings
+        if direct and random.random() < 0.9:
+            return None
+        wanted = {name for name, p in settings.terms.items() if random.random() < p}
+        if not wanted:
+            return None
+        limit = random.expovariate(0.3 / settings.seconds) if "time limit" in wanted else 0.0
+        limit = inf if limit and random.random() < 0.02 else limit
+        return m.Terms(
+            after=self.dependency((0, 1, 1, 2, 3, 6)) if "after" in wanted else None,
+            follow=self.dependency((0, 1, 1, 1, 2)) if "follow" in wanted else None,
+            timeout=random.choice((0.01, 1.0, 10.0, 200.0, inf)) if "timeout" in wanted else 0.0,
+            priority=random.choice(PRIORITIES) if "priority" in wanted else 0.0,
+            time_limit=limit,
+            recovery=self.recovery(functions, 1, limit) if "recovery" in wanted else None,
+        )
+
+    def dependency(self, sizes: tuple[int, ...]) -> m.Dependency:
+        """Mostly on tasks of one's own, that were submitted lately."""
+        random = self.random
+        ids = self.submitted[-random.choice((3, 10, 50)) :]
+        if random.random() < 0.1:
+            ids = list(self.world.ledger.tasks)[-100:]
+        chosen = random.choices(ids, k=random.choice(sizes)) if ids else []
+        if random.random() < 0.02:
+            chosen.append("nobody-1")
+        success, failure = random.choice(WHICH)
+        return m.Dependency(tuple(chosen), random.random() < 0.6, success, failure)
+
+    def recovery(self, functions: dict[bytes, bytes], level: int, limit: float) -> m.Task:
+        """A chain of one to three tasks, each for when the one before has failed."""
+        random = self.random
+        blob = random.choice(self.functions)
+        functions[content_hash(blob)] = blob
+        more = level < 3 and random.random() < 0.4
+        odd = random.random() < 0.1  # it cannot wait for anything any more
+        engines = self.client.engines if random.random() < 0.2 else []
+        return m.Task(
+            "", content_hash(blob), bytes([level]), retries=random.choice((0, 0, 1)),
+            targets=tuple(random.sample(engines, 1)) if engines else (),
+            terms=m.Terms(
+                time_limit=limit, priority=random.choice((0.0, 0.0, 2.0)),
+                after=self.dependency((1, 2)) if odd else None, timeout=0.1 if odd else 0.0,
+                recovery=self.recovery(functions, level + 1, limit) if more else None,
+            ) if more or random.random() < 0.5 else None,
+        )  # fmt: skip
 
     # --- the rest -------------------------------------------------------------------------------
 
@@ -116,6 +192,7 @@ class User:
 
     def abort_those(self, ids: list[str], running: bool) -> None:
         """Abort these."""
+        ids = [id for id in ids if id in self.world.ledger.tasks]
         if self.client.alive and not self.leaving:
             self.world.ledger.aborting(ids)
             self.client.ask(m.Abort(ids, running))
@@ -132,9 +209,46 @@ class User:
 
     def query(self) -> None:
         """Ask how things are."""
-        what = self.random.choice(("status", "engines", "queues", "states", "tasks", "story"))
-        ids = self.submitted[-3:] if what in {"states", "tasks", "story"} else []
+        what = self.random.choice(("status", "engines", "queues", "states", "tasks", "story", "explain"))
+        ids = self.submitted[-3:] if what in {"states", "tasks", "story", "explain"} else []
         self.client.ask(m.Query(0, what, ids))
+
+    def resubmit(self) -> None:
+        """Run some tasks again, mostly finished ones of one's own."""
+        told = [id for id in self.submitted[-60:] if self.world.ledger.knows(self.client, id)]
+        if self.random.random() < 0.1:
+            told = [id for id in self.submitted[-3:] if id in self.world.ledger.tasks]
+        if self.random.random() < 0.2 and self.client.role == "client":
+            told = list(self.world.ledger.ends)[-50:]
+        if not told:
+            return
+        ids = self.random.sample(told, min(len(told), self.random.choice((1, 1, 2, 5))))
+        new = [f"{self.client.name}-{len(self.submitted) + 1 + i}" for i in range(len(ids))]
+        for old, id in zip(ids, new, strict=True):
+            self.world.jobs[id] = self.world.jobs[old]
+            if self.world.jobs[id].kind == "endless":
+                self.world.clock.after(1.0, self.abort_those, [id], True)
+        self.submitted += new
+        self.client.ask(request := m.Resubmit(ids, new))
+        self.world.ledger.asking(self.client, request)
+
+    def purge(self) -> None:
+        """Let finished tasks be forgotten."""
+        random = self.random
+        if random.random() < 0.5:
+            ids = random.sample(self.submitted, min(len(self.submitted), 3))
+            request = m.Purge(ids)
+        elif random.random() < 0.5 and self.client.engines:
+            request = m.Purge(engines=[random.choice(self.client.engines)])
+        else:
+            request = m.Purge(every=True)
+        self.client.ask(request)
+        self.world.ledger.asking(self.client, request)
+
+    def choose(self) -> None:
+        """Change the scheme; rarely to one that there is not."""
+        if self.client.role == "client":
+            self.client.ask(m.Choose(self.random.choice([*SCHEMES, "unheard of"])))
 
     def command(self) -> None:
         """Interrupt, clear, end or restart an engine."""
@@ -168,6 +282,9 @@ ACTIONS: dict[str, Callable[[User], None]] = {
     "abort": User.abort,
     "fetch": User.fetch,
     "query": User.query,
+    "resubmit": User.resubmit,
+    "purge": User.purge,
+    "choose": User.choose,
     "command": User.command,
     "leave": User.leave,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 from random import Random
 from typing import Any
 
@@ -71,9 +72,11 @@ class World(Cluster):
 
     def examine(self) -> None:
         """Check all laws now and then."""
+        self.ledger.turned()
         if self.events >= self.next_check:
             self.next_check = self.events + self.every
             laws.check(self.controller.core)
+            self.ledger.check_waiting()
             if self.events > EVENTS:
                 raise Broken("lost: this does not come to rest")
 
@@ -142,11 +145,16 @@ class World(Cluster):
             if isinstance(engine, Liar):
                 engine.exit(-9)
         for id, job in self.jobs.items():
-            started = self.ledger.tasks[id].attempts
-            if job.kind == "kill" or (job.kind == "endless" and not started):
-                self.jobs[id] = Job()
+            entry = self.ledger.tasks.get(id)
+            levels = set(entry.levels.values()) if entry is not None else set()
+            first, *chain = [
+                calmed(job.stage(level), level in levels) for level in range(len(job.chain) + 1)
+            ]
+            self.jobs[id] = first._replace(chain=tuple(chain))
         for peer in self.peers():
             peer.heal()
+        for engine in self.engines:
+            engine.change()  # everything fits everywhere now, and this says so
         self.clock.run(self.clock.now + 60.0)  # the frozen awake, connections come back
         self.operator = User(self, self.client("operator"))
         self.operator.left = 0
@@ -160,14 +168,23 @@ class World(Cluster):
                 last, fewest = self.clock.now, len(unfinished)
             if self.clock.now - last > PATIENCE:
                 raise Broken(f"lost: {unfinished[:5]} hang")
+            self._unblock()
             if not any(e.alive for e in self.engines):
                 self.loner()
             if stuck := [id for id in unfinished if self._hopeless(id)]:
                 self.operator.abort_those(stuck, True)
             self.clock.run(self.clock.now + 5.0)
+        self._unblock()
         self.operator.fetch_those([id for id, e in self.ledger.tasks.items() if not e.client.alive])
         self.clock.run(self.clock.now + PATIENCE)
         self.ledger.check()
+
+    def _unblock(self) -> None:
+        """Kill engines that run what nobody waits for, and that does not heed its interrupt."""
+        for engine in self.engines:
+            run = engine.running
+            if engine.alive and run is not None and engine.core.orphan and engine.job(run).deaf:
+                engine.exit(-9)
 
     def _unfinished(self) -> list[str]:
         waiting = dict.fromkeys(e.task.id for e in self.ledger.missing())
@@ -175,13 +192,16 @@ class World(Cluster):
         return list(waiting | dict.fromkeys(r.spec.id for r in tasks if r.outcome is None))
 
     def _hopeless(self, id: str) -> bool:
-        """Whether only an abort can end it: it is endless, or its engines are gone for good."""
+        """Whether only an abort can end it: it is endless, or its engines will not run it."""
         work = self.controller.core.work
         record = work.tasks.get(id)
         if record is None or record.outcome is not None or record.interrupting:
             return False
-        if self.jobs[id].kind == "endless":
+        job = self.jobs[id]
+        if any(each.kind == "endless" for each in (job, *job.chain)):
             return True
+        if self.ledger.tasks[id].timeout == inf:
+            return True  # it was to wait, whatever happens
         places = [work.places[i] for i in record.spec.targets]
         return bool(places) and not any(p.here or p.awaited for p in places)
 
@@ -210,13 +230,14 @@ class World(Cluster):
         _nothing("controller", vars(core), ("leaving", "stale"))
         _nothing("intake", vars(core.intake), ("lacking", "accepting"))
         _nothing("delivery", vars(core.delivery), ("sessions", "watchers", "_owing"))
-        _nothing("work", vars(work), ("bytes", "unfinished", "ended", "touched"))
+        _nothing("work", vars(work), ("bytes", "unfinished", "ended", "touched", "moved"))
+        _nothing("graph", vars(work.graph), ("edges",))
         _nothing("work", {"needed": work.functions.needed}, ("needed",))
         lines = {"lines": any(work.placement.lines.values())}
         _nothing("placement", {"waiting": work.placement.waiting} | lines, ("waiting", "lines"))
         for place in work.places.values():
             _nothing(repr(place), vars(place), ("queue", "sent", "sent_bytes", "load"))
-        if set(work.tasks) != {record.spec.id for record in work.history.records}:
+        if set(work.tasks) != set(work.history.records):
             raise Broken("unexpected: a task is kept that is not in the history")
         if work.functions.bytes > max(work.functions.limit, 0):
             raise Broken("unexpected: more functions are kept than fit")
@@ -229,6 +250,13 @@ class World(Cluster):
                 _nothing(repr(engine.core), vars(engine.core), ("queue", "current"))
                 if len(engine.core.unacked) > ACK_LATER:
                     raise Broken(f"unexpected: {engine.core!r} waits for too many to be acked")
+
+
+def calmed(job: Job, begun: bool) -> Job:
+    """What a task does once nothing bad happens any more; it goes on with what it has begun."""
+    if job.kind == "kill" or (job.kind == "endless" and not begun):
+        job = Job()
+    return job._replace(picky="")
 
 
 def _nothing(whose: str, state: dict[str, Any], names: tuple[str, ...]) -> None:

@@ -24,44 +24,41 @@ class Condition:
     does not count speaks against it.
     """
 
-    __slots__ = ("against", "counted", "dependency", "ended", "engines", "ids")
+    __slots__ = (
+        "against", "all", "counted", "dependency", "ended", "engines", "follows", "ids", "total"
+    )  # fmt: skip
 
-    def __init__(self, dependency: m.Dependency) -> None:
+    def __init__(self, dependency: m.Dependency, follows: bool = False) -> None:
         self.dependency = dependency
+        self.follows = follows  # it matters where the tasks ran
         self.ids = tuple(dict.fromkeys(dependency.ids))
+        self.all, self.total = dependency.all, len(self.ids)
         self.ended = 0
         self.counted = 0
         self.against = ""  # the last task that does not count
-        self.engines: set[int] = set()  # where those ran that count
+        self.engines: set[int] = set()  # where those ran that count, if that matters
 
-    def count(self, record: Record) -> None:
-        """One of the tasks has ended."""
+    def count(self, record: Record) -> bool:
+        """One of the tasks has ended; False when that has decided nothing."""
         outcome = record.outcome
         assert outcome is not None
         self.ended += 1
         ok = outcome.status == "ok"
         if self.dependency.success if ok else self.dependency.failure:
             self.counted += 1
-            if outcome.engine >= 0 and outcome.facts.get("started", True):
+            if self.follows and outcome.engine >= 0 and outcome.facts.get("started", True):
                 self.engines.add(outcome.engine)
         else:
             self.against = record.spec.id
-
-    @property
-    def pending(self) -> bool:
-        """Whether nothing is decided yet: all have to count, all have so far, and more will end."""
-        return (
-            self.counted == self.ended < len(self.ids)
-            and self.dependency.all
-            and len(self.engines) < 2
-        )
+            return True
+        return not self.all or self.counted == self.total or len(self.engines) > 1
 
     def verdict(self) -> Verdict:
         """Whether it is met, or cannot be any more."""
-        total = len(self.ids)
-        if self.counted == total if self.dependency.all else self.counted or not total:
+        total = self.total
+        if self.counted == total if self.all else self.counted or not total:
             return "met"
-        if self.counted < self.ended and (self.dependency.all or self.ended == total):
+        if self.counted < self.ended and (self.all or self.ended == total):
             return "impossible"
         return "open"
 
@@ -80,7 +77,7 @@ class Wait:
 
     def __init__(self, terms: m.Terms) -> None:
         self.after = Condition(terms.after) if terms.after is not None else None
-        self.follow = Condition(terms.follow) if terms.follow is not None else None
+        self.follow = Condition(terms.follow, True) if terms.follow is not None else None
 
     @property
     def conditions(self) -> list[Condition]:
@@ -116,32 +113,36 @@ class Graph:
 
     def enter(self, record: Record, wait: Wait, tasks: Mapping[str, Record]) -> str:
         """A task arrives that waits for others; gives the id of one of them that is no task."""
-        edges: list[tuple[str, Condition]] = []
+        missing: list[tuple[Condition, list[str]]] = []  # those that have not ended
+        get = tasks.get
         for condition in wait.conditions:
+            ids: list[str] = []
             for id in condition.ids:
-                other = tasks.get(id)
+                other = get(id)
                 if other is None or other is record:
                     return id
                 if other.state == "done":
                     condition.count(other)
                 else:
-                    edges.append((id, condition))
+                    ids.append(id)
+            missing.append((condition, ids))
         if wait.verdict() == "open":
             record.wait = wait
-            waiting = self.edges
-            for id, condition in edges:
-                if id in waiting:
-                    waiting[id].append((record, condition))
-                else:
-                    waiting[id] = [(record, condition)]
+            edges = self.edges
+            for condition, ids in missing:
+                edge = (record, condition)
+                for id in ids:
+                    if id in edges:
+                        edges[id].append(edge)
+                    else:
+                        edges[id] = [edge]
         return ""
 
     def ended(self, record: Record) -> Iterator[Record]:
         """A task has ended; gives those whose waiting has an end by that, well or not."""
-        edges = [edge for edge in self.edges.pop(record.spec.id, ()) if edge[0].state == "held"]
-        for _, condition in edges:  # first: it may stand in both conditions of a task
-            condition.count(record)
-        for waiting, condition in edges:
-            if not condition.pending and waiting.wait is not None:
-                if waiting.wait.verdict() != "open":
-                    yield waiting
+        edges = self.edges.pop(record.spec.id, ())
+        # All are counted first, as it may stand in both conditions of a task.
+        decided = [waiting for waiting, condition in edges if condition.count(record)]
+        for waiting in decided:
+            if waiting.wait is not None and waiting.wait.verdict() != "open":
+                yield waiting
