@@ -21,7 +21,7 @@ from .views import View
 if TYPE_CHECKING:
     from .client import Client
 
-PLAIN_FLAGS = ("block", "label", "progress")
+PLAIN_FLAGS = ("block", "label", "progress", "track")
 """Flags that ask nothing of the scheme."""
 
 
@@ -58,7 +58,7 @@ class LoadBalancedView(View):
     )
     FLAGS: ClassVar[tuple[str, ...]] = (
         "after", "block", "clear_after", "clear_before", "fits", "follow", "label", "priority",
-        "progress", "recovery", "retries", "targets", "time_limit", "timeout",
+        "progress", "recovery", "retries", "targets", "time_limit", "timeout", "track",
     )  # fmt: skip
 
     def __init__(self, client: Client, targets: list[int] | None = None) -> None:

@@ -30,12 +30,21 @@ class View(ABC):
     """Base of `DirectView` and `LoadBalancedView`; made by a `Client`.
 
     Flags: `block` (wait for results instead of giving an `AsyncResult`), `label` (kept with the
-    tasks), `progress` (a bar while a blocking map is waited for: True, False, "auto" or a
+    tasks), `track` (changes nothing: `AsyncResult.sent` can always be asked), `progress` (a bar while a blocking map is waited for: True, False, "auto" or a
     callable), `targets`.
     """
 
-    __slots__ = ("__weakref__", "_block", "_label", "_progress", "_targets", "_wishes", "client")
-    FLAGS: ClassVar[tuple[str, ...]] = ("block", "label", "progress", "targets")
+    __slots__ = (
+        "__weakref__",
+        "_block",
+        "_label",
+        "_progress",
+        "_targets",
+        "_wishes",
+        "client",
+        "track",
+    )
+    FLAGS: ClassVar[tuple[str, ...]] = ("block", "label", "progress", "targets", "track")
 
     def __init__(self, client: Client, targets: Any) -> None:
         self.client = client
@@ -44,6 +53,7 @@ class View(ABC):
         self._label = ""
         self._wishes: Wishes | None = None  # made anew when a flag changes
         self._progress: Any = "auto"
+        self.track = False
 
     # --- flags ----------------------------------------------------------------------------------
 
