@@ -14,7 +14,7 @@ from enginery import Cluster, TaskKillsEngines
 
 from .killing import Watched, note, right, starts, watched
 
-GOOD = 1000
+GOOD = 10_000
 BAD = 400
 """The item that kills."""
 
@@ -45,7 +45,7 @@ def check(watch: Watched, notes: Path) -> None:
     assert type(error) is TaskKillsEngines
     assert watch.item(error) == BAD
     assert str(error) == (
-        f"item {BAD} of 1,001 of map(murderous) was running when 3 engines died;\n"
+        f"item {BAD} of {GOOD + 1:,} of map(murderous) was running when 3 engines died;\n"
         "  it is not tried again"
     )
     assert re.fullmatch(

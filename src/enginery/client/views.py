@@ -30,8 +30,8 @@ class View(ABC):
     """Base of `DirectView` and `LoadBalancedView`; made by a `Client`.
 
     Flags: `block` (wait for results instead of giving an `AsyncResult`), `label` (kept with the
-    tasks), `track` (changes nothing: `AsyncResult.sent` can always be asked), `progress` (a bar while a blocking map is waited for: True, False, "auto" or a
-    callable), `targets`.
+    tasks), `progress` (a bar while a blocking map is waited for: True, False, "auto" or a
+    callable), `targets`, `track` (changes nothing: `AsyncResult.sent` can always be asked).
     """
 
     __slots__ = (
