@@ -26,7 +26,7 @@ class History:
         outcome = record.outcome
         assert outcome is not None
         self.ended[outcome.status] = self.ended.get(outcome.status, 0) + 1
-        record.size = outcome.size() + record.spec.size()
+        record.size += outcome.size()
         self.records[record.spec.id] = record
         self.bytes += record.size
         forgotten = []

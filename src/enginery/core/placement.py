@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from math import isnan
 from typing import NamedTuple
 
-from ..schemes import Scheme
+from ..schemes import Load, Scheme
 from .engines import Place
 from .tasks import Record
 
@@ -115,13 +116,14 @@ class Placement:
         """A task starts to wait, behind the others of its rank."""
         self._last += 1
         record.order = self._last
-        self.rank(record)
+        if self._ranks or record.spec.terms is not None:
+            self.rank(record)
         self._line(key_of(record)).rank(record.rank).append(record)
 
     def rank(self, record: Record) -> None:
         """Find out how a task ranks among those that wait."""
         rank = self.scheme.rank(record.spec) if self._ranks else record.spec.priority
-        record.rank = rank if rank == rank else 0.0  # nan stands nowhere in an order
+        record.rank = 0.0 if isnan(rank) else rank  # nan stands nowhere in an order
 
     def put_back(self, record: Record) -> None:
         """A task that had been given to an engine waits again, before the others of its rank."""
@@ -214,36 +216,27 @@ class Placement:
         the one that has waited longest.
         """
         first: Record | None = None
-        chosen = -1
+        its_line = its_engine = None
         for key in tuple(self._hopeful):
-            head = self._head(key)
+            line = self.lines.get(key)
+            head = None if line is None else line.head()
             engine = None if head is None else self._best(key, head)
             if head is None or engine is None:
                 del self._hopeful[key]
+                if line is not None and head is None:
+                    self._forget_line(key)
             elif first is None or (-head.rank, head.order) < (-first.rank, first.order):
-                first, chosen = head, engine
-        if first is None:
+                first, its_line, its_engine = head, line, engine
+        if first is None or its_line is None or its_engine is None:
             return None
-        self.lines[key_of(first)].pop()
+        its_line.pop()
         self._waits_no_more()
-        return first, self.places[chosen]
+        return first, self.places[its_engine.id]
 
-    def _best(self, key: Key, head: Record) -> int | None:
+    def _best(self, key: Key, head: Record) -> Load | None:
         if key is EVERY:
-            engine = self.scheme.best((), head.avoid)
-        else:
-            engine = self.scheme.best(key.allowed, head.avoid, (*key.refused, *key.unfit))
-        return None if engine is None else engine.id
-
-    def _head(self, key: Key) -> Record | None:
-        """The first task of a line that still waits; a line that has none is forgotten."""
-        line = self.lines.get(key)
-        if line is None:
-            return None
-        head = line.head()
-        if head is None:
-            self._forget_line(key)
-        return head
+            return self.scheme.best((), head.avoid)
+        return self.scheme.best(key.allowed, head.avoid, (*key.refused, *key.unfit))
 
 
 def key_of(record: Record) -> Key:

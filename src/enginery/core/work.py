@@ -77,8 +77,11 @@ class Work:
         record = self.tasks[spec.id] = Record(spec, owner)
         self.bytes += record.size
         self.unfinished += 1
-        for function in spec.functions():
-            self.functions.need(function)
+        if spec.terms is None:
+            self.functions.need(spec.function)
+        else:
+            for function in spec.functions():
+                self.functions.need(function)
         if spec.engine >= 0:
             self._accept_direct(record, now)
             return record
@@ -200,6 +203,9 @@ class Work:
             place.late += 1
             return
         self._leave(record)
+        if result.status == "ok":
+            self.end(record, "ok", now, result=result, engine=place.id)
+            return
         status: m.Status
         match result.status:
             case "refused" | "unfit" if not (record.direct or record.aborting):
