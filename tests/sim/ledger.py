@@ -43,6 +43,7 @@ class Entry:
     task: m.Task
     order: int  # among all tasks
     again: bool = False  # an older task, resubmitted
+    in_vain: bool = False  # which had depended on what was no task then
     attempts: list[int] = field(default_factory=list)  # in the order in which they started
     began: dict[int, float] = field(default_factory=dict)  # when attempts started
     bodies: Counter[int] = field(default_factory=Counter)  # starts of user code, by stage
@@ -118,6 +119,7 @@ class Ledger(Observer):
             for old, new in renamed.items():
                 self.submitted(client, renewed(self.tasks[old].task, new, renamed))
                 self.tasks[new].again = True
+                self.tasks[new].in_vain = self.tasks[old].unknown or self.tasks[old].in_vain
                 # Of one that is forgotten meanwhile, nobody knows whether it was resubmitted.
                 self.tasks[new].given_up = self.world.forgets
 
@@ -173,7 +175,7 @@ class Ledger(Observer):
             case "assign" if not record.direct:
                 self.assigned += 1
                 if not self.assigned % 16 and "priority" in self.world.settings.terms:
-                    self._nobody_is_passed_over(record)
+                    self._nobody_is_passed_over(record, engine)
             case "send":
                 self._sends(entry, record, engine)
             case "retry":
@@ -193,7 +195,8 @@ class Ledger(Observer):
         if task.terms is not None and task.engine < 0:
             ids = rules.named(task.terms)
             entry.unknown = any(id not in known or id == task.id for id in ids)
-            if entry.again and not set(ids) <= known.keys() | self.ends.keys():
+            late = not entry.in_vain and not set(ids) <= known.keys() | self.ends.keys()
+            if entry.again and late:
                 raise Broken(f"unexpected: {task.id} arrives before what it depends on, {ids}")
 
     def _depends(self, entry: Entry, wanted: str) -> None:
@@ -203,13 +206,15 @@ class Ledger(Observer):
         if entry.unknown or found != wanted:
             raise Broken(f"unexpected: {entry.task} is taken as {wanted}, but is {found}")
 
-    def _nobody_is_passed_over(self, record: Record) -> None:
-        """Of those that may go to the same engines, none of a higher priority still waits."""
-        key, priority = (record.allowed, record.refused, record.unfit), record.spec.priority
+    def _nobody_is_passed_over(self, record: Record, engine: int) -> None:
+        """Of those that may go to this engine, none of a higher priority still waits."""
+        priority = record.spec.priority
         for other in self.world.controller.core.work.tasks.values():
-            if other.state == "waiting" and other.spec.priority > priority:
-                if (other.allowed, other.refused, other.unfit) == key:
-                    raise Broken(f"unexpected: {record.spec.id} goes before {other.spec.id}")
+            if other.state != "waiting" or not other.spec.priority > priority:
+                continue
+            may = not other.allowed or engine in other.allowed
+            if may and engine not in (*other.refused, *other.unfit, *other.avoid):
+                raise Broken(f"unexpected: {record.spec.id} goes before {other.spec.id}")
 
     def _sends(self, entry: Entry, record: Record, engine: int) -> None:
         """Not to an engine that has refused it for good, and only where it is to follow."""
@@ -239,7 +244,9 @@ class Ledger(Observer):
 
     def _does_not_insist(self, entry: Entry, record: Record, engine: int) -> None:
         """What is unfit is tried again when the properties or the connection have changed."""
-        nodes = [e for e in self.world.engines if e.core.id == engine and e.alive and not e.byzantine]
+        nodes = [
+            e for e in self.world.engines if e.core.id == engine and e.alive and not e.byzantine
+        ]
         for node in nodes:
             key = engine, node.core.incarnation.hex(), node.changes
             entry.unfit[key] += 1
@@ -319,9 +326,9 @@ class Ledger(Observer):
             entry = self.tasks[record.spec.id]
             if record.state == "held":
                 self._depends(entry, "open")
-            if 0 < entry.timeout <= self.world.clock.now - entry.accepted - 1e-9:
-                if not (entry.spent or entry.level):
-                    raise Broken(f"unexpected: {record!r} waits beyond its timeout: {entry}")
+            late = 0 < entry.timeout <= self.world.clock.now - entry.accepted - 1e-9
+            if late and not (entry.spent or entry.level):
+                raise Broken(f"unexpected: {record!r} waits beyond its timeout: {entry}")
 
     def _lies(self, id: str, attempt: int) -> bool:
         liars = [engine for engine in self.world.engines if isinstance(engine, Liar)]
@@ -450,7 +457,11 @@ class Ledger(Observer):
         reported = facts["reason"].startswith(("signal", "exit"))
         if reported and outcome.attempt not in entry.attempts and not self.world.lied(outcome):
             return False  # the supervisor's page said that it had not
-        return task.engine >= 0 or entry.spent >= entry.stage(entry.level).retries
+        stage = entry.stage(entry.level)
+        recovers = stage.terms is not None and stage.terms.recovery is not None
+        if recovers and task.engine < 0 and not entry.aborted:
+            return False  # its recovery would have run
+        return task.engine >= 0 or entry.spent >= stage.retries
 
     # --- in the end ------------------------------------------------------------------------------
 

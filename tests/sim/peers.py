@@ -68,6 +68,7 @@ class EngineNode(Peer):
         self.running: m.Attempt | None = None
         self.tick_at: float | None = None
         self.changes = 0  # of the properties
+        self.unfit_at = 0
         self.welcomes = 0
         self.loaded: set[bytes] = set()
         self.doomed: set[tuple[bytes, int]] = set()  # what an abort has reached in time
@@ -161,6 +162,7 @@ class EngineNode(Peer):
         self.cluster.observer.started(self, attempt, refusal)
         if refusal:
             self.cluster.note(f"{self.name} will not run {attempt.id}: {refusal}")
+            self.unfit_at = self.changes  # before it looked
             self.cluster.clock.after(job.seconds / 10, self.finish, attempt, refusal)
             return
         self.cluster.note(f"{self.name} starts {attempt.id}")
@@ -208,7 +210,7 @@ class EngineNode(Peer):
         result = m.Result(attempt.id, attempt.attempt, status, value, outputs=len(outputs))
         result.completed = clock.now
         if refusal:
-            result.reason, result.changes = f"{status} by {self.name}", self.changes
+            result.reason, result.changes = f"{status} by {self.name}", self.unfit_at
         self.handle(e.Finished(result))
 
     def exit(self, status: int) -> None:

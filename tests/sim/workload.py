@@ -167,7 +167,7 @@ class User:
         blob = random.choice(self.functions)
         functions[content_hash(blob)] = blob
         more = level < 3 and random.random() < 0.4
-        odd = random.random() < 0.1  # it cannot wait for anything any more
+        odd = random.random() < 0.3  # it cannot wait for anything any more
         engines = self.client.engines if random.random() < 0.2 else []
         return m.Task(
             "", content_hash(blob), bytes([level]), retries=random.choice((0, 0, 1)),
@@ -209,7 +209,9 @@ class User:
 
     def query(self) -> None:
         """Ask how things are."""
-        what = self.random.choice(("status", "engines", "queues", "states", "tasks", "story", "explain"))
+        what = self.random.choice(
+            ("status", "engines", "queues", "states", "tasks", "story", "explain")
+        )
         ids = self.submitted[-3:] if what in {"states", "tasks", "story", "explain"} else []
         self.client.ask(m.Query(0, what, ids))
 

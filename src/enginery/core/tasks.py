@@ -127,8 +127,7 @@ class Record:
     def limited(self) -> bool:
         """Whether its timeout holds: it has one, and has not run yet."""
         terms = self.spec.terms
-        fresh = not self.spent and self.spec is self.origin
-        return fresh and terms is not None and terms.timeout > 0
+        return terms is not None and terms.timeout > 0 and not self.spent
 
     def refuse(self, engine: int, refusal: Refusal, for_good: bool) -> None:
         """An engine will not run it, for good or for now."""
