@@ -196,7 +196,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "a failure counts as a success": (
         graph.Condition, "count",
-        "self.dependency.success if ok else self.dependency.failure", "self.dependency.success",
+        "self.success if end.ok else self.failure", "self.success",
     ),
     "any is treated as all": (
         graph.Condition, "verdict",
@@ -208,7 +208,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "what has ended before is not counted": (
         graph.Graph, "enter",
-        "condition.count(other)", "pass",
+        "condition.count(End.of(other))", "pass",
     ),
     "a task that there is not may be waited for": (
         graph.Graph, "enter",

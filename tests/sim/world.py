@@ -168,23 +168,14 @@ class World(Cluster):
                 last, fewest = self.clock.now, len(unfinished)
             if self.clock.now - last > PATIENCE:
                 raise Broken(f"lost: {unfinished[:5]} hang")
-            self._unblock()
             if not any(e.alive for e in self.engines):
                 self.loner()
             if stuck := [id for id in unfinished if self._hopeless(id)]:
                 self.operator.abort_those(stuck, True)
             self.clock.run(self.clock.now + 5.0)
-        self._unblock()
         self.operator.fetch_those([id for id, e in self.ledger.tasks.items() if not e.client.alive])
         self.clock.run(self.clock.now + PATIENCE)
         self.ledger.check()
-
-    def _unblock(self) -> None:
-        """Kill engines that run what nobody waits for, and that does not heed its interrupt."""
-        for engine in self.engines:
-            run = engine.running
-            if engine.alive and run is not None and engine.core.orphan and engine.job(run).deaf:
-                engine.exit(-9)
 
     def _unfinished(self) -> list[str]:
         waiting = dict.fromkeys(e.task.id for e in self.ledger.missing())

@@ -151,13 +151,13 @@ class Engine:
             case m.Welcome(incarnation=life) if life != self.incarnation:
                 pass  # a former one was welcome
             case m.Welcome():
-                self._welcome(lane, message, out)
+                self._welcome(lane, message, now, out)
             case m.Again(given_up=given_up):
                 if not given_up:
                     if lane not in self.greeting:  # it comes once for each thing we said
                         self._greet(lane, out)
                 elif given_up == self.incarnation:  # and not a former one: both lanes are told
-                    self._begin_again(out)
+                    self._begin_again(now, out)
             case m.Signal(signum=signum):
                 if signum != SIGINT:
                     out.append(Kill(signum))
@@ -179,12 +179,12 @@ class Engine:
             case _:
                 out.append(Log("warning", "engine.unexpected", {"what": type(message).__name__}))
 
-    def _welcome(self, lane: str, welcome: m.Welcome, out: list[Effect]) -> None:
+    def _welcome(self, lane: str, welcome: m.Welcome, now: float, out: list[Effect]) -> None:
         self.joined.add(lane)
         self.stale.discard(lane)
         self.greeting.discard(lane)
         if self.controller and welcome.controller != self.controller:
-            self._drop_work(out)  # another controller, which knows of none
+            self._drop_work(now, out)  # another controller, which knows of none
         self.controller = welcome.controller
         self.id = int(welcome.id)
         if welcome.farm_port and lane == "tasks":
@@ -197,18 +197,18 @@ class Engine:
             if self.queue and self.queue[0].function not in self.functions:
                 self._need(self.queue[0].function, out)
 
-    def _begin_again(self, out: list[Effect]) -> None:
+    def _begin_again(self, now: float, out: list[Effect]) -> None:
         """This life was given up: what it holds has gone elsewhere; be the next one."""
         counter = int.from_bytes(self.incarnation[-4:], "big") + 1
         self.incarnation = self.incarnation[:-4] + (counter & 0xFFFFFFFF).to_bytes(4, "big")
         self.joined.clear()
         self.stale = {"tasks", "control"}
-        self._drop_work(out)
+        self._drop_work(now, out)
         out.append(Log("warning", "engine.given_up", {"running": self.orphan}))
         for lane in ("tasks", "control"):
             self._greet(lane, out)
 
-    def _drop_work(self, out: list[Effect]) -> None:
+    def _drop_work(self, now: float, out: list[Effect]) -> None:
         """Nobody waits for what was given to this engine so far."""
         self.queue.clear()
         self.unacked.clear()
@@ -218,7 +218,7 @@ class Engine:
         self.results = self.clearing = self.cleared = 0
         self.orphan = self.current is not None
         if self.current is not None:  # new work will wait for it
-            out.append(Interrupt(self.current.id, self.current.attempt))
+            self._interrupt(self.current, now, out)
 
     def _define(self, hash: bytes, blob: bytes, out: list[Effect]) -> None:
         self.asked.discard(hash)
@@ -275,7 +275,13 @@ class Engine:
             self._interrupt(current, now, out)
         if current is not None and self.end_at is not None and now >= self.end_at:
             self.end_at = None
-            why = "its time limit" if self.overtime else "an abort"
+            why = (
+                "its time limit"
+                if self.overtime
+                else "being given up"
+                if self.orphan
+                else "an abort"
+            )
             out.append(Log("warning", "engine.stuck", {"task": current.id, "why": why}))
             out.append(Stop(STUCK, f"{current.id} did not stop at {why}"))
 

@@ -7,7 +7,7 @@ when the second ends, never again: a graph costs as much as it has edges, whatev
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import messages as m
 
@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from .tasks import Record
 
 Verdict = Literal["open", "met", "impossible"]
+
+
+class End(NamedTuple):
+    """What counts of how a task ended: well or not, and on which engine it ran (or -1)."""
+
+    id: str
+    ok: bool
+    engine: int
+
+    @classmethod
+    def of(cls, record: Record) -> End:
+        """That of a task that has ended."""
+        outcome = record.outcome
+        assert outcome is not None
+        ran = outcome.facts.get("started", True) if outcome.facts else True
+        return cls(record.spec.id, outcome.status == "ok", outcome.engine if ran else -1)
 
 
 class Condition:
@@ -25,7 +41,8 @@ class Condition:
     """
 
     __slots__ = (
-        "against", "all", "counted", "dependency", "ended", "engines", "follows", "ids", "total"
+        "against", "all", "counted", "dependency", "ended", "engines", "failure", "follows", "ids",
+        "success", "total",
     )  # fmt: skip
 
     def __init__(self, dependency: m.Dependency, follows: bool = False) -> None:
@@ -33,25 +50,23 @@ class Condition:
         self.follows = follows  # it matters where the tasks ran
         self.ids = tuple(dict.fromkeys(dependency.ids))
         self.all, self.total = dependency.all, len(self.ids)
+        self.success, self.failure = dependency.success, dependency.failure
         self.ended = 0
         self.counted = 0
         self.against = ""  # the last task that does not count
         self.engines: set[int] = set()  # where those ran that count, if that matters
 
-    def count(self, record: Record) -> bool:
+    def count(self, end: End) -> bool:
         """One of the tasks has ended; False when that has decided nothing."""
-        outcome = record.outcome
-        assert outcome is not None
         self.ended += 1
-        ok = outcome.status == "ok"
-        if self.dependency.success if ok else self.dependency.failure:
-            self.counted += 1
-            if self.follows and outcome.engine >= 0 and outcome.facts.get("started", True):
-                self.engines.add(outcome.engine)
-        else:
-            self.against = record.spec.id
+        if not (self.success if end.ok else self.failure):
+            self.against = end.id
             return True
-        return not self.all or self.counted == self.total or len(self.engines) > 1
+        self.counted += 1
+        if self.follows and end.engine >= 0:
+            self.engines.add(end.engine)
+            return True
+        return not self.all or self.counted == self.total
 
     def verdict(self) -> Verdict:
         """Whether it is met, or cannot be any more."""
@@ -86,10 +101,11 @@ class Wait:
 
     def verdict(self) -> Verdict:
         """Of both conditions together."""
-        verdicts = {each.verdict() for each in self.conditions}
-        if "impossible" in verdicts or self.scattered:
+        after = "met" if self.after is None else self.after.verdict()
+        follow = "met" if self.follow is None else self.follow.verdict()
+        if "impossible" in (after, follow) or self.scattered:
             return "impossible"
-        return "open" if "open" in verdicts else "met"
+        return "met" if after == follow == "met" else "open"
 
     @property
     def scattered(self) -> bool:
@@ -122,7 +138,7 @@ class Graph:
                 if other is None or other is record:
                     return id
                 if other.state == "done":
-                    condition.count(other)
+                    condition.count(End.of(other))
                 else:
                     ids.append(id)
             missing.append((condition, ids))
@@ -132,17 +148,20 @@ class Graph:
             for condition, ids in missing:
                 edge = (record, condition)
                 for id in ids:
-                    if id in edges:
-                        edges[id].append(edge)
-                    else:
+                    if (others := edges.get(id)) is None:
                         edges[id] = [edge]
+                    else:
+                        others.append(edge)
         return ""
 
     def ended(self, record: Record) -> Iterator[Record]:
         """A task has ended; gives those whose waiting has an end by that, well or not."""
-        edges = self.edges.pop(record.spec.id, ())
+        edges = self.edges.pop(record.spec.id, None)
+        if edges is None:
+            return
+        end = End.of(record)
         # All are counted first, as it may stand in both conditions of a task.
-        decided = [waiting for waiting, condition in edges if condition.count(record)]
+        decided = [waiting for waiting, condition in edges if condition.count(end)]
         for waiting in decided:
             if waiting.wait is not None and waiting.wait.verdict() != "open":
                 yield waiting

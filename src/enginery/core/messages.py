@@ -191,18 +191,19 @@ class Task(Struct, array_like=True, gc=False):
 
     def size(self) -> int:
         """Bytes this task occupies, about."""
-        if self.terms is not None:
-            return sum(task._own_size() for task in self.chain())
         size = 300 + len(self.arguments)
-        return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
-
-    def _own_size(self) -> int:
-        """The same without its recovery."""
-        size = 300 + len(self.arguments) + sum(b.nbytes for b in self.buffers)
-        if self.terms is not None:
-            named = (self.terms.after, self.terms.follow)
-            size += 200 + 100 * sum(len(d.ids) for d in named if d is not None)
-        return size
+        if self.buffers:
+            size += sum(b.nbytes for b in self.buffers)
+        terms = self.terms
+        if terms is None:
+            return size
+        for dependency in (terms.after, terms.follow):
+            if dependency is not None:
+                size += 100 * len(dependency.ids)
+        if terms.recovery is not None:
+            for task in self.chain()[1:]:
+                size += 300 + len(task.arguments) + sum(b.nbytes for b in task.buffers)
+        return size + 200
 
     def chain(self) -> list[Task]:
         """This task, its recovery, the recovery of that, and so on."""
