@@ -85,9 +85,9 @@ class LoadBalancedView(View):
     @property
     def wishes(self) -> Wishes:
         """What this view asks for its tasks."""
-        if self.client.link.farms:
-            self._check_pure()
         if self._wishes is None:
+            if self.client.link.farms:
+                self._check_pure()
             self._wishes = Wishes(
                 tuple(self._targets or ()),
                 self._retries,
