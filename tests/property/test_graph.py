@@ -156,7 +156,7 @@ class GraphMachine(RuleBasedStateMachine):
     def settle(self):
         """Nothing is left open that is not: until nothing changes any more."""
         self.work.settle(0.0, [])
-        self.work.all_told()
+        self.work.ended.clear()
         changed = True
         while changed:
             changed = False
@@ -199,10 +199,10 @@ class GraphMachine(RuleBasedStateMachine):
         if hasattr(self, "work") and not self.held:
             assert not any(
                 record.state == "held"
-                for edges in self.work.graph.edges.values()
+                for edges in self.work.conditions.graph.edges.values()
                 for record, _ in edges
             )
-            assert not set(self.ends) & set(self.work.graph.edges)
+            assert not set(self.ends) & set(self.work.conditions.graph.edges)
 
 
 GraphMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
@@ -274,7 +274,7 @@ def test_every_edge_is_looked_at_once(shape, late, monkeypatch):
     run(work)
     assert [r for r in work.tasks.values() if r.outcome is None or r.outcome.status != "ok"] == []
     assert counts["edges"] == edges
-    assert work.graph.edges == {}
+    assert work.conditions.graph.edges == {}
 
 
 @pytest.mark.parametrize("shape", [chain, tree, tangle])
@@ -310,7 +310,7 @@ def run(work):
             result = m.Result(record.spec.id, record.attempt, "ok", b"")
             work.result(work.places[record.place], result, 0.0)
         work.settle(0.0, [])
-        work.all_told()
+        work.ended.clear()
 
 
 @pytest.mark.parametrize("waiting", [2_000, 20_000])

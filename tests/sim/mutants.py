@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 from enginery.core import (
     client,
+    conditions,
     controller,
     delivery,
     engine,
@@ -219,35 +220,36 @@ MUTANTS: dict[str, Mutant] = {
         "or self.scattered", "",
     ),
     "following is ignored": (
-        work.Work, "_released",
+        conditions.Conditions, "_released",
         "if wait.follow is not None and wait.follow.ids:", "if False:",
     ),
     "who follows goes beyond its targets": (
-        work.Work, "_released",
+        conditions.Conditions, "_released",
         "wait.follow.engines.intersection(record.allowed or wait.follow.engines)",
         "set(wait.follow.engines)",
     ),
     "impossibility goes one step only": (
-        work.Work, "_resolve",
+        conditions.Conditions, "_resolve",
         "in self.graph.ended(record):",
         "in self.graph.ended(record) if record.outcome.status != 'impossible' else ():",
     ),
     "who follows an engine that is gone waits on": (
-        work.Work, "_give_up_if_stranded",
+        conditions.Conditions, "check",
         "if follows and not any", "if False and not any",
     ),
     "an engine is gone although a new life has come": (
         work.Work, "lose",
-        "self.moved[place.id] = place", "self.moved[place.id] = place; self._strand(now)",
+        "self.conditions.moved[place.id] = place",
+        "self.conditions.moved[place.id] = place; self.conditions._strand(now)",
     ),
     # --- refusals
     "what all have refused waits on": (
-        work.Work, "_give_up_if_stranded",
+        conditions.Conditions, "check",
         "if record.refused:", "if False:",
     ),
     "what all have refused waits on when the last of them comes back": (
         work.Work, "joined",
-        "self.moved[place.id] = place", "pass",
+        "self.conditions.moved[place.id] = place", "pass",
     ),
     "an earlier refusal is forgotten": (
         tasks.Record, "refuse",
@@ -271,11 +273,11 @@ MUTANTS: dict[str, Mutant] = {
         "self.placement.fit_again(place.id)", "pass",
     ),
     "an unfitness that is over already is not recognized": (
-        work.Work, "_still_unfit",
+        conditions.Conditions, "_still_unfit",
         "place.changes <= refusal.changes", "True",
     ),
     "an unfitness is over at once": (
-        work.Work, "_still_unfit",
+        conditions.Conditions, "_still_unfit",
         "place.changes <= refusal.changes", "place.changes < refusal.changes",
     ),
     "what fits again waits behind the others": (
@@ -288,11 +290,12 @@ MUTANTS: dict[str, Mutant] = {
     ),
     # --- times and priorities
     "a timeout is ignored": (
-        work.Work, "_time_out",
-        'self.end(record, "timeout", now, facts=facts)', "pass",
+        conditions.Conditions, "_time_out",
+        'self._give_up(record, "timeout", f"{what} in {record.spec.terms.timeout:g} s", now)',
+        "pass",
     ),
     "a timeout ends what runs": (
-        work, "_waits",
+        conditions, "_waits",
         'record.state in {"held", "waiting"}', 'record.state != "done"',
     ),
     "a timeout holds for what has run before": (
@@ -300,7 +303,7 @@ MUTANTS: dict[str, Mutant] = {
         "and not self.spent", "",
     ),
     "the timeout of what was refused is forgotten": (
-        work.Work, "_put_back",
+        conditions.Conditions, "put_back",
         "self._limit(record, now)", "pass",
     ),
     "low priority goes first": (

@@ -221,8 +221,9 @@ class World(Cluster):
         _nothing("controller", vars(core), ("leaving", "stale"))
         _nothing("intake", vars(core.intake), ("lacking", "accepting"))
         _nothing("delivery", vars(core.delivery), ("sessions", "watchers", "_owing"))
-        _nothing("work", vars(work), ("bytes", "unfinished", "ended", "touched", "moved"))
-        _nothing("graph", vars(work.graph), ("edges",))
+        _nothing("work", vars(work), ("bytes", "unfinished", "ended", "touched"))
+        _nothing("graph", vars(work.conditions.graph), ("edges",))
+        _nothing("conditions", vars(work.conditions), ("moved",))
         _nothing("work", {"needed": work.functions.needed}, ("needed",))
         lines = {"lines": any(work.placement.lines.values())}
         _nothing("placement", {"waiting": work.placement.waiting} | lines, ("waiting", "lines"))

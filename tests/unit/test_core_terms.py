@@ -97,7 +97,7 @@ def test_a_long_chain_of_the_impossible_ends_at_once(hand):
     hand.submit("ann", task("ann-1"), *chain)
     ends(hand, "engine a", "ann-1", "error")
     assert {hand.outcome(each.id).status for each in chain} == {"impossible"}
-    assert hand.core.work.graph.edges == {}
+    assert hand.core.work.conditions.graph.edges == {}
 
 
 # --- times ---------------------------------------------------------------------------------------

@@ -151,11 +151,13 @@ class Controller:
     def deadline(self) -> float | None:
         """When a `Tick` is due, if nothing happens before."""
         accepting = self.intake.accepting
-        if not (self.leaving or self.away or accepting or self.stale or self.work.timeouts):
+        if not (
+            self.leaving or self.away or accepting or self.stale or self.work.conditions.timeouts
+        ):
             return None
         times = [p.give_up_at for p in self.leaving.values() if p.give_up_at is not None]
         times += [(party.away_since or 0.0) + _patience(party) for party in self.away.values()]
-        if (timeout := self.work.deadline()) is not None:
+        if (timeout := self.work.conditions.deadline()) is not None:
             times.append(timeout)
         if accepting:
             times.append(next(iter(accepting.values()))[0])
@@ -173,7 +175,7 @@ class Controller:
             for record in work.ended:
                 self.delivery.ended(record)
                 laws.check_record(work, record)
-            work.all_told()
+            work.ended.clear()
             intake.grant_all(self.sessions.values(), now, out)
         for session in self.delivery.pump(out):
             intake.told(session)

@@ -91,7 +91,7 @@ def check(controller: Controller) -> None:
 def _check_graph(work: Work) -> None:
     """Every task that is held has an edge from a task that has not ended."""
     held: dict[str, int] = {}
-    for id, edges in work.graph.edges.items():
+    for id, edges in work.conditions.graph.edges.items():
         hold(id in work.tasks and work.tasks[id].state != "done", "an edge leads to a task", id)
         for record, _ in edges:
             held[record.spec.id] = held.get(record.spec.id, 0) + 1

@@ -7,7 +7,6 @@ send, once for all that has happened.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
 from math import inf
 from typing import Any
 
@@ -15,11 +14,11 @@ from msgspec.structs import replace
 
 from ..schemes import Scheme
 from . import messages as m
+from .conditions import Conditions
 from .engine import STUCK_REASON
 from .engines import Place
 from .events import Effect, Log, Send
 from .functions import Functions
-from .graph import Graph, Wait
 from .history import History
 from .placement import Placement
 from .tasks import Record, Refusal
@@ -50,9 +49,7 @@ class Work:
         self.tasks: dict[str, Record] = {}
         self.places: dict[int, Place] = {}
         self.placement = Placement(scheme, hwm)
-        self.graph = Graph()
-        self.timeouts: list[tuple[float, int, Record]] = []  # a heap: when, a number, whose
-        self._timeouts = 0  # how many there ever were
+        self.conditions = Conditions(self.tasks, self.places, self.placement, self._give_up)
         self.numbers: dict[str, int] = {}  # of the tasks that have one
         self.numbered: dict[int, str] = {}
         self._numbers = 0
@@ -63,9 +60,7 @@ class Work:
         self.unfinished = 0
         self.late = 0
         self.ended: list[Record] = []
-        self._resolved = 0  # how many of these the graph knows of
         self.touched: dict[int, Place] = {}
-        self.moved: dict[int, Place] = {}  # who has come or gone in this turn
         self._turn = 0
 
     # --- from clients ---------------------------------------------------------------------------
@@ -92,67 +87,11 @@ class Work:
                     self._no_engine(record, engine, now)
                     return record
         if spec.terms is not None:
-            self._accept_on_terms(record, spec.terms, now)
+            self.conditions.accept(record, spec.terms, now)
             return record
         record.move("wait", now, "accepted")
         self.placement.add(record)
         return record
-
-    def _accept_on_terms(self, record: Record, terms: m.Terms, now: float) -> None:
-        """A balanced task that asks for more than to be run."""
-        self._limit(record, now)
-        wait = Wait(terms)
-        unknown = self.graph.enter(record, wait, self.tasks)
-        if unknown:
-            self._impossible(record, f"there is no task {unknown}, or it is not kept any more", now)
-        elif wait.verdict() == "open":
-            record.move("hold", now, "accepted")
-        else:
-            self._released(record, wait, now, "accepted")
-
-    def _released(self, record: Record, wait: Wait, now: float, cause: str) -> None:
-        """A task has nothing to wait for any more, for better or for worse."""
-        record.wait = None
-        if wait.verdict() == "impossible":
-            self._impossible(record, wait.obstacle(), now)
-            return
-        if wait.follow is not None and wait.follow.ids:
-            engines = wait.follow.engines.intersection(record.allowed or wait.follow.engines)
-            record.allowed = tuple(sorted(engines))
-            if not engines:
-                where = "its targets" if wait.follow.engines else "any engine"
-                self._impossible(
-                    record, f"the task that it is to follow did not run on {where}", now
-                )
-                return
-        record.move("wait", now, cause)
-        self.placement.add(record)
-        self._give_up_if_stranded(record, now)
-
-    def _give_up_if_stranded(self, record: Record, now: float) -> None:
-        """End a waiting task that no engine will run: those to follow have gone, or all refused.
-
-        One with a timeout waits until then, for engines that join.
-        """
-        if record.limited:
-            return
-        terms = record.spec.terms
-        follows = terms is not None and terms.follow is not None and terms.follow.ids
-        if follows and not any(self.places[id].there for id in record.allowed):
-            gone = " and ".join(map(str, record.allowed))
-            self._impossible(record, f"the engine that it is to follow, {gone}, is gone", now)
-            return
-        if record.refused:
-            ids = record.allowed or self.places
-            there = [id for id in ids if self.places[id].there]
-            if there and set(there).issubset(record.refused):
-                said = (record.refusals or {}).values()
-                reasons = list(dict.fromkeys(refusal.reason for refusal in said))
-                reason = f"every engine has refused it: {'; '.join(reasons[:3])}"
-                self._impossible(record, reason, now)
-
-    def _impossible(self, record: Record, reason: str, now: float) -> None:
-        self.end(record, "impossible", now, facts={"reason": reason, "started": False})
 
     def _accept_direct(self, record: Record, now: float) -> None:
         place = self.places.get(record.spec.engine)
@@ -219,7 +158,7 @@ class Work:
             record.spent += 1
             record.avoid = (*record.avoid[-7:], place.id)
             record.move("retry", now, "failed", place.id)
-            self._put_back(record, now)
+            self.conditions.put_back(record, now)
         elif status in FAILED and record.recovery is not None:
             self._recover(record, record.recovery, "failed", now, place)
         else:
@@ -230,27 +169,8 @@ class Work:
         refusal = Refusal(result.reason, place.name, result.changes)
         record.refuse(place.id, refusal, for_good=result.status == "refused")
         record.move("refuse", now, f"refused: {result.reason}", place.id)
-        self._put_back(record, now)
-        self._give_up_if_stranded(record, now)
-
-    def _put_back(self, record: Record, now: float) -> None:
-        """A task that had been given to an engine waits again."""
-        if record.unfit:
-            record.unfit = tuple(id for id in record.unfit if self._still_unfit(record, id))
-        self._limit(record, now)
-        self.placement.put_back(record)
-
-    def _still_unfit(self, record: Record, engine: int) -> bool:
-        place, refusal = self.places[engine], (record.refusals or {})[engine]
-        return place.name == refusal.life and place.changes <= refusal.changes
-
-    def _limit(self, record: Record, now: float) -> None:
-        """Note when a task that has not run yet will have waited for too long."""
-        terms = record.spec.terms
-        if terms is not None and record.limited and terms.timeout < inf:
-            accepted = record.story[0][0] if record.story else now
-            self._timeouts += 1
-            heappush(self.timeouts, (accepted + terms.timeout, self._timeouts, record))
+        self.conditions.put_back(record, now)
+        self.conditions.check(record, now)
 
     def _recover(
         self, record: Record, recovery: m.Task, cause: str, now: float, place: Place
@@ -331,7 +251,7 @@ class Work:
         fields |= {"reason": facts["reason"], "up": round(now - place.since, 1)}
         if running:
             fields["task"] = running
-        self.moved[place.id] = place
+        self.conditions.moved[place.id] = place
         expected = facts["reason"] == "stopped"
         return [Log("info" if expected else "warning", "engine.lost", fields)]
 
@@ -378,10 +298,10 @@ class Work:
             record.spent += 1
             record.avoid = (*record.avoid[-7:], place.id)
             record.move("retry", now, "engine lost", place.id)
-            self._put_back(record, now)
+            self.conditions.put_back(record, now)
         else:
             record.move("free", now, "engine lost", place.id)
-            self._put_back(record, now)
+            self.conditions.put_back(record, now)
 
     def fail_awaiting(self, place: Place, reason: str, now: float) -> None:
         """No new life will come to this place: what waited for it ends."""
@@ -392,14 +312,7 @@ class Work:
                 self.end(record, "lost", now, facts=facts, engine=place.id)
         place.queue.clear()
         place.load = 0
-        self.moved[place.id] = place
-
-    def _strand(self, now: float) -> None:
-        """Engines have come or gone, so that perhaps none is left that would run some task."""
-        for place in self.moved.values():
-            for record in self.placement.with_conditions(place.id):
-                self._give_up_if_stranded(record, now)
-        self.moved.clear()
+        self.conditions.moved[place.id] = place
 
     def forget(self, record: Record) -> bool:
         """Forget a finished task now; False for one that is not done, which is kept."""
@@ -422,6 +335,10 @@ class Work:
             self.numbered[self._numbers] = id
             self._numbers += 1
         return self.numbers[id]
+
+    def _give_up(self, record: Record, status: m.Status, reason: str, now: float) -> None:
+        """A task has not run, and will not."""
+        self.end(record, status, now, facts={"reason": reason, "started": False})
 
     # --- the end of a task ----------------------------------------------------------------------
 
@@ -472,7 +389,7 @@ class Work:
         self.placement.fit_again(place.id)
         self.placement.changed(place)
         self.touch(place)
-        self.moved[place.id] = place
+        self.conditions.moved[place.id] = place
 
     def touch(self, place: Place) -> None:
         """Something about this engine has changed: look at it when settling."""
@@ -491,50 +408,9 @@ class Work:
         record.place = -1
         self.touched[place.id] = place
 
-    def deadline(self) -> float | None:
-        """When the first task that still waits has waited for too long."""
-        timeouts = self.timeouts
-        while timeouts and not _waits(timeouts[0][2]):
-            heappop(timeouts)
-        return timeouts[0][0] if timeouts else None
-
-    def _time_out(self, now: float) -> None:
-        while (deadline := self.deadline()) is not None and deadline <= now:
-            _, _, record = heappop(self.timeouts)
-            assert record.spec.terms is not None
-            what = (
-                "its dependencies were not met" if record.state == "held" else "no engine took it"
-            )
-            facts = {
-                "reason": f"{what} in {record.spec.terms.timeout:g} s",
-                "started": False,
-            }
-            self.end(record, "timeout", now, facts=facts)
-
-    def _resolve(self, now: float) -> None:
-        """Tell those that depend on what has ended, and on what ends by that, and so on."""
-        if not self.graph.edges:
-            self._resolved = len(self.ended)
-        while self._resolved < len(self.ended):
-            record = self.ended[self._resolved]
-            self._resolved += 1
-            for released in self.graph.ended(record):
-                if released.wait is not None:
-                    self._released(released, released.wait, now, "dependencies met")
-
-    def all_told(self) -> None:
-        """What has ended was told to everybody."""
-        self.ended.clear()
-        self._resolved = 0
-
     def settle(self, now: float, out: list[Effect]) -> None:
         """Give out what can run, and say what to send to the engines."""
-        if self.timeouts:
-            self._time_out(now)
-        if self.moved:
-            self._strand(now)
-        if self.ended:
-            self._resolve(now)
+        self.conditions.settle(self.ended, now)
         placement = self.placement
         for place in self.touched.values():
             placement.changed(place)
@@ -583,11 +459,6 @@ def attempt_of(record: Record, place: Place) -> m.Attempt:
         terms.time_limit if terms.time_limit < inf else 0.0,
         terms.clear_before, terms.clear_after,
     )  # fmt: skip
-
-
-def _waits(record: Record) -> bool:
-    """Whether a task has never run, and may still be given to an engine."""
-    return record.state in {"held", "waiting"} and record.limited
 
 
 def _renamed(dependency: m.Dependency | None, names: dict[str, str]) -> m.Dependency | None:

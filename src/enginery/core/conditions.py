@@ -1,0 +1,158 @@
+"""What a task waits for beside room on an engine: other tasks, an engine that will run it, a time.
+
+A task that cannot run any more is given up here, at once, and so is what depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+from math import inf
+
+from . import messages as m
+from .engines import Place
+from .graph import Graph, Wait
+from .placement import Placement
+from .tasks import Record
+
+GiveUp = Callable[[Record, m.Status, str, float], None]
+"""Ends a task that has not run: it, how, why, now."""
+
+
+class Conditions:
+    """The tasks that wait, and what for; `moved` are engines that came or went in this turn."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Record],
+        places: Mapping[int, Place],
+        placement: Placement,
+        give_up: GiveUp,
+    ) -> None:
+        self.tasks, self.places, self.placement = tasks, places, placement
+        self.graph = Graph()
+        self.timeouts: list[tuple[float, int, Record]] = []  # a heap: when, a number, whose
+        self._timeouts = 0  # how many there ever were
+        self.moved: dict[int, Place] = {}
+        self._give_up = give_up
+
+    def accept(self, record: Record, terms: m.Terms, now: float) -> None:
+        """A balanced task that asks for more than to be run."""
+        self._limit(record, now)
+        wait = Wait(terms)
+        unknown = self.graph.enter(record, wait, self.tasks)
+        if unknown:
+            self._impossible(record, f"there is no task {unknown}, or it is not kept any more", now)
+        elif wait.verdict() == "open":
+            record.move("hold", now, "accepted")
+        else:
+            self._released(record, wait, now, "accepted")
+
+    def _released(self, record: Record, wait: Wait, now: float, cause: str) -> None:
+        """A task has nothing to wait for any more, for better or for worse."""
+        record.wait = None
+        if wait.verdict() == "impossible":
+            self._impossible(record, wait.obstacle(), now)
+            return
+        if wait.follow is not None and wait.follow.ids:
+            engines = wait.follow.engines.intersection(record.allowed or wait.follow.engines)
+            record.allowed = tuple(sorted(engines))
+            if not engines:
+                where = "its targets" if wait.follow.engines else "any engine"
+                self._impossible(
+                    record, f"the task that it is to follow did not run on {where}", now
+                )
+                return
+        record.move("wait", now, cause)
+        self.placement.add(record)
+        self.check(record, now)
+
+    def check(self, record: Record, now: float) -> None:
+        """End a waiting task that no engine will run: those to follow have gone, or all refused.
+
+        One with a timeout waits until then, for engines that join.
+        """
+        if record.limited:
+            return
+        terms = record.spec.terms
+        follows = terms is not None and terms.follow is not None and terms.follow.ids
+        if follows and not any(self.places[id].there for id in record.allowed):
+            gone = " and ".join(map(str, record.allowed))
+            self._impossible(record, f"the engine that it is to follow, {gone}, is gone", now)
+            return
+        if record.refused:
+            ids = record.allowed or self.places
+            there = [id for id in ids if self.places[id].there]
+            if there and set(there).issubset(record.refused):
+                said = (record.refusals or {}).values()
+                reasons = list(dict.fromkeys(refusal.reason for refusal in said))
+                reason = f"every engine has refused it: {'; '.join(reasons[:3])}"
+                self._impossible(record, reason, now)
+
+    def _impossible(self, record: Record, reason: str, now: float) -> None:
+        self._give_up(record, "impossible", reason, now)
+
+    def put_back(self, record: Record, now: float) -> None:
+        """A task that had been given to an engine waits again."""
+        if record.unfit:
+            record.unfit = tuple(id for id in record.unfit if self._still_unfit(record, id))
+        self._limit(record, now)
+        self.placement.put_back(record)
+
+    def _still_unfit(self, record: Record, engine: int) -> bool:
+        place, refusal = self.places[engine], (record.refusals or {})[engine]
+        return place.name == refusal.life and place.changes <= refusal.changes
+
+    def _limit(self, record: Record, now: float) -> None:
+        """Note when a task that has not run yet will have waited for too long."""
+        terms = record.spec.terms
+        if terms is not None and record.limited and terms.timeout < inf:
+            accepted = record.story[0][0] if record.story else now
+            self._timeouts += 1
+            heappush(self.timeouts, (accepted + terms.timeout, self._timeouts, record))
+
+    def _strand(self, now: float) -> None:
+        """Engines have come or gone, so that perhaps none is left that would run some task."""
+        for place in self.moved.values():
+            for record in self.placement.with_conditions(place.id):
+                self.check(record, now)
+        self.moved.clear()
+
+    def deadline(self) -> float | None:
+        """When the first task that still waits has waited for too long."""
+        timeouts = self.timeouts
+        while timeouts and not _waits(timeouts[0][2]):
+            heappop(timeouts)
+        return timeouts[0][0] if timeouts else None
+
+    def _time_out(self, now: float) -> None:
+        while (deadline := self.deadline()) is not None and deadline <= now:
+            _, _, record = heappop(self.timeouts)
+            assert record.spec.terms is not None
+            what = (
+                "its dependencies were not met" if record.state == "held" else "no engine took it"
+            )
+            self._give_up(record, "timeout", f"{what} in {record.spec.terms.timeout:g} s", now)
+
+    def _resolve(self, ended: list[Record], now: float) -> None:
+        """Tell those that depend on what has ended, and on what ends by that, and so on."""
+        for record in ended:  # which grows meanwhile
+            if not self.graph.edges:
+                return
+            for released in self.graph.ended(record):
+                if released.wait is not None:
+                    self._released(released, released.wait, now, "dependencies met")
+
+    def settle(self, ended: list[Record], now: float) -> None:
+        """See to what time, the coming and going of engines, and the `ended` have decided."""
+        if self.timeouts:
+            self._time_out(now)
+        if self.moved:
+            self._strand(now)
+        if ended:
+            self._resolve(ended, now)
+
+
+def _waits(record: Record) -> bool:
+    """Whether a task has never run, and may still be given to an engine."""
+    return record.state in {"held", "waiting"} and record.limited
