@@ -351,7 +351,7 @@ def test_items_of_a_map_that_fail(two: Cluster, place: Path) -> None:
           item 5 of 8 of map(bad), on engine 1 (pid PID, HOST) after TIME; task ID
             File "script.py", line 7, in bad
               if x == 5: raise ValueError(f"bad item {x}")
-          7 of 8 items are done and kept: ar.partial() gives them
+          7 of 8 items are done and kept: ar.partial() gives them, ar.resubmit() runs the failed one again.
 
         Traceback (most recent call last):
           File "script.py", line 15, in <module>
@@ -359,7 +359,8 @@ def test_items_of_a_map_that_fail(two: Cluster, place: Path) -> None:
         enginery.CompositeError: 3 of 10,000 items of map(worse) failed
           [1:map] ValueError: bad item 5   ×2 (items 5, 18)
           [1:map] ZeroDivisionError: division by zero   ×1 (item 77)
-          9,997 of 10,000 items are done and kept: ar.partial() gives them
+          9,997 of 10,000 items are done and kept: ar.partial() gives them,
+            ar.resubmit() runs the failed ones again.
           e.raise_exception(i) raises one of them, e.print_tracebacks() shows all
 
         Traceback (most recent call last):

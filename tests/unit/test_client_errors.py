@@ -101,7 +101,8 @@ def test_one_item_of_a_map(make):
         "  item 5 of 8 of map(bad), on engine 1 (pid 4711, n1) after 0.2 s; task 7f3a2c-5\n"
         '    File "script.py", line 2, in bad\n'
         '      if x == 5: raise ValueError(f"bad item {x}")\n'
-        "  7 of 8 items are done and kept: ar.partial() gives them\n"
+        "  7 of 8 items are done and kept: ar.partial() gives them, "
+        "ar.resubmit() runs the failed one again.\n"
     )
     assert error.ar is result
     assert error.ar.partial() == {i: i for i in range(8) if i != 5}
@@ -190,7 +191,8 @@ def test_several_items_of_a_map_are_told_once_per_kind(make):
         "enginery.CompositeError: 3 of 10,000 items of map(bad) failed\n"
         "  [1:map] ValueError: bad item 5   ×2 (items 5, 18)\n"
         "  [3:map] ZeroDivisionError: division by zero   ×1 (item 77)\n"
-        "  9,997 of 10,000 items are done and kept: ar.partial() gives them\n"
+        "  9,997 of 10,000 items are done and kept: ar.partial() gives them,\n"
+        "    ar.resubmit() runs the failed ones again.\n"
         "  e.raise_exception(i) raises one of them, e.print_tracebacks() shows all\n"
     )
     assert len(error) == 3
@@ -413,7 +415,8 @@ def test_aborted_and_expired(make):
         "enginery.ResultExpired: item 1 of 2 of map(f) is done, "
         "but its result is not kept any more",
         "  task 7f3a2c-3",
-        "  1 of 2 items are done and kept: ar.partial() gives them",
+        "  1 of 2 items are done and kept: ar.partial() gives them, "
+        "ar.resubmit() runs the failed one again.",
     ]
 
 

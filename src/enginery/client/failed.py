@@ -35,7 +35,11 @@ class Call(NamedTuple):
         """What is done although something failed, and how to get it; "" when nothing is."""
         if not (self.is_map and self.good):
             return ""
-        return f"{text.of(self.good, self.total)} items are done and kept: ar.partial() gives them"
+        failed = "one" if self.total - self.good == 1 else "ones"
+        return (
+            f"{text.of(self.good, self.total)} items are done and kept: "
+            f"ar.partial() gives them, ar.resubmit() runs the failed {failed} again."
+        )
 
 
 class Failed:
