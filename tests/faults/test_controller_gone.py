@@ -280,7 +280,7 @@ def test_closing_does_not_wait_for_a_controller_that_dies_meanwhile(own_cluster:
     assert closing.is_alive()
     os.kill(own_cluster.controller_pid, signal.SIGKILL)
     assert own_cluster.controller.wait(10)
-    closing.join(1.0)
+    closing.join(3.0)  # it would take 5 if it waited
     assert not closing.is_alive()
 
 

@@ -14,14 +14,11 @@ from ..client import text
 from ..client.actions import Action
 from ..client.calls import Args, Kwargs, Wishes, name_of
 from ..client.decorators import local_function
-from ..client.flags import function_or_none, retries_number
+from ..client.flags import LONGEST, function_or_none, retries_number
 from ..core.messages import Terms
 from ..wire.dependent import Fit
 
 string_task = Action("string_task")
-
-LONGEST = 300
-"""Tasks in one chain of recoveries at most; each is packed inside the one before it."""
 
 SHOWN = 40
 """Characters of a task's code that name it in messages."""
