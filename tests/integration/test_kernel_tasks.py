@@ -598,7 +598,7 @@ def test_a_chain_that_fails_to_its_end(tc):
 
 def test_a_long_chain(tc):
     task = client.Task("a = 'the last one'", pull="a")
-    for _ in range(200):
+    for _ in range(1500):
         task = client.Task("1 / 0", recovery_task=task)
     assert done(tc, task).ns.a == "the last one"
 

@@ -73,12 +73,10 @@ class Entry:
 
     def stage(self, level: int) -> m.Task:
         """What runs for it at a stage."""
-        task: m.Task | None = self.task
-        for _ in range(level):
-            task = task.terms.recovery if task is not None and task.terms is not None else None
-        if task is None:
+        stages = (self.task, *(self.task.terms.recoveries if self.task.terms is not None else ()))
+        if level >= len(stages):
             raise Broken(f"unexpected: {self.task.id} has no recovery number {level}")
-        return task
+        return stages[level]
 
     @property
     def timeout(self) -> float:
@@ -458,7 +456,7 @@ class Ledger(Observer):
         if reported and outcome.attempt not in entry.attempts and not self.world.lied(outcome):
             return False  # the supervisor's page said that it had not
         stage = entry.stage(entry.level)
-        recovers = stage.terms is not None and stage.terms.recovery is not None
+        recovers = task.terms is not None and entry.level < len(task.terms.recoveries)
         if recovers and task.engine < 0 and not entry.aborted:
             return False  # its recovery would have run
         return task.engine >= 0 or entry.spent >= stage.retries

@@ -334,7 +334,7 @@ MUTANTS: dict[str, Mutant] = {
     "the same recovery runs again": (
         work.Work, "result",
         'self._recover(record, record.recovery, "failed"',
-        'self._recover(record, record.origin.terms.recovery, "failed"',
+        'self._recover(record, record.origin.terms.recoveries[0], "failed"',
     ),
     "what was aborted recovers": (
         tasks.Record, "recovery",
@@ -359,7 +359,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "a recovery waits until a timeout": (
         work.Work, "_recover",
-        "terms = replace(terms, after=None, follow=None, timeout=0.0)", "pass",
+        "terms = replace(terms, after=None, follow=None, timeout=0.0, recoveries=rest)",
+        "terms = replace(terms, recoveries=rest)",
     ),
     # --- finished tasks
     "what has not ended is run again": (

@@ -100,10 +100,7 @@ def _terms(terms: m.Terms | None) -> str:
         "timeout": terms.timeout, "priority": terms.priority, "time limit": terms.time_limit
     }  # fmt: skip
     said += [f"{name} {value:g}" for name, value in times.items() if value]
-    chain, recovery = 0, terms.recovery
-    while recovery is not None:
-        chain, recovery = chain + 1, recovery.terms.recovery if recovery.terms else None
-    said += [f"{chain} recoveries"] if chain else []
+    said += [f"{len(terms.recoveries)} recoveries"] if terms.recoveries else []
     return f" [{'; '.join(said)}]" if said else ""
 
 

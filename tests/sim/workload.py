@@ -104,7 +104,7 @@ class User:
                 retries=retries, terms=terms,
             )  # fmt: skip
             world.jobs[id] = self.job(id)
-            if terms is not None and terms.recovery is not None:
+            if terms is not None and terms.recoveries:
                 chain = [self.failing(self.job(id)) for _ in range(3)]
                 world.jobs[id] = self.failing(world.jobs[id])._replace(chain=tuple(chain))
             world.ledger.submitted(self.client, task)
@@ -146,7 +146,7 @@ class User:
             timeout=random.choice((0.01, 1.0, 10.0, 200.0, inf)) if "timeout" in wanted else 0.0,
             priority=random.choice(PRIORITIES) if "priority" in wanted else 0.0,
             time_limit=limit,
-            recovery=self.recovery(functions, 1, limit) if "recovery" in wanted else None,
+            recoveries=self.recoveries(functions, limit) if "recovery" in wanted else (),
         )
 
     def dependency(self, sizes: tuple[int, ...]) -> m.Dependency:
@@ -161,12 +161,15 @@ class User:
         success, failure = random.choice(WHICH)
         return m.Dependency(tuple(chosen), random.random() < 0.6, success, failure)
 
-    def recovery(self, functions: dict[bytes, bytes], level: int, limit: float) -> m.Task:
+    def recoveries(self, functions: dict[bytes, bytes], limit: float) -> tuple[m.Task, ...]:
         """A chain of one to three tasks, each for when the one before has failed."""
+        count = self.random.choice((1, 1, 1, 2, 2, 3))
+        return tuple(self.recovery(functions, level, limit) for level in range(1, count + 1))
+
+    def recovery(self, functions: dict[bytes, bytes], level: int, limit: float) -> m.Task:
         random = self.random
         blob = random.choice(self.functions)
         functions[content_hash(blob)] = blob
-        more = level < 3 and random.random() < 0.4
         odd = random.random() < 0.3  # it cannot wait for anything any more
         engines = self.client.engines if random.random() < 0.2 else []
         return m.Task(
@@ -175,8 +178,7 @@ class User:
             terms=m.Terms(
                 time_limit=limit, priority=random.choice((0.0, 0.0, 2.0)),
                 after=self.dependency((1, 2)) if odd else None, timeout=0.1 if odd else 0.0,
-                recovery=self.recovery(functions, level + 1, limit) if more else None,
-            ) if more or random.random() < 0.5 else None,
+            ) if random.random() < 0.5 else None,
         )  # fmt: skip
 
     # --- the rest -------------------------------------------------------------------------------

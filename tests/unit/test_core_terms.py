@@ -195,7 +195,7 @@ def test_a_recovery_needs_its_function_from_the_start(hand):
     recovery = m.Task("", MEND, b"")
     assert (
         "ann/tasks", m.Need((MEND,))
-    ) in hand.submit("ann", task("ann-1", **terms(recovery=recovery)))  # fmt: skip
+    ) in hand.submit("ann", task("ann-1", **terms(recoveries=(recovery,))))  # fmt: skip
     said = hand.say_all("ann/tasks", m.Define(MEND, MEND_BLOB))
     assert runs(said, "engine a/tasks") == [("ann-1", 1)]
     said = ends(hand, "engine a", "ann-1", "error")
@@ -208,7 +208,7 @@ def test_a_recovery_needs_its_function_from_the_start(hand):
 
 
 def test_an_aborted_task_has_no_recovery(hand):
-    hand.submit("ann", task("ann-1", **terms(recovery=m.Task("", FIT, b""))))
+    hand.submit("ann", task("ann-1", **terms(recoveries=(m.Task("", FIT, b""),))))
     request(hand, m.Abort(["ann-1"], True, 1, 5))
     ends(hand, "engine a", "ann-1", "error")
     assert hand.state("ann-1") == "done"

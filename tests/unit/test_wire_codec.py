@@ -20,7 +20,7 @@ OUTCOME = m.Outcome("t", "ok", b"v", (m.Buffer(b"w" * 9),), facts={"signal": 9, 
 TERMS = m.Terms(
     m.Dependency(("a", "b"), success=False), m.Dependency((), all=False), 2.5, -1.0, 9.0,
     True, True,
-    m.Task("r", b"k", b"", terms=m.Terms(recovery=m.Task("s", b"l", b""))),
+    (m.Task("r", b"k", b"", terms=m.Terms(priority=2.0)), m.Task("s", b"l", b"")),
 )  # fmt: skip
 SAMPLES: list[m.Message] = [
     HELLO,

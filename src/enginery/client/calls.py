@@ -147,22 +147,24 @@ class Calls:
         """
         now = time()
         functions: dict[bytes, bytes] = {}
-        task: Task | None = None
-        for f, args, kwargs, name, wishes in reversed(calls):
+        tasks: list[Task] = []
+        for f, args, kwargs, name, wishes in calls:
             hash, blobs = self._function(f, name)
             functions |= blobs
             arguments, buffers = self._arguments(f, args, kwargs)
-            terms = wishes.terms
-            if task is not None:
-                terms = replace(terms or Terms(), recovery=task)
-            task = Task(
-                "", hash, arguments, buffers, name, ANYWHERE, wishes.targets, wishes.retries, now,
-                wishes.label, terms,
+            tasks.append(
+                Task(
+                    "", hash, arguments, buffers, name, ANYWHERE, wishes.targets, wishes.retries,
+                    now, wishes.label, wishes.terms,
+                )
             )  # fmt: skip
-        if task is None:
+        if not tasks:
             return []
-        task.id = self.link.next_id()
-        return self._submit([task], functions)
+        first, *recoveries = tasks
+        first.id = self.link.next_id()
+        if recoveries:
+            first.terms = replace(first.terms or Terms(), recoveries=tuple(recoveries))
+        return self._submit([first], functions)
 
     def abort(self, slots: Iterable[Slot], running: bool = False) -> None:
         """Stop what is not done of these tasks; what runs is left alone unless `running`."""
@@ -199,15 +201,17 @@ class Calls:
             blobs.update(more)
             chain.append((hash, name))
 
+        own = _of_each_run(wishes.terms)
+
         def terms(arguments: bytes, buffers: tuple[Buffer, ...]) -> Terms:
-            recovery: Task | None = None
-            for hash, name in reversed(chain):
-                own = replace(_of_each_run(wishes.terms), recovery=recovery)
-                recovery = Task(
+            recoveries = tuple(
+                Task(
                     "", hash, arguments, buffers, name, ANYWHERE, wishes.targets, 0,
                     label=wishes.label, terms=own,
-                )  # fmt: skip
-            return replace(wishes.terms or Terms(), recovery=recovery)
+                )
+                for hash, name in chain
+            )  # fmt: skip
+            return replace(wishes.terms or Terms(), recoveries=recoveries)
 
         return terms
 
@@ -229,9 +233,9 @@ class Calls:
             raise explain_unsendable(call, args, kwargs, error, names=names) from None
 
 
-def _of_each_run(terms: Terms | None) -> Terms:
+def _of_each_run(terms: Terms | None) -> Terms | None:
     """Those terms that hold for a recovery, too: not when and where it first runs."""
-    return Terms() if terms is None else replace(terms, after=None, follow=None, timeout=0.0)
+    return terms and replace(terms, after=None, follow=None, timeout=0.0)
 
 
 def name_of(f: Any) -> str:

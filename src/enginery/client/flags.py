@@ -7,9 +7,6 @@ from math import isfinite
 from operator import index
 from typing import Any
 
-LONGEST = 300
-"""Recoveries in a chain at most; on the wire one stands inside the other."""
-
 
 def flag(slot: str, check: Callable[[Any], Any], meaning: str) -> Any:
     """A property kept in `slot`; `check` turns what is assigned into what is kept, or raises."""
@@ -69,8 +66,6 @@ def functions(value: Any) -> tuple[Callable[..., Any], ...]:
         function_or_none(each)
         if each is None:
             raise TypeError("a function is needed, not None")
-    if len(several) > LONGEST:
-        raise ValueError(f"a chain has {LONGEST} recoveries at most, not {len(several):,}")
     if len({id(each) for each in several}) < len(several):
         raise ValueError("the same function twice: a recovery that has failed is not run again")
     return several

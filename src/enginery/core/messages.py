@@ -166,7 +166,7 @@ class Terms(Struct, array_like=True, gc=False):
     time_limit: float = 0.0  # of each run
     clear_before: bool = False  # empty the engine's namespace before each run
     clear_after: bool = False  # and after it
-    recovery: Task | None = None  # runs in its stead when it has failed for good
+    recoveries: tuple[Task, ...] = ()  # each runs in its stead when all before have failed for good
 
 
 class Task(Struct, array_like=True, gc=False):
@@ -200,23 +200,15 @@ class Task(Struct, array_like=True, gc=False):
         for dependency in (terms.after, terms.follow):
             if dependency is not None:
                 size += 100 * len(dependency.ids)
-        if terms.recovery is not None:
-            for task in self.chain()[1:]:
-                size += 300 + len(task.arguments) + sum(b.nbytes for b in task.buffers)
+        for task in terms.recoveries:
+            size += 500 + len(task.arguments) + sum(b.nbytes for b in task.buffers)
         return size + 200
-
-    def chain(self) -> list[Task]:
-        """This task, its recovery, the recovery of that, and so on."""
-        chain = [self]
-        while (terms := chain[-1].terms) is not None and terms.recovery is not None:
-            chain.append(terms.recovery)
-        return chain
 
     def functions(self) -> tuple[bytes, ...]:
         """The hashes of all functions it may need: its own and those of its recoveries."""
-        if self.terms is None or self.terms.recovery is None:
+        if self.terms is None or not self.terms.recoveries:
             return (self.function,)
-        return tuple(task.function for task in self.chain())
+        return (self.function, *(task.function for task in self.terms.recoveries))
 
 
 class Submit(Message, tag="S"):

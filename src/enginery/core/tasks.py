@@ -119,9 +119,10 @@ class Record:
     @property
     def recovery(self) -> m.Task | None:
         """What is to run in its stead when it has failed for good."""
-        if self.spec.terms is None or self.aborting or self.direct:
+        terms = self.spec.terms
+        if terms is None or not terms.recoveries or self.aborting or self.direct:
             return None
-        return self.spec.terms.recovery
+        return terms.recoveries[0]
 
     @property
     def limited(self) -> bool:

@@ -179,10 +179,12 @@ class Work:
 
         It waits for nothing but an engine, however long that takes.
         """
-        spec, terms = record.spec, recovery.terms
+        spec = record.spec
+        assert spec.terms is not None
         self.functions.release(spec.function)
-        if terms is not None:
-            terms = replace(terms, after=None, follow=None, timeout=0.0)
+        terms = recovery.terms or NO_TERMS
+        rest = spec.terms.recoveries[1:]
+        terms = replace(terms, after=None, follow=None, timeout=0.0, recoveries=rest)
         record.spec = replace(
             recovery, id=spec.id, engine=-1, submitted=spec.submitted, label=spec.label, terms=terms
         )

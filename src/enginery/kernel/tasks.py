@@ -14,7 +14,7 @@ from ..client import text
 from ..client.actions import Action
 from ..client.calls import Args, Kwargs, Wishes, name_of
 from ..client.decorators import local_function
-from ..client.flags import LONGEST, function_or_none, retries_number
+from ..client.flags import function_or_none, retries_number
 from ..core.messages import Terms
 from ..wire.dependent import Fit
 
@@ -237,8 +237,7 @@ class MapTask(BaseTask):
 def chain(task: Any) -> list[Call]:
     """The calls of a task, of its recovery, and so on.
 
-    TypeError for what is no task, ValueError for a chain that comes back to where it was, or is
-    longer than `LONGEST`.
+    TypeError for what is no task, ValueError for a chain that comes back to where it was.
     """
     if not isinstance(task, BaseTask):
         raise TypeError(f"a client.Task or client.MapTask is needed, not {task!r}")
@@ -252,11 +251,6 @@ def _links(task: BaseTask | None) -> Iterator[BaseTask]:
             raise ValueError(
                 f"the recovery tasks form a loop: {task!r} comes again after "
                 f"{text.count(len(seen), 'task')}; nothing was submitted"
-            )
-        if len(seen) == LONGEST:
-            raise ValueError(
-                f"a chain has {LONGEST} recovery tasks at most; nothing was submitted. "
-                "To try the same again, use retries"
             )
         seen.add(id(task))
         yield task
