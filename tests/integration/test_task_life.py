@@ -312,6 +312,18 @@ def test_what_is_no_query_is_refused(rc, query):
         rc.db_query(query)
 
 
+def test_the_queues_tell_what_has_run_where(rc):
+    rc.purge_results("all")
+    results = [rc[2].apply_async(abs, -1), rc[2].apply_async(fail)]
+    rc.wait(results, PATIENCE)
+    assert rc.queue_status(2) == {"queue": 0, "tasks": 0, "completed": 2}
+    assert rc.queue_status(3)["completed"] == 0
+    told = rc.queue_status([2], verbose=True)
+    assert told[2]["completed"] == [id for result in results for id in result.msg_ids]
+    rc.purge_results(results)
+    assert rc.queue_status(2)["completed"] == 0
+
+
 def test_finished_tasks_are_forgotten_on_request_and_no_others(rc, lview):
     done, running = lview.apply_async(abs, -1), lview.apply_async(time.sleep, 600)
     done.get(PATIENCE)

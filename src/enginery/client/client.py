@@ -252,7 +252,8 @@ class Client(Recorded):
     # --- control: passes the queues -------------------------------------------------------------
 
     def queue_status(self, targets: Any = "all", verbose: bool = False) -> dict[Any, Any]:
-        """How many tasks wait ("queue") and are sent ahead or run ("tasks"), for each engine.
+        """How many tasks wait ("queue"), are sent ahead or run ("tasks"), or have run, for each
+        engine; of the last ("completed"), those that the controller remembers.
 
         "unassigned" counts balanced tasks that have no engine yet. With `verbose`, ids instead of
         counts; for one engine, only what is of it.

@@ -107,13 +107,21 @@ def _ids(records: Iterable[Record], session: Session) -> list[str]:
 
 def _queues(work: Work, session: Session, query: m.Query) -> dict[Any, Any]:
     queues: dict[Any, Any] = {}
+    completed: dict[int, list[Record]] = {}
+    for record in work.history.records.values():
+        if record.outcome is not None and record.outcome.started:
+            completed.setdefault(record.outcome.engine, []).append(record)
     for place in work.places.values():
         if place.here and (not query.engines or place.id in query.engines):
             queued = [r for r in place.queue if r.state == "queued"]
-            both = {"queue": queued, "tasks": list(place.sent.values())}
+            told = {
+                "queue": queued,
+                "tasks": list(place.sent.values()),
+                "completed": completed.get(place.id, []),
+            }
             queues[place.id] = {
                 name: _ids(records, session) if query.verbose else len(records)
-                for name, records in both.items()
+                for name, records in told.items()
             }
     queues["unassigned"] = work.placement.waiting
     return queues
