@@ -172,7 +172,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "who waits for a task is not told that it has come": (
         delivery.Delivery, "ended",
-        "[owner, *watchers]", "[owner]",
+        "self.owe(watcher, record.outcome)", "pass",
     ),
     "a request that comes again is carried out again": (
         controller.Controller, "_from_client",

@@ -182,7 +182,12 @@ class Client:
                 self._confirm(out)
 
     def _send(self, submit: m.Submit, out: list[Effect]) -> None:
-        for hash in dict.fromkeys(hash for task in submit.tasks for hash in task.functions()):
+        hashes: dict[bytes, None] = {}
+        for task in submit.tasks:
+            hashes[task.function] = None
+            if task.terms is not None:
+                hashes.update(dict.fromkeys(task.functions()))
+        for hash in hashes:
             # One that is not here belongs to tasks that have ended: this is sent again.
             if hash not in self.defined and hash in self.functions:
                 self.defined.add(hash)

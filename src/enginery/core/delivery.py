@@ -39,11 +39,12 @@ class Delivery:
         """An outcome becomes due to the task's client, and to who else asked for it."""
         assert record.outcome is not None
         owner = self.sessions.get(record.owner)
-        watchers = self.watchers.pop(record.spec.id, [])
+        watchers = self.watchers.pop(record.spec.id, ()) if self.watchers else ()
         for watcher in watchers:
             watcher.fetching.remove(record.spec.id)
-        for session in watchers if owner is None else [owner, *watchers]:
-            self.owe(session, record.outcome)
+            self.owe(watcher, record.outcome)
+        if owner is not None:
+            self.owe(owner, record.outcome)
 
     def output(self, place: Place, record: Record | None, output: m.Output) -> None:
         """A task has written something, if that is still what is known to run there."""

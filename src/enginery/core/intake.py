@@ -13,6 +13,7 @@ from . import messages as m
 from . import queries, roles
 from .delivery import Delivery
 from .events import Conn, Drop, Effect, Log, Send
+from .functions import Functions
 from .sessions import Session
 from .tasks import Record
 from .work import Work, abort_of
@@ -55,10 +56,13 @@ class Intake:
 
     def _take(self, conn: Conn, session: Session, now: float, out: list[Effect]) -> None:
         """Take in what a client has submitted: in order, as soon as the functions are there."""
-        functions = self.work.functions
+        functions, blobs = self.work.functions, self.work.functions.blobs
         while session.waiting:
             submit = session.waiting[0]
-            if not all(hash in functions for task in submit.tasks for hash in task.functions()):
+            if not all(
+                task.function in blobs if task.terms is None else _has_all(functions, task)
+                for task in submit.tasks
+            ):
                 if not session.lacking:
                     hashes = (hash for task in submit.tasks for hash in task.functions())
                     session.lacking = tuple(dict.fromkeys(hashes))
@@ -235,3 +239,8 @@ class Intake:
         """This client is gone; its tasks go on."""
         self._lacks_nothing(session)
         self.accepting.pop(session.identity, None)
+
+
+def _has_all(functions: Functions, task: m.Task) -> bool:
+    """Whether all functions that a task may need are there."""
+    return all(hash in functions for hash in task.functions())

@@ -16,19 +16,30 @@ from collections import deque
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from math import isnan
-from typing import NamedTuple
 
 from ..schemes import Load, Scheme
 from .engines import Place
 from .tasks import Record
 
 
-class Key(NamedTuple):
-    """The engines that the tasks of one line may go to, by id, in ascending order."""
+class Key:
+    """The engines that the tasks of one line may go to, by id, in ascending order.
 
-    allowed: tuple[int, ...] = ()  # only these; empty: all
-    refused: tuple[int, ...] = ()  # but not these
-    unfit: tuple[int, ...] = ()  # nor these, until their properties change
+    Each line has one, which is told from others by its identity alone: every task comes by here
+    several times, and to compare what is in it would cost more than all the rest.
+    """
+
+    __slots__ = ("allowed", "refused", "unfit")
+
+    def __init__(
+        self,
+        allowed: tuple[int, ...] = (),
+        refused: tuple[int, ...] = (),
+        unfit: tuple[int, ...] = (),
+    ) -> None:
+        self.allowed = allowed  # only these; empty: all
+        self.refused = refused  # but not these
+        self.unfit = unfit  # nor these, until their properties change
 
     def admits(self, engine: int) -> bool:
         """Whether this engine may run them."""
@@ -36,6 +47,9 @@ class Key(NamedTuple):
             return False
         return engine not in self.refused and engine not in self.unfit
 
+
+Engines = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""What is in a key."""
 
 EVERY = Key()
 """No condition: any engine."""
@@ -95,6 +109,7 @@ class Placement:
         self.hwm = hwm
         self.waiting = 0
         self.lines: dict[Key, Line] = {}
+        self._keys: dict[Engines, Key] = {}  # of the lines that there are, but for EVERY
         self.serves: dict[int, set[Key]] = {}  # engine -> the lines that name it
         self.unnamed: dict[Key, None] = {}  # lines for all engines but some
         self.places: dict[int, Place] = {}
@@ -118,7 +133,7 @@ class Placement:
         record.order = self._last
         if self._ranks or record.spec.terms is not None:
             self.rank(record)
-        self._line(key_of(record)).rank(record.rank).append(record)
+        self._line(record).rank(record.rank).append(record)
 
     def rank(self, record: Record) -> None:
         """Find out how a task ranks among those that wait."""
@@ -129,7 +144,7 @@ class Placement:
         """A task that had been given to an engine waits again, before the others of its rank."""
         self._first -= 1
         record.order = self._first
-        self._line(key_of(record)).rank(record.rank).appendleft(record)
+        self._line(record).rank(record.rank).appendleft(record)
 
     def remove(self, record: Record) -> None:
         """A waiting task has ended; it is skipped when its turn comes."""
@@ -141,7 +156,10 @@ class Placement:
             for line in self.lines.values():
                 line.clear()  # of tasks that were removed
 
-    def _line(self, key: Key) -> Line:
+    def _line(self, record: Record) -> Line:
+        """The line that a task is to stand in."""
+        plain = not (record.allowed or record.refused or record.unfit)
+        key = EVERY if plain else self._key(record)
         line = self.lines.get(key)
         if line is None:
             line = self.lines[key] = Line()
@@ -153,8 +171,15 @@ class Placement:
         self.waiting += 1
         return line
 
+    def _key(self, record: Record) -> Key:
+        engines = record.allowed, record.refused, record.unfit
+        if engines not in self._keys:
+            self._keys[engines] = Key(*engines)
+        return self._keys[engines]
+
     def _forget_line(self, key: Key) -> None:
         del self.lines[key]
+        self._keys.pop((key.allowed, key.refused, key.unfit), None)
         self.unnamed.pop(key, None)
         for id in key.allowed:
             self.serves[id].discard(key)
@@ -187,11 +212,11 @@ class Placement:
                 record.unfit = tuple(id for id in record.unfit if id != engine)
                 ranks.setdefault(record.rank, []).append(record)
             for rank, equals in ranks.items():
-                self._merge(key_of(equals[0]), rank, equals)
+                self._merge(rank, equals)
 
-    def _merge(self, key: Key, rank: float, records: list[Record]) -> None:
+    def _merge(self, rank: float, records: list[Record]) -> None:
         """Put waiting tasks of one rank, in their order, into the line that is theirs now."""
-        line = self._line(key)
+        line = self._line(records[0])
         self.waiting += len(records) - 1
         tasks = line.rank(rank)
         both = sorted([*tasks, *records], key=lambda record: record.order)  # two runs: one pass
@@ -240,7 +265,5 @@ class Placement:
 
 
 def key_of(record: Record) -> Key:
-    """The line of a task."""
-    if not (record.allowed or record.refused or record.unfit):
-        return EVERY
+    """The engines that a task may go to."""
     return Key(record.allowed, record.refused, record.unfit)
