@@ -328,13 +328,27 @@ def test_a_graph_of_networkx_runs_in_an_order_that_its_times_prove(lview):
             assert results[before].completed <= results[node].started
 
 
+def known(rc, result):
+    """Until the controller knows a task of another client; nothing tells of that."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            rc.result_status(result.msg_ids)
+        except enginery.UnknownTask:
+            assert time.monotonic() < deadline
+        else:
+            return
+
+
 def test_dependencies_of_another_client_count_too(cluster, lview):
     go = threading.Event()
     with cluster.connect_client_sync() as other:
         other.wait_for_engines(4)
-        first = other[0].apply_async(time.sleep, 0.2)
+        first = other[0].apply_async(time.sleep, 0.5)
+        known(lview.client, first)  # ours may come to the controller before theirs
         with lview.temp_flags(after=first.msg_ids):
             second = lview.apply_async(os.getpid)
         second.add_done_callback(lambda _: go.set())
         assert go.wait(PATIENCE)
-        assert first.ready()
+        first.get(PATIENCE)
+        assert second.started >= first.completed
