@@ -11,7 +11,7 @@ from enginery.core.farming import Farming
 
 
 class Queue:
-    """What libzmq does: tasks go round the engines that are there, each answers in order."""
+    """A queue that gives each task to some engine, whichever; each engine answers in order."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -19,7 +19,6 @@ class Queue:
         self.out: list = []
         self.farming.opened(self.out)
         self.engines: dict[str, list[m.Farmed]] = {}
-        self.next = 0
         self.lives = 0
         self.done: list[str] = []
         self.lost: list[str] = []
@@ -45,9 +44,7 @@ class Queue:
             if not self.engines:
                 self.out.append(send)
                 continue
-            lives = list(self.engines)
-            self.next += 1
-            self.engines[lives[self.next % len(lives)]].append(send.message)
+            self.engines[self.chance.choice(list(self.engines))].append(send.message)
 
     def work(self) -> None:
         """Some engine does the first thing that it has."""
@@ -74,7 +71,7 @@ def test_each_task_comes_back_or_is_lost_once(seed: int) -> None:
         step = queue.chance.random()
         if step < 0.3 and waiting:
             queue.farming.submit(m.Task(waiting.pop(0), b"h", b""), b"blob", queue.out)
-        elif step < 0.33 and len(queue.engines) > 1:
+        elif step < 0.33 and queue.engines:
             queue.leave()
         elif step < 0.36:
             queue.join()
@@ -82,12 +79,27 @@ def test_each_task_comes_back_or_is_lost_once(seed: int) -> None:
             queue.move()
         else:
             queue.work()
+    if not queue.engines:
+        queue.join()
     for _ in range(2000):
         queue.move()
         queue.work()
     assert sorted([*queue.done, *queue.lost]) == sorted(ids)
     assert not queue.farming.tasks
     assert len(queue.done) >= 1
+
+
+def test_the_only_engine_dies_and_its_successor_comes_later() -> None:
+    queue = Queue(0)
+    queue.join()
+    queue.farming.submit(m.Task("t", b"h", b""), b"blob", queue.out)
+    queue.move()
+    queue.leave()
+    queue.move()
+    queue.join()
+    queue.move()
+    queue.work()
+    assert queue.lost == ["t"]
 
 
 def test_without_a_death_nothing_is_asked() -> None:

@@ -29,7 +29,10 @@ acknowledge deliveries             -       yes     yes     yes
 ask about the state of things      -       yes     yes     yes
 hear of the tasks of others        -       -       yes     yes
 see code, arguments, results       -       yes     yes     -
+tell that its properties changed   yes     -       -       -
 abort tasks                        -       yes     yes     -
+resubmit and purge tasks           -       yes     yes     -
+choose the scheme                  -       -       yes     -
 clear, signal, stop an engine      -       -       yes     -
 shut the controller down           -       -       yes     -
 """
@@ -41,7 +44,10 @@ MEANING: dict[str, tuple[type[m.Message], ...]] = {
     "submit tasks": (m.Define, m.Submit),
     "acknowledge deliveries": (m.Got,),
     "ask about the state of things": (m.Query,),
+    "tell that its properties changed": (m.Changed,),
     "abort tasks": (m.Abort,),
+    "resubmit and purge tasks": (m.Resubmit, m.Purge),
+    "choose the scheme": (m.Choose,),
     "clear, signal, stop an engine": (m.Signal, m.Clear, m.Shutdown),
     "shut the controller down": (m.Shutdown,),
 }

@@ -23,10 +23,12 @@ class Farming:
         self.waiting: list[m.Farmed] = []  # until it is up
         self.tasks: dict[str, int] = {}  # put in, and not come back; the number at which it was
         self.put = 0
-        self.lives: dict[str, int] = {}  # the engines that are there: name of the life, and id
-        self.asked: set[str] = set()  # those that have to answer a probe
-        self.since = 0  # what was put in before is meant
-        self.probes = 0  # on their way
+        self.lives: set[str] = set()  # the engines that are there
+        self.doubt = False  # some task may be lost, and nobody has said which
+        self.round = 0  # of probes; those of earlier rounds say nothing
+        self.asked: set[str] = set()  # the engines that have to answer one of this round
+        self.pending = 0  # how many of this round are on their way
+        self.since = 0  # what was put in before this round is meant
 
     def submit(self, task: m.Task, blob: bytes, out: list[Effect]) -> None:
         """Put a task in."""
@@ -48,8 +50,9 @@ class Farming:
         self.up = True
         waiting, self.waiting = self.waiting, []
         out.extend(Send("farm", farmed) for farmed in waiting)
-        if self.tasks:
-            self._ask(out)
+        if sum(farmed.attempt is not None for farmed in waiting) < len(self.tasks):
+            self.doubt = True  # some were under way on the last connection
+        self._ask(out)
 
     def closed(self) -> None:
         """The connection is gone; what was under way may be too."""
@@ -61,34 +64,40 @@ class Farming:
 
     def engines(self, engines: list[m.EngineInfo], out: list[Effect]) -> None:
         """These are the engines now."""
-        before = set(self.lives)
-        self.lives = {engine.incarnation: engine.id for engine in engines}
-        if self.tasks and (before - set(self.lives) or self.asked):
+        before, self.lives = self.lives, {engine.incarnation for engine in engines}
+        if before - self.lives:
+            self.doubt = True
+        if before != self.lives:
             self._ask(out)
 
     def _ask(self, out: list[Effect]) -> None:
-        """Begin anew to ask all that are there."""
+        """Where there is doubt, begin anew to ask all engines that are there."""
+        if not (self.doubt and self.tasks):
+            return
+        self.round += 1
         self.since = self.put
         self.asked = set(self.lives)
+        self.pending = 0
         self._probe(out)
 
     def _probe(self, out: list[Effect]) -> None:
         for _ in self.asked:
-            self.probes += 1
-            self._send(m.Farmed(probe=self.since), out)
+            self.pending += 1
+            self._send(m.Farmed(probe=self.round), out)
 
-    def answered(self, since: int, life: str, out: list[Effect]) -> list[m.Outcome]:
+    def answered(self, round: int, life: str, out: list[Effect]) -> list[m.Outcome]:
         """A probe has come back; gives what is known to be lost by that."""
-        self.probes -= 1
-        if since != self.since or not self.asked:
+        if round != self.round or not self.asked:
             return []
+        self.pending -= 1
         self.asked.discard(life)
         if self.asked:
-            if self.probes <= 0:  # some engine got two of them: again, for those that got none
+            if not self.pending:  # some engine got two of them: again, for those that got none
                 self._probe(out)
             return []
+        self.doubt = False
         facts = {"reason": LOST, "started": True}
-        lost = [id for id, put in self.tasks.items() if put <= since]
+        lost = [id for id, put in self.tasks.items() if put <= self.since]
         for id in lost:
             del self.tasks[id]
         return [m.Outcome(id, "lost", facts=facts) for id in lost]

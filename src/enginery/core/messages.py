@@ -263,7 +263,7 @@ class Farmed(Message, tag="f"):
 
 
 class Probed(Message, tag="b"):
-    """An engine has got as far as this probe."""
+    """An engine has got as far as a probe of this round."""
 
     probe: int
     incarnation: str  # short public name

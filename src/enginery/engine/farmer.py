@@ -75,11 +75,10 @@ class Farmer:
 
     def _keep(self, hash: bytes, blob: bytes) -> None:
         functions = self.life.functions
-        if hash in self._known:
-            self._known[hash] = self._known.pop(hash)
-            return
+        self._known.pop(hash, None)
         self._known[hash] = None
-        functions.keep(hash, blob)
+        if functions.loaded(hash) is None:
+            functions.keep(hash, blob)
         if len(self._known) > FUNCTIONS:
             oldest = next(iter(self._known))
             del self._known[oldest]
