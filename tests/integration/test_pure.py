@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 import zmq
@@ -151,9 +150,7 @@ def test_each_end_has_keys_of_its_own(pure, rc, end, role, enters):
     file = key_file(pure, role)
     context = sockets.new_context()
     try:
-        _socket, monitor = sockets.dealer(
-            context, replace(file, url=f"{file.url.rpartition(':')[0]}:{port}")
-        )
+        _socket, monitor = sockets.dealer(context, file.at_port(port))
         event = None
         while not isinstance(event, monitors.Up | monitors.Failed):
             assert monitor.poll(PATIENCE * 1000)

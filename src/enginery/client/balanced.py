@@ -12,7 +12,7 @@ from ..wire.dependent import Fit
 from .calls import ANYWHERE, Args, Kwargs, Wishes, name_of
 from .decorators import bound_copy, local_function
 from .dependency import Dependency, dependency
-from .flags import flag, function_or_none, functions, number, retries_number, seconds
+from .flags import Flag, function_or_none, functions, number, retries_number, seconds, truth
 from .map import LazyMap, MapOptions, balanced_map, window_size
 from .results import AsyncResult
 from .targets import some
@@ -71,16 +71,16 @@ class LoadBalancedView(View):
         self._timeout = self._time_limit = self._priority = 0.0
         self._clear_before = self._clear_after = False
 
-    retries = flag("_retries", retries_number, "How often a task may be tried again.")
-    after = flag("_after", dependency, "Tasks that must have ended before.")
-    follow = flag("_follow", dependency, "Tasks that must have ended before, and where they ran.")
-    timeout = flag("_timeout", seconds, "Seconds that a task may wait; 0: any number.")
-    time_limit = flag("_time_limit", seconds, "Seconds that a task may run; 0: any number.")
-    priority = flag("_priority", number, "Larger goes first.")
-    fits = flag("_fits", function_or_none, "Whether the properties of an engine suit.")
-    recovery = flag("_recovery", functions, "What gets the arguments of a task that has failed.")
-    clear_before = flag("_clear_before", bool, "Whether tasks start in an empty namespace.")
-    clear_after = flag("_clear_after", bool, "Whether tasks leave an empty namespace.")
+    retries = Flag(retries_number, "How often a task may be tried again.")
+    after = Flag(dependency, "Tasks that must have ended before.")
+    follow = Flag(dependency, "Tasks that must have ended before, and where they ran.")
+    timeout = Flag(seconds, "Seconds that a task may wait; 0: any number.")
+    time_limit = Flag(seconds, "Seconds that a task may run; 0: any number.")
+    priority = Flag(number, "Larger goes first.")
+    fits = Flag(function_or_none, "Whether the properties of an engine suit.")
+    recovery = Flag(functions, "What gets the arguments of a task that has failed.")
+    clear_before = Flag(truth, "Whether tasks start in an empty namespace.")
+    clear_after = Flag(truth, "Whether tasks leave an empty namespace.")
 
     @property
     def wishes(self) -> Wishes:

@@ -18,7 +18,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from math import ceil
 from types import FrameType
 from typing import Any
@@ -290,7 +289,7 @@ class Driver:
                 self._poller.unregister(old)
                 old.close()
         if port:
-            file = replace(self._file, url=f"{self._file.url.rpartition(':')[0]}:{port}")
+            file = self._file.at_port(port)
             socket, monitor = sockets.dealer(self._context, file, heartbeats=False)
             self._lanes["farm"], self._monitors["farm"] = socket, monitor
             for source in (socket, monitor):

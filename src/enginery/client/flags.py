@@ -1,4 +1,4 @@
-"""Flags of a view that are attributes: each checks what it is given."""
+"""The flags of views: attributes that check what they are given."""
 
 from __future__ import annotations
 
@@ -8,30 +8,64 @@ from operator import index
 from typing import Any
 
 
-def flag(slot: str, check: Callable[[Any], Any], meaning: str) -> Any:
-    """A property kept in `slot`; `check` turns what is assigned into what is kept, or raises."""
-    name = slot.lstrip("_")
+class Checked:
+    """An attribute, kept under its name after a "_"; `check` turns what is assigned into what is
+    kept, or raises.
+    """
 
-    def get(view: Any) -> Any:
-        return getattr(view, slot)
+    def __init__(self, check: Callable[[Any], Any], meaning: str) -> None:
+        self._check = check
+        self.__doc__ = meaning
 
-    def set(view: Any, value: Any) -> None:
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, holder: Any, owner: type) -> Any:
+        return self if holder is None else getattr(holder, f"_{self._name}")
+
+    def __set__(self, holder: Any, value: Any) -> None:
         try:
-            checked = check(value)
+            checked = self._check(value)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{name}: {error}") from None
-        setattr(view, slot, checked)
-        view._wishes = None  # they are made anew
+            raise type(error)(f"{self._name}: {error}") from None
+        setattr(holder, f"_{self._name}", checked)
 
-    return property(get, set, doc=meaning)
+
+class Flag(Checked):
+    """One of a view, whose wishes are made anew when it changes."""
+
+    def __set__(self, holder: Any, value: Any) -> None:
+        super().__set__(holder, value)
+        holder._wishes = None
+
+
+def truth(value: Any) -> bool:
+    """True or False."""
+    if value not in (True, False):
+        raise TypeError(f"True or False is needed, not {value!r}")
+    return bool(value)
+
+
+def text(value: Any) -> str:
+    """A text."""
+    if not isinstance(value, str):
+        raise TypeError(f"a text is needed, not {value!r}")
+    return value
+
+
+def progress_shown(value: Any) -> Any:
+    """True, False, "auto", or what is called with the progress."""
+    if value not in (True, False, "auto") and not callable(value):
+        raise TypeError(f'True, False, "auto" or a callable is needed, not {value!r}')
+    return value
 
 
 def seconds(value: Any) -> float:
     """A time; None stands for 0, which is no limit."""
-    number_of = 0.0 if value is None else number(value)
-    if number_of < 0:
+    given = 0.0 if value is None else number(value)
+    if given < 0:
         raise ValueError(f"a number of seconds from 0 up is needed, not {value!r}")
-    return number_of
+    return given
 
 
 def number(value: Any) -> float:

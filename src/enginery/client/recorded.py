@@ -30,9 +30,11 @@ class Recorded:
     link: Link
     calls: Calls
 
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # what `Client` has
 
         def _ids(self, jobs: Any) -> list[str]: ...
+
+        def _slots(self, ids: list[str]) -> list[Slot]: ...
 
         def result(self, slots: list[Slot], **form: Any) -> AsyncResult: ...
 
@@ -149,7 +151,3 @@ class Recorded:
         self.link.ask(Choose(name))
         if self.link.welcome is not None:
             self.link.welcome.scheme = name
-
-    if TYPE_CHECKING:
-
-        def _slots(self, ids: list[str]) -> list[Slot]: ...

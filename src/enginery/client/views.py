@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from ..frames import trims
 from .calls import Args, Kwargs, Wishes, name_of
 from .decorators import ParallelFunction, RemoteFunction, bound_copy, local_function
+from .flags import Flag, progress_shown, text, truth
 from .joined import JoinedResult
 from .map import MapOptions
 from .progress import follow
@@ -40,9 +41,9 @@ class View(ABC):
         "_label",
         "_progress",
         "_targets",
+        "_track",
         "_wishes",
         "client",
-        "track",
     )
     FLAGS: ClassVar[tuple[str, ...]] = ("block", "label", "progress", "targets", "track")
 
@@ -53,43 +54,14 @@ class View(ABC):
         self._label = ""
         self._wishes: Wishes | None = None  # made anew when a flag changes
         self._progress: Any = "auto"
-        self.track = False
+        self._track = False
 
     # --- flags ----------------------------------------------------------------------------------
 
-    @property
-    def block(self) -> bool:
-        """Whether calls wait for their results."""
-        return self._block
-
-    @block.setter
-    def block(self, value: bool) -> None:
-        if value not in (True, False):
-            raise TypeError(f"block is True or False, not {value!r}")
-        self._block = bool(value)
-
-    @property
-    def label(self) -> str:
-        """A text that is kept with the tasks of this view."""
-        return self._label
-
-    @label.setter
-    def label(self, value: str) -> None:
-        if not isinstance(value, str):
-            raise TypeError(f"label is a text, not {value!r}")
-        self._label = value
-        self._wishes = None
-
-    @property
-    def progress(self) -> Any:
-        """What shows the progress of a blocking map: True, False, "auto", or a callable."""
-        return self._progress
-
-    @progress.setter
-    def progress(self, value: Any) -> None:
-        if value not in (True, False, "auto") and not callable(value):
-            raise TypeError(f'progress is True, False, "auto" or a callable, not {value!r}')
-        self._progress = value
+    block = Flag(truth, "Whether calls wait for their results.")
+    label = Flag(text, "A text that is kept with the tasks of this view.")
+    progress = Flag(progress_shown, "What shows the progress of a blocking map.")
+    track = Flag(truth, "Nothing: `AsyncResult.sent` can always be asked.")
 
     @property
     def targets(self) -> Any:

@@ -6,7 +6,6 @@ The main thread takes one at a time, when it has nothing else to do, and answers
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import replace
 from typing import Any
 
 import zmq
@@ -88,9 +87,8 @@ class Farmer:
     def _join(self, port: int) -> None:
         self.close(0.0)
         self.port = port
-        file = replace(self._file, url=f"{self._file.url.rpartition(':')[0]}:{port}")
         self._socket, self._monitor = sockets.dealer(
-            self._context, file, ahead=AHEAD, heartbeats=False
+            self._context, self._file.at_port(port), ahead=AHEAD, heartbeats=False
         )
         for source in (self._socket, self._monitor):
             self.life.lanes["tasks"].poller.register(source, zmq.POLLIN)

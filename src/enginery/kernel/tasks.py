@@ -14,7 +14,7 @@ from ..client import text
 from ..client.actions import Action
 from ..client.calls import Args, Kwargs, Wishes, name_of
 from ..client.decorators import local_function
-from ..client.flags import function_or_none, retries_number
+from ..client.flags import Checked, function_or_none, retries_number, truth
 from ..core.messages import Terms
 from ..wire.dependent import Fit
 
@@ -25,27 +25,6 @@ SHOWN = 40
 
 Call = tuple[Callable[..., Any], Args, Kwargs, str, Wishes]
 """A function, what it is called with, what people call it, and what is asked for it."""
-
-
-class Checked:
-    """An attribute of a task; `check` turns what is assigned into what is kept, or raises."""
-
-    def __init__(self, check: Callable[[Any], Any], meaning: str) -> None:
-        self._check = check
-        self.__doc__ = meaning
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, task: Any, owner: type) -> Any:
-        return self if task is None else getattr(task, f"_{self._name}")
-
-    def __set__(self, task: Any, value: Any) -> None:
-        try:
-            checked = self._check(value)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{self._name}: {error}") from None
-        setattr(task, f"_{self._name}", checked)
 
 
 def _code(value: Any) -> str:
@@ -101,8 +80,8 @@ class BaseTask(ABC):
         "_retries",
     )
 
-    clear_before = Checked(bool, "Whether it starts in an empty namespace.")
-    clear_after = Checked(bool, "Whether it leaves an empty namespace.")
+    clear_before = Checked(truth, "Whether it starts in an empty namespace.")
+    clear_after = Checked(truth, "Whether it leaves an empty namespace.")
     retries = Checked(retries_number, "How often it may be tried again.")
     recovery_task = Checked(_task_or_none, "What runs when it has failed for good, or None.")
     depend = Checked(function_or_none, "Whether the properties of an engine suit, or None.")

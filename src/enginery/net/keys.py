@@ -7,7 +7,7 @@ has that role: every engine has the same pair, and so on.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -85,6 +85,10 @@ class ConnectionFile:
     def name(self) -> str:
         """The name that this file has in the security directory of a profile."""
         return file_name(self.role, self.cluster_id)
+
+    def at_port(self, port: int) -> ConnectionFile:
+        """The same for another port of this controller."""
+        return replace(self, url=f"{self.url.rpartition(':')[0]}:{port}")
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write it with mode 0600, as a whole or not at all."""
