@@ -10,7 +10,7 @@ import pytest
 from enginery import Client, Cluster
 from enginery.engine import actions
 
-pytest_plugins = ["tests.leaks"]
+pytest_plugins = ["tests.gate", "tests.leaks"]
 
 
 @pytest.fixture(scope="session")

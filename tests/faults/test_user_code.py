@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from enginery import Client, Cluster, EngineError, RemoteError
+from tests.gate import Gate
 
 SOON = 30.0
 """Seconds that any of it may take, on a busy machine."""
@@ -66,13 +67,17 @@ def die(rc: Client, f: Any, *args: Any) -> EngineError:
 # --- it does not give way ------------------------------------------------------------------------
 
 
-def test_an_engine_that_holds_its_gil_is_not_given_up(rc: Client) -> None:
+def test_an_engine_that_holds_its_gil_is_not_given_up(rc: Client, gate: Gate) -> None:
+    def hold(path: bytes) -> None:  # with the GIL, until somebody opens the other end
+        os.close(ctypes.PyDLL(None).open(path, os.O_RDONLY))
+
     before = life(rc, 0)
-    held = rc[0].apply_async(lambda: ctypes.PyDLL(None).sleep(int(HEARTBEAT + 2)))
+    held = rc[0].apply_async(hold, bytes(gate.path))
     assert rc[1].apply_sync(lambda: "goes on") == "goes on"
     assert not held.wait(HEARTBEAT + 1)  # both sides would have noticed by now
     assert life(rc, 0) == before
-    assert held.get(SOON) == 0
+    gate.open()
+    assert held.get(SOON) is None
     assert held.metadata.attempt == 1
     assert life(rc, 0) == before
 

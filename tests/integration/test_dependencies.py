@@ -188,10 +188,11 @@ def test_after_and_follow_as_in_the_source(rc, lview):
     assert lview.timeout == 0
 
 
-def test_a_direct_request_may_be_waited_for_and_followed(rc, lview):
-    first = rc[2].apply_async(time.sleep, 0.1)
+def test_a_direct_request_may_be_waited_for_and_followed(rc, lview, gate):
+    first = rc[2].apply_async(gate.held)
     with lview.temp_flags(follow=first):
         second = lview.apply_async(os.getpid)
+    gate.open()
     assert second.get(PATIENCE) == rc[2].apply_sync(os.getpid)
     assert second.started >= first.completed
 
@@ -267,13 +268,14 @@ def test_an_engine_that_is_gone_cannot_be_followed(own_cluster):
             )
 
 
-def test_an_aborted_task_counts_as_failed(lview):
-    blocker = [lview.apply_async(time.sleep, 0.5) for _ in range(4)]
+def test_an_aborted_task_counts_as_failed(lview, gate):
+    blocker = [lview.apply_async(gate.held) for _ in range(4)]
     first = lview.apply_async(abs, -1)
     with lview.temp_flags(after=first):
         second = lview.apply_async(abs, -2)
     first.abort()
     assert first.msg_ids[0] in impossible(second)
+    gate.open()
     for each in blocker:
         each.get(PATIENCE)
 
@@ -340,15 +342,16 @@ def known(rc, result):
             return
 
 
-def test_dependencies_of_another_client_count_too(cluster, lview):
+def test_dependencies_of_another_client_count_too(cluster, lview, gate):
     go = threading.Event()
     with cluster.connect_client_sync() as other:
         other.wait_for_engines(4)
-        first = other[0].apply_async(time.sleep, 0.5)
+        first = other[0].apply_async(gate.held)
         known(lview.client, first)  # ours may come to the controller before theirs
         with lview.temp_flags(after=first.msg_ids):
             second = lview.apply_async(os.getpid)
         second.add_done_callback(lambda _: go.set())
+        gate.open()
         assert go.wait(PATIENCE)
         first.get(PATIENCE)
         assert second.started >= first.completed

@@ -193,17 +193,18 @@ def test_an_interrupt_reaches_the_code_that_runs_and_nothing_else(own_cluster):
         assert view["a"] == 1
 
 
-def test_a_busy_engine_answers_and_is_cleared_before_the_next_task(own_cluster):
+def test_a_busy_engine_answers_and_is_cleared_before_the_next_task(own_cluster, gate):
     with own_cluster.connect_client_sync() as rc:
         rc.wait_for_engines(2, timeout=LONG)
         view = rc[0]
         view.push({"a": 1}, block=True)
 
-        running = view.execute("print('begun'); import time; time.sleep(1); a")
+        running = view.execute(f"print('begun'); open({str(gate.path)!r}).close(); a")
         until(lambda: "begun" in running.stdout)
         rc.clear(0)
         after = view.apply_async(abs, Reference("a"))
         assert not running.ready()
+        gate.open()
         assert running.get(LONG).result == "1"
         with pytest.raises(NameError):
             after.get(LONG)
@@ -239,12 +240,12 @@ def test_the_interpreter_is_a_full_ipython(own_cluster):
 # --- output ---------------------------------------------------------------------------------------
 
 
-def test_output_arrives_while_the_task_runs_and_all_of_it_in_order(own_cluster):
-    lines = 200_000
+def test_output_arrives_while_the_task_runs_and_all_of_it_in_order(own_cluster, gate):
+    lines, held = 200_000, gate.held
 
     def talk():
         print("first")
-        time.sleep(0.5)
+        held()
         for i in range(lines):
             print(i)
 
@@ -253,6 +254,7 @@ def test_output_arrives_while_the_task_runs_and_all_of_it_in_order(own_cluster):
         talking = rc[0].apply_async(talk)
         until(lambda: talking.stdout == "first\n")
         assert not talking.ready()
+        gate.open()
         talking.get(LONG)
         talking.wait_for_output(LONG)
         assert talking.stdout == "first\n" + "".join(f"{i}\n" for i in range(lines))

@@ -48,14 +48,15 @@ def test_a_direct_view_gives_the_list_of_all_engines(rc):
         assert executor.submit(os.getpid).result(PATIENCE) == rc[:2].apply_sync(os.getpid)
 
 
-def test_cancel_tells_the_truth(rc):
+def test_cancel_tells_the_truth(rc, gate):
     with rc.load_balanced_view(0).executor as executor:
-        running = executor.submit(time.sleep, 0.5)
+        running = executor.submit(gate.held)
         waiting = executor.submit(time.sleep, 600)
         assert waiting.cancel()
         assert waiting.cancelled()
         with pytest.raises(futures.CancelledError):
             waiting.result(0)
+        gate.open()
         assert running.result(PATIENCE) is None
         assert not running.cancel()
         assert futures.wait([waiting], 1).done == {waiting}

@@ -97,12 +97,13 @@ def test_what_it_cannot_do_is_refused(lview, flags, named):
             call(abs, [-1])
 
 
-def test_abort_is_refused(rc, lview):
-    result = lview.apply_async(time.sleep, 0.3)
+def test_abort_is_refused(rc, lview, gate):
+    result = lview.apply_async(gate.held)
     with pytest.raises(NotSupportedError, match="cannot be aborted"):
         result.abort()
     with pytest.raises(NotSupportedError, match="cannot be aborted"):
         rc.abort()
+    gate.open()
     assert result.get(PATIENCE) is None
 
 

@@ -175,13 +175,15 @@ def test_a_task_waits_until_properties_suit_it(rc, lview):
 # --- priorities and labels ---------------------------------------------------------------------
 
 
-def test_the_higher_priority_goes_first(rc):
+def test_the_higher_priority_goes_first(rc, gate):
     lview = rc.load_balanced_view(1)
-    blocker = lview.apply_async(time.sleep, 0.3)
+    blocker = lview.apply_async(gate.held)
     results = {}
     for priority in [0, 1, -1, 2, 0.5]:
         with lview.temp_flags(priority=priority, label=f"p{priority}"):
             results[priority] = lview.apply_async(time.time)
+    until(lambda: rc.queue_status()["unassigned"] == 5)
+    gate.open()
     blocker.get(PATIENCE)
     times = {priority: result.get(PATIENCE) for priority, result in results.items()}
     assert sorted(times, key=times.__getitem__) == [2, 1, 0.5, 0, -1]

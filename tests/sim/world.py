@@ -202,7 +202,7 @@ class World(Cluster):
             if client.alive:
                 _nothing(repr(client), vars(client.core), (
                     "unsent", "unaccepted", "unsent_bytes", "unaccepted_bytes", "functions",
-                    "needed", "outstanding", "requests",
+                    "needed", "outstanding", "requests", "held",
                 ))  # fmt: skip
                 session = self.controller.core.sessions[client.core.identity]
                 _nothing(repr(session), vars(session), (

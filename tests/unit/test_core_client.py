@@ -128,6 +128,33 @@ def test_an_unanswered_request_is_asked_again(client):
     assert hear(client, m.Reply(7, {}), "control") == []
 
 
+def test_a_question_follows_the_submissions_before_it(client):
+    submit(client, "t1")
+    assert said(client.handle(e.Asked(m.Query(1, "explain", ["t1"])), 0.0)) == []
+    signal = m.Signal(2)
+    assert said(client.handle(e.Asked(signal), 0.0)) == [signal]
+    submit(client, "t2")
+    assert [query.number for query in said(hear(client, m.Accepted(1)), m.Query)] == [1]
+    assert said(hear(client, m.Accepted(2)), m.Query) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked"),
+    [(welcome(accepted=1), [1]), (welcome(), []), (welcome(controller="new"), [])],
+)
+def test_a_held_question_outlives_the_connection(client, answer, asked):
+    submit(client, "t1")
+    client.handle(e.Asked(m.Query(1, "explain", ["t1"])), 0.0)
+    client.handle(e.Closed("control"), 0.0)
+    client.handle(e.Opened("control"), 0.0)
+    assert said(hear(client, answer, "control"), m.Query) == []
+    _, effects = reconnect(client, answer)
+    assert [query.number for query in said(effects, m.Query)] == asked
+    if not asked:
+        [query] = said(hear(client, m.Accepted(1)), m.Query)
+        assert query.number == 1
+
+
 def test_an_abort_says_what_was_submitted_before_it(client):
     submit(client, "t1")
     (abort,) = said(client.handle(e.Asked(m.Abort(["t1"], number=1)), 0.0))

@@ -43,6 +43,9 @@ GOT_LATER = 32
 GOT_BYTES = 1 << 18
 """The same in bytes."""
 
+ABOUT_TASKS = m.Query, m.Resubmit, m.Purge
+"""What is asked once all that was submitted before has been accepted, so that it is found."""
+
 SEEN = 100_000
 """Functions remembered as sent."""
 
@@ -72,6 +75,7 @@ class Client:
         self.confirmed = 0  # the last one of which the controller was told
         self.unconfirmed_bytes = 0
         self.requests: dict[int, m.Message] = {}  # asked and not answered
+        self.held: dict[int, int] = {}  # those of them that follow a Submit.seq not accepted yet
         self.farming = Farming()
         self.watched: set[str] = set()  # tasks that were not submitted here, or not in this way
 
@@ -79,6 +83,14 @@ class Client:
     def pending_bytes(self) -> int:
         """Bytes that are submitted here and not accepted there."""
         return self.unaccepted_bytes + self.unsent_bytes
+
+    @property
+    def _accepted_seq(self) -> int:
+        """The last submission that the controller has taken."""
+        first = (
+            self.unaccepted[0][0] if self.unaccepted else self.unsent[0] if self.unsent else None
+        )
+        return self.submitted if first is None else first.seq - 1
 
     def deadline(self) -> float | None:
         """Never: it acts on events alone."""
@@ -97,7 +109,9 @@ class Client:
             case Asked(message=message):
                 self.requests[message.number] = message  # type: ignore[attr-defined]
                 self.watched.update(_watched(message))
-                if "control" in self.joined:
+                if isinstance(message, ABOUT_TASKS) and self._accepted_seq < self.submitted:
+                    self.held[message.number] = self.submitted
+                elif "control" in self.joined:
                     out.append(Send("control", self._dated(message)))
             case Opened(conn="farm"):
                 self.farming.opened(out)
@@ -205,6 +219,7 @@ class Client:
             case m.Accepted(seq=seq):
                 self._accepted(seq)
                 self._send_unsent(out)
+                self._ask_held(out)
                 out.append(Credited())
             case m.Engines(engines=engines):
                 self.farming.engines(engines, out)
@@ -238,6 +253,14 @@ class Client:
     def _accepted(self, seq: int) -> None:
         while self.unaccepted and self.unaccepted[0][0].seq <= seq:
             self.unaccepted_bytes -= self.unaccepted.popleft()[1]
+
+    def _ask_held(self, out: list[Effect]) -> None:
+        """Say what has waited for the submissions before it."""
+        accepted = self._accepted_seq
+        for number in [number for number, seq in self.held.items() if seq <= accepted]:
+            del self.held[number]
+            if "control" in self.joined:
+                out.append(Send("control", self.requests[number]))
 
     def _deliver(self, message: m.Deliver, out: list[Effect]) -> None:
         if message.seq > self.delivered + 1:
@@ -286,7 +309,8 @@ class Client:
             self.farming.port = welcome.farm_port
             out.append(JoinFarm(welcome.farm_port))
         if lane == "control":
-            out.extend(Send("control", self._dated(r)) for r in self.requests.values())
+            ready = (r for number, r in self.requests.items() if number not in self.held)
+            out.extend(Send("control", self._dated(r)) for r in ready)
         else:
             self.credit = welcome.credit or self.credit
             self.defined.clear()
@@ -294,6 +318,7 @@ class Client:
             for submit, _ in self.unaccepted:
                 self._send(submit, out)
             self._send_unsent(out)
+            self._ask_held(out)
         out.append(Joined(welcome))
 
     def _begin_again(self, reason: str, again: list[m.Submit], out: list[Effect]) -> None:
@@ -316,6 +341,7 @@ class Client:
         for seq, submit in enumerate(self.unsent, 1):
             submit.seq = seq
         self.submitted = len(self.unsent)
+        self.held = dict.fromkeys(self.held, self.submitted)
         self.delivered = self.confirmed = 0
         self.joined.clear()
         if lost:

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import index
-from time import monotonic
 from typing import Any, NamedTuple
 
 from ..client.link import Link
 from ..core.messages import Query
 from ..error import UnknownTask
-
-PATIENCE = 10.0
-"""Seconds that a task may take to arrive at the controller after it was submitted."""
-
-AGAIN = 0.002
-"""Seconds after which it is asked for again."""
 
 REMEMBERED = 100_000
 """Numbers that are remembered here; the controller is asked about others."""
@@ -39,15 +32,7 @@ class Numbers:
 
     def give(self, id: str) -> int:
         """The number of a task that was just submitted."""
-        deadline = monotonic() + PATIENCE
-        while True:  # the question may overtake the task
-            try:
-                [number] = self._link.ask(Query(0, "number", [id]))
-                break
-            except UnknownTask:
-                if monotonic() >= deadline:
-                    raise
-            self._link.wait(lambda: False, AGAIN)
+        [number] = self._link.ask(Query(0, "number", [id]))
         self._remember(number, id)
         return int(number)
 
