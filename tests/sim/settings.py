@@ -63,7 +63,7 @@ TIGHT: dict[str, tuple[int, int]] = {
     "engines.AHEAD": (1, 6),
     "engines.AHEAD_BYTES": (100, 2000),
     "engine.FUNCTION_BYTES": (100, 700),
-    "delivery.OUTPUT_DUE": (1, 10),
+    "sessions.OUTPUT_DUE": (1, 2000),
     "intake.TELL_BYTES": (300, 3000),
     "client.GOT_LATER": (1, 8),
     "work.ACK_LATER": (1, 8),

@@ -49,8 +49,9 @@ def words(message: m.Message, names: Mapping[bytes, str] | None = None) -> str:
             return f"delivery {seq}: {_list(parts)}"
         case m.Got(seq=seq):
             return f"I have your deliveries up to {seq}"
-        case m.Abort(ids=ids, running=running):
-            return f"abort {_list(ids)}{', also if running' if running else ''}"
+        case m.Abort(ids=ids, running=running, gently=gently):
+            told = ", also if running" if running else ""
+            return f"abort {_list(ids)}{told}{', gently' if gently else ''}"
         case m.Resubmit(ids=ids, new=new):
             return f"run {_list(ids)} again as {_list(new)}"
         case m.Purge(ids=ids, engines=engines, every=every):

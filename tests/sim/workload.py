@@ -197,7 +197,8 @@ class User:
         ids = [id for id in ids if id in self.world.ledger.tasks]
         if self.client.alive and not self.leaving:
             self.world.ledger.aborting(ids)
-            self.client.ask(m.Abort(ids, running))
+            gently = running and self.random.random() < 0.3
+            self.client.ask(m.Abort(ids, running, gently=gently))
 
     def fetch(self) -> None:
         """Ask for the result of any task, also of another client."""

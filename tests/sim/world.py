@@ -206,7 +206,8 @@ class World(Cluster):
                 ))  # fmt: skip
                 session = self.controller.core.sessions[client.core.identity]
                 _nothing(repr(session), vars(session), (
-                    "unaccepted", "unaccepted_bytes", "held", "due", "fetching",
+                    "unaccepted", "unaccepted_bytes", "held", "due", "output_due", "dropped",
+                    "fetching",
                 ))  # fmt: skip
                 if len(session.under_way) > GOT_LATER:
                     raise Broken(f"unexpected: {session!r} waits for too many to be confirmed")

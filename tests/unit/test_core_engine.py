@@ -131,6 +131,16 @@ def test_an_abort_of_what_runs_needs_to_say_so(engine):
     assert results(finish(engine, "error")) == [("t1", "aborted")]
 
 
+def test_who_is_interrupted_gently_may_go_on(engine):
+    hear(engine, m.Run([attempt(1)]))
+    gently = m.Abort(["t1"], running=True, numbers=[1], gently=True)
+    assert hear(engine, gently, "control") == [e.Interrupt("t1", 1)]
+    assert engine.deadline() is None
+    assert hear(engine, m.Abort(["t1"], running=True, numbers=[1]), "control")
+    assert engine.deadline() is not None
+    assert results(finish(engine)) == [("t1", "ok")]
+
+
 def test_an_interrupt_that_came_too_late_changes_nothing(engine):
     hear(engine, m.Run([attempt(1)]))
     hear(engine, m.Abort(["t1"], True, numbers=[1]), "control")

@@ -8,6 +8,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from enginery.engine import actions
+from enginery.engine.lazy_shell import LazyShell
 from enginery.engine.namespace import Namespace
 
 
@@ -121,3 +122,71 @@ def test_path_and_directory(space, tmp_path, monkeypatch):
     assert actions.execute("import os; os.getcwd()").result == repr(str(tmp_path))
     with pytest.raises(FileNotFoundError):
         actions.change_directory(str(tmp_path / "none"))
+
+
+# --- what is displayed --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def displayed(space):
+    shown = []
+    space.display = shown.append
+    return shown
+
+
+def test_what_is_displayed_goes_to_the_namespace_in_every_form(space, displayed):
+    actions.execute(
+        "from IPython.display import HTML\n"
+        "handle = display(HTML('<b>x</b>'), display_id='one')\n"
+        "handle.update(HTML('<b>y</b>'))"
+    )
+    assert [(d["data"]["text/html"], d["transient"], d["update"]) for d in displayed] == [
+        ("<b>x</b>", {"display_id": "one"}, False),
+        ("<b>y</b>", {"display_id": "one"}, True),
+    ]
+
+
+def test_functions_that_display_make_the_shell(space, displayed):
+    from IPython.display import display
+
+    initialized = InteractiveShell.initialized
+    LazyShell(space).install()
+    try:
+        assert space.shell is None
+        display({"a": 1})
+        assert space.shell is not None
+    finally:
+        InteractiveShell.initialized = initialized
+    assert displayed[0]["data"] == {"text/plain": "{'a': 1}"}
+
+
+def test_help_is_printed_plainly(space, capsys):
+    actions.execute("len?")
+    told = capsys.readouterr().out
+    assert "Return the number of items" in told
+    assert "\x1b" not in told
+
+
+def test_exit_is_no_way_to_end_an_engine(space):
+    with pytest.raises(RuntimeError, match=r"exit does not end an engine; rc.shutdown\(id\)"):
+        actions.execute("exit")
+
+
+# --- code that is a part of a file ---------------------------------------------------------------
+
+
+def test_code_may_begin_at_another_line_of_its_file(space, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("\n\ndef f():\n    return 1 / 0\nf()\n")
+    with pytest.raises(ZeroDivisionError) as caught:
+        actions.execute("def f():\n    return 1 / 0\nf()\n", str(script), 3)
+    assert frames(caught.value) == [
+        (str(script), 5, "<module>", "f()"),
+        (str(script), 4, "f", "return 1 / 0"),
+    ]
+    with pytest.raises(SyntaxError) as wrong:
+        actions.execute("a = 1\nb = (\n", "/elsewhere/script.py", 7)
+    assert wrong.value.lineno == 8
+    with pytest.raises(ZeroDivisionError) as caught:
+        actions.execute("\n1 / 0", "/elsewhere/script.py", 7)
+    assert frames(caught.value) == [("/elsewhere/script.py", 8, "<module>", "1 / 0")]

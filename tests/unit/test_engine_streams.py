@@ -1,10 +1,12 @@
 """Output belongs to its attempt, is counted, waits in bounds, and never gets lost in silence."""
 
 import io
+import json
 import threading
 
 import pytest
 
+from enginery.engine import streams as module
 from enginery.engine.streams import DROPPED, LIMIT, PIECE, Stream, Streams
 
 
@@ -150,3 +152,68 @@ def test_nobody_waits_for_a_controller_that_is_gone(streams):
     text = "".join(o.text for o in outputs)
     assert text.startswith(DROPPED)
     assert text.endswith("z" * PIECE)
+
+
+def shown(**data):
+    return {"data": data, "metadata": {}, "transient": {"display_id": "x"}, "update": False}
+
+
+def test_what_is_displayed_stands_in_its_place_among_the_text(streams):
+    out = Stream(streams, "stdout")
+    streams.begin("t", 1)
+    print("a", file=out)
+    html, image = shown(**{"text/html": "<b>"}), shown(**{"image/png": b"hi", "x": {1}})
+    streams.display(html)
+    streams.display(image)
+    print("b", file=out)
+    assert streams.end() == 4
+    outputs = streams.take()
+    assert [o.stream for o in outputs] == ["stdout", "display", "display", "stdout"]
+    assert json.loads(outputs[1].text) == html
+    assert json.loads(outputs[2].text)["data"] == {"image/png": "aGk=", "x": [1]}
+
+
+def test_what_cannot_be_json_is_told_as_text(streams):
+    streams.begin("t", 1)
+    streams.display(shown(x=Ellipsis))
+    assert json.loads(streams.take()[0].text)["data"] == {"x": "Ellipsis"}
+
+
+def test_a_display_that_is_too_large_is_told(streams, monkeypatch):
+    monkeypatch.setattr(module, "DISPLAY_LIMIT", 3 << 20)
+    streams.begin("t", 1)
+    streams.display(shown(**{"text/plain": "<Huge>", "text/html": "x" * (5 << 20)}))
+    [output] = streams.take()
+    assert output.stream == "stdout"
+    assert output.text == "<Huge>\n[displayed here were 5 MB, too much to be sent]\n"
+
+
+def test_what_is_displayed_while_nothing_runs_goes_outside(streams):
+    streams.display(shown(**{"text/plain": "<X>", "text/html": "<b>"}))
+    assert streams.outside["stdout"].getvalue() == "<X>\n"
+
+
+def test_a_display_that_is_dropped_leaves_a_notice(streams):
+    streams.begin("t", 1)
+    streams.display(shown(x="x" * (LIMIT + 1)))
+    streams.display(shown(x="y"))
+    first, second = streams.take()
+    assert (first.stream, first.text) == ("stdout", DROPPED)
+    assert json.loads(second.text)["data"] == {"x": "y"}
+
+
+def test_of_what_a_task_says_of_itself_the_last_word_counts(streams, wakes):
+    out = Stream(streams, "stdout")
+    streams.begin("t", 1)
+    streams.report(0.25)
+    streams.report(0.5)
+    print("a", file=out)
+    streams.report(0.75)
+    assert streams.end() == 1  # it is no output
+    assert [(o.number, o.stream, o.text) for o in streams.take()] == [
+        (-1, "progress", "0.5"), (0, "stdout", "a\n"), (-1, "progress", "0.75"),
+    ]  # fmt: skip
+    assert wakes
+    assert streams.waiting == 0
+    streams.report(1.0)
+    assert streams.waiting == 0  # nothing runs

@@ -14,9 +14,6 @@ from .events import Effect
 from .sessions import Session
 from .tasks import Record
 
-OUTPUT_DUE = 10_000
-"""Pieces of output held for one client at most; more are dropped."""
-
 
 class Delivery:
     """The sessions, and to which of them something became due."""
@@ -26,7 +23,7 @@ class Delivery:
         self.watchers: dict[str, list[Session]] = {}  # who else waits for a task
         self._owing: dict[bytes, Session] = {}  # sessions to which something became due
 
-    def owe(self, session: Session, item: m.Outcome | m.Output) -> None:
+    def owe(self, session: Session, item: m.Outcome) -> None:
         """This becomes due to this client."""
         session.due.append(item)
         self.touch(session)
@@ -56,17 +53,19 @@ class Delivery:
             return
         if place.id != (record.place if record.outcome is None else record.outcome.engine):
             return
-        if len(session.due) <= OUTPUT_DUE:
-            output.engine = place.id
-            self.owe(session, output)
+        self._owe_output(session, place, output)
 
     def _farmed(self, place: Place, output: m.Output) -> None:
         """A task of the pure scheme has written something; its id tells whose it is."""
         client = output.id.rpartition("-")[0]
         for session in self.sessions.values():
-            if session.id == client and session.farming and len(session.due) <= OUTPUT_DUE:
-                output.engine = place.id
-                self.owe(session, output)
+            if session.id == client and session.farming:
+                self._owe_output(session, place, output)
+
+    def _owe_output(self, session: Session, place: Place, output: m.Output) -> None:
+        output.engine = place.id
+        session.owe_output(output)
+        self.touch(session)
 
     def fetch(self, session: Session, record: Record) -> None:
         """Deliver a task's outcome to this client too, when it is there."""

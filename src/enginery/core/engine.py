@@ -4,6 +4,9 @@ It starts one attempt at a time, in the order in which they came. It never forge
 the controller has it, and never starts what an abort has named, even when the abort (which comes
 on the other lane) overtakes the work. What runs for longer than it may, or is to stop, is
 interrupted; if it goes on all the same, the engine ends, and its place gets a new life.
+
+What is typed at a console of this engine waits for the attempts that came before it, and those
+that come later wait for it.
 """
 
 from __future__ import annotations
@@ -29,10 +32,13 @@ from .events import (
     Log,
     Opened,
     Received,
+    RunTyped,
     Send,
     Start,
     Stop,
     Tick,
+    Typed,
+    TypedEnded,
 )
 
 FUNCTION_BYTES = 256 << 20
@@ -73,6 +79,8 @@ class Engine:
         self.stale: set[str] = set()  # lanes that may still bring what is for a former life
         self.queue: deque[m.Attempt] = deque()
         self.current: m.Attempt | None = None
+        self.typed: deque[tuple[int, int]] = deque()  # inputs of consoles, and after which n
+        self.typing = 0  # the input that runs now; 0: none does
         self.seen = 0  # the last Attempt.n that arrived
         self.unacked: deque[m.Results] = deque()
         self.results = 0
@@ -106,6 +114,14 @@ class Engine:
                 self._received(str(conn), message, now, out)
             case Finished(result=result):
                 self._finished(result, now, out)
+                self._next(now, out)
+            case Typed(number=number):
+                self.typed.append((number, self.seen))
+                self._next(now, out)
+            case TypedEnded():
+                self.typing = 0
+                if not self.queue:
+                    self._clear(out)
                 self._next(now, out)
             case Tick():
                 self._tick(now, out)
@@ -163,9 +179,11 @@ class Engine:
                     out.append(Kill(signum))
                 elif self.current is not None:
                     out.append(Interrupt(self.current.id, self.current.attempt))
+                elif self.typing:
+                    out.append(Interrupt("", self.typing))
             case m.Clear(count=count):
                 self.clearing = max(self.clearing, count)
-                if self.current is None:
+                if self.current is None and not self.typing:
                     self._clear(out)
             case m.Query(number=number):
                 out.append(Send(lane, m.Reply(number, self.status())))
@@ -249,7 +267,7 @@ class Engine:
             if self.current is not None and self.current.n == n:
                 if message.running:
                     self.interrupted = id
-                    self._interrupt(self.current, now, out)
+                    self._interrupt(self.current, now, out, message.gently)
                 continue
             if n > self.begun:
                 self.aborted[n] = None
@@ -261,10 +279,12 @@ class Engine:
         if dropped.ids:
             out.append(Send(lane, dropped))
 
-    def _interrupt(self, current: m.Attempt, now: float, out: list[Effect]) -> None:
+    def _interrupt(
+        self, current: m.Attempt, now: float, out: list[Effect], gently: bool = False
+    ) -> None:
         """Stop what runs; asked for again, that gives it no more time."""
         out.append(Interrupt(current.id, current.attempt))
-        if self.end_at is None:
+        if self.end_at is None and not gently:
             self.end_at = now + STOP_TIME
 
     def _tick(self, now: float, out: list[Effect]) -> None:
@@ -294,7 +314,13 @@ class Engine:
 
     def _next(self, now: float, out: list[Effect]) -> None:
         """Start the first attempt that may run."""
-        while self.current is None and self.queue:
+        while self.current is None and not self.typing and (self.queue or self.typed):
+            if self._types_next():
+                if self.held:
+                    self._tell(out)
+                self.typing = self.typed.popleft()[0]
+                out.append(RunTyped(self.typing))
+                break
             attempt = self.queue[0]
             if attempt.n in self.aborted:
                 self.queue.popleft()
@@ -315,6 +341,10 @@ class Engine:
             out.append(Start(attempt))
         if self.held and self.current is None:
             self._tell(out)
+
+    def _types_next(self) -> bool:
+        """Whether it is the turn of what was typed at a console."""
+        return bool(self.typed) and (not self.queue or self.queue[0].n > self.typed[0][1])
 
     def _need(self, hash: bytes, out: list[Effect]) -> None:
         if "tasks" in self.joined and hash not in self.asked:

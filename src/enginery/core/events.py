@@ -56,6 +56,16 @@ class Changed(Struct, frozen=True):
     count: int
 
 
+class Typed(Struct, frozen=True):
+    """Engine: somebody at its console wants this input run when its turn comes."""
+
+    number: int
+
+
+class TypedEnded(Struct, frozen=True):
+    """Engine: the input that was to be run has ended."""
+
+
 class Submitted(Struct, frozen=True):
     """Client: the user wants these tasks done; `functions` holds blobs by content hash."""
 
@@ -88,7 +98,20 @@ class Died(Struct, frozen=True):
     facts: dict[str, Any] = {}
 
 
-Event = Opened | Closed | Received | Tick | Finished | Changed | Submitted | Asked | Forked | Died
+Event = (
+    Opened
+    | Closed
+    | Received
+    | Tick
+    | Finished
+    | Changed
+    | Typed
+    | TypedEnded
+    | Submitted
+    | Asked
+    | Forked
+    | Died
+)
 
 # --- effects ----------------------------------------------------------------------------------
 
@@ -128,6 +151,12 @@ class Start(Struct, frozen=True):
     attempt: m.Attempt
 
 
+class RunTyped(Struct, frozen=True):
+    """Engine: run this input of its console now, and say `TypedEnded` when it has ended."""
+
+    number: int
+
+
 class JoinFarm(Struct, frozen=True):
     """Engine, client: connect to the queue of the `pure` scheme, at this port of the controller."""
 
@@ -148,7 +177,10 @@ class Forget(Struct, frozen=True):
 
 
 class Interrupt(Struct, frozen=True):
-    """Engine: raise KeyboardInterrupt in the user code of this attempt, and nowhere else."""
+    """Engine: raise KeyboardInterrupt in the user code of this attempt, and nowhere else.
+
+    Without an `id` it is the input of that number which was typed at a console.
+    """
 
     id: str
     attempt: int
@@ -216,6 +248,7 @@ Effect = (
     | Log
     | Stop
     | Start
+    | RunTyped
     | JoinFarm
     | Load
     | Forget

@@ -173,11 +173,11 @@ class Intake:
         told: dict[int, list[Record]] = {}
         for id in message.ids:
             record = queries.visible(self.work, session, id)
-            if record is not None and self.work.abort(record, message.running, now):
+            if record is not None and self.work.abort(record, message.running, now, message.gently):
                 told.setdefault(record.place, []).append(record)
         for engine, doomed in told.items():
             if (lane := self.work.places[engine].lanes.get("control")) is not None:
-                out.append(Send(lane, abort_of(doomed, message.running)))
+                out.append(Send(lane, abort_of(doomed, message.running, message.gently)))
         out.append(Send(conn, m.Reply(message.number)))
 
     # --- finished tasks -------------------------------------------------------------------------

@@ -308,14 +308,22 @@ class Acked(Message, tag="K"):
 
 
 class Output(Message, tag="O"):
-    """Text that user code wrote to stdout or stderr, while `id`'s `attempt` ran."""
+    """What user code wrote to stdout or stderr, or displayed, while `id`'s `attempt` ran.
+
+    What it displayed is a JSON object of the keys "data" (by MIME type), "metadata", "transient"
+    (a "display_id"), and "update" (whether it takes the place of the last one of that id). When a
+    client does not read, the controller puts one that was "dropped" in the place of several, the
+    last of which has this `number`. How far the attempt is by its own word ("progress", from 0 to
+    1) is no output, and has the number -1.
+    """
 
     id: str
     attempt: int
     number: int  # counts the outputs of this attempt from 0
-    stream: Literal["stdout", "stderr"]
+    stream: Literal["stdout", "stderr", "display", "dropped", "progress"]
     text: str
     engine: int = -1  # filled in by the controller
+    count: int = 1  # how many it stands for
 
     def size(self) -> int:
         """Bytes this output occupies, about."""
@@ -376,6 +384,7 @@ class Got(Message, tag="g"):
 class Abort(Message, tag="a"):
     """Tasks that must not start any more; with `running`, the running ones are interrupted too.
 
+    An engine on which one goes on nevertheless is given up, unless that is to be done `gently`.
     From a client, `after` is its last `Submit.seq`: the controller has those first. An engine is
     told the attempts by their `numbers` (`Attempt.n`), which may still be on their way to it.
     """
@@ -385,6 +394,7 @@ class Abort(Message, tag="a"):
     after: int = 0
     number: int = 0
     numbers: list[int] = []
+    gently: bool = False
 
 
 class Dropped(Message, tag="p"):

@@ -34,6 +34,9 @@ ANSWERS = 1000
 BATCH = 4096
 """Outcomes in one delivery at most."""
 
+OUTPUT_DUE = 16 << 20
+"""Bytes of output due to one client at most; the rest is dropped, and that is said."""
+
 
 class Session:
     """One client, for as long as anything is owed to it."""
@@ -58,6 +61,8 @@ class Session:
         self.held: list[m.Abort] = []  # control that came before the work it is about
         self.answers: OrderedDict[int, m.Message] = OrderedDict()  # to requests that did something
         self.due: deque[m.Outcome | m.Output] = deque()
+        self.output_due = 0  # bytes of it
+        self.dropped: dict[str, m.Output] = {}  # by task: what in `due` stands for dropped outputs
         self.under_way: deque[tuple[m.Deliver, int]] = deque()
         self.under_way_bytes = 0
         self.delivered = 0  # the last Deliver.seq
@@ -110,6 +115,30 @@ class Session:
         while self.under_way and self.under_way[0][0].seq <= seq:
             self.under_way_bytes -= self.under_way.popleft()[1]
 
+    def owe_output(self, output: m.Output) -> None:
+        """An output becomes due, if there is room for it."""
+        if self.output_due <= OUTPUT_DUE:
+            self.output_due += output.size()
+            self.due.append(output)
+            return
+        if output.number < 0:
+            return
+        before = self.dropped.get(output.id)
+        if before is not None and before.attempt == output.attempt:
+            before.number = output.number
+            before.count += output.count
+            return
+        dropped = m.Output(output.id, output.attempt, output.number, "dropped", "", output.engine)
+        self.dropped[output.id] = dropped
+        self.due.append(dropped)
+
+    def _leaves(self, output: m.Output) -> None:
+        """An output is due no more."""
+        if output.stream != "dropped":
+            self.output_due -= output.size()
+        elif self.dropped.get(output.id) is output:
+            del self.dropped[output.id]
+
     def resume(self, out: list[Effect]) -> None:
         """The client is back on a new connection; what it has not got goes out again."""
         conn = self.lanes["tasks"]
@@ -129,6 +158,7 @@ class Session:
                 if isinstance(item, m.Outcome):
                     deliver.outcomes.append(item)
                 else:
+                    self._leaves(item)
                     deliver.outputs.append(item)
             if self.told < self.accepted:
                 self.tell_accepted(out)

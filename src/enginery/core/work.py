@@ -106,14 +106,14 @@ class Work:
         facts = {"reason": f"no engine {id} is registered", "engines": here, "started": False}
         self.end(record, "lost", now, facts=facts, engine=id)
 
-    def abort(self, record: Record, running: bool, now: float) -> bool:
+    def abort(self, record: Record, running: bool, now: float, gently: bool = False) -> bool:
         """The task shall not start; True when it may have, so that its engine has to be told."""
         match record.state:
             case "done":
                 return False
             case "sent":
                 record.aborting = True
-                record.interrupting |= running
+                record.interrupting |= running and not gently
                 return True
             case "queued":
                 self._leave(record)
@@ -471,6 +471,7 @@ def _renamed(dependency: m.Dependency | None, names: dict[str, str]) -> m.Depend
     return replace(dependency, ids=ids) if ids else None
 
 
-def abort_of(records: list[Record], running: bool) -> m.Abort:
+def abort_of(records: list[Record], running: bool, gently: bool = False) -> m.Abort:
     """What an engine is told about tasks that it was sent and that shall not start."""
-    return m.Abort([r.spec.id for r in records], running, numbers=[r.n for r in records])
+    numbers = [r.n for r in records]
+    return m.Abort([r.spec.id for r in records], running, numbers=numbers, gently=gently)

@@ -147,6 +147,8 @@ class Control(threading.Thread):
             self.deadline = now + GRACE
         elif now >= self.deadline:
             self.life.log("warning", "engine.killed", why="user code did not end")
+            if self.life.namespace.console is not None:
+                self.life.namespace.console.place.remove()
             leave_at_once(code)
 
     # --- output --------------------------------------------------------------------------------

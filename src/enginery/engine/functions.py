@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..wire import functions
+from ..wire import functions, modules
 from ..wire.functions import Function
 
 
@@ -28,12 +28,16 @@ class Functions:
 
     def loaded(self, hash: bytes) -> Function | None:
         """The function, if it is loaded and need not be loaded again."""
-        return self._loaded.get(hash)
+        function = self._loaded.get(hash)
+        if function is not None and function.modules and not modules.installed(function.modules):
+            return None
+        return function
 
     def load(self, hash: bytes) -> Function:
         """Load the function; raises whatever that raises."""
         function = functions.load(self._blobs[hash])
         if not function.live:  # else it is loaded for each run, to look up what it refers to
             self._loaded[hash] = function
-            del self._blobs[hash]
+            if not function.modules:  # else its modules may have to be brought again
+                del self._blobs[hash]
         return function

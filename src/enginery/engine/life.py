@@ -27,10 +27,12 @@ from ..core.events import (
     Kill,
     Load,
     Log,
+    RunTyped,
     Send,
     Start,
     Stop,
 )
+from .console.desk import Desk, key_of
 from .functions import Functions
 from .interrupts import Interrupts
 from .lane import Lane
@@ -48,6 +50,7 @@ class Life:
         self.streams = Streams(control.wake)
         self.interrupts = Interrupts()
         self.functions = Functions()
+        self.desk = Desk(self)
         self.exit_code: int | None = None
         self.why = ""
         self.farm_port = 0  # where the queue of the pure scheme listens
@@ -89,6 +92,8 @@ class Life:
             case JoinFarm(port=port):
                 self.farm_port = port
                 self.lanes["tasks"].wake()
+            case RunTyped(number=number):
+                self.desk.call(number)
             case Load(hash=hash, blob=blob):
                 self.functions.keep(hash, blob)
             case Forget(hash=hash):
@@ -131,5 +136,8 @@ class Life:
             self.exit_code, self.why = code, why
             for lane in self.lanes.values():
                 lane.wake()
+            self.desk.stopped()
             if (current := self.machine.current) is not None:
                 self.interrupts.request((current.id, current.attempt))
+            elif typing := self.machine.typing:
+                self.interrupts.request(key_of(typing))

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any, cast
 
+from .commands import Commands
 from .properties import Properties
 
 NOBODY: Mapping[str, Any] = MappingProxyType({})
@@ -39,9 +40,16 @@ class Namespace:
         self.module.__engine__ = self
         self.names: dict[str, Any] = self.module.__dict__
         self.names["__builtins__"] = builtins
-        self.shell: Any = None  # the IPython shell, once something was executed
+        self.shell: Any = None  # the IPython shell, once something needed it
+        self.making_shell = False
+        self.desk: Any = None  # where consoles have code run, on an engine
+        self.console: Any = None  # the Jupyter kernel, once it was asked for
         self.properties = Properties()
         self.engine_id: Callable[[], int] = lambda: -1  # until there is a controller
+        self.task_id: Callable[[], str] = str  # of what runs now
+        self.commands = Commands()
+        self.display: Callable[[Mapping[str, Any]], None] = print  # what shows rich output
+        self.report: Callable[[float], None] = lambda part: None  # is told how far a task is
         self._last: Mapping[str, Any] = NOBODY
         self._lent: dict[str, Any] = {}
         self._fallback: dict[str, Any] = {}
@@ -101,7 +109,7 @@ class Namespace:
 
     def _set(self, names: Mapping[str, Any], stores: Iterable[str]) -> None:
         for name, value in names.items():
-            if name in self.names and not self._is_fallback(name):
+            if name in self.names and not self.is_fallback(name):
                 continue
             self.names[name] = value
             if name in stores:
@@ -109,7 +117,8 @@ class Namespace:
             else:
                 self._lent[name] = value
 
-    def _is_fallback(self, name: str) -> bool:
+    def is_fallback(self, name: str) -> bool:
+        """Whether it is only there for functions that were pushed."""
         return name in self._fallback and self.names[name] is self._fallback[name]
 
 

@@ -23,6 +23,7 @@ from .call import Call, Packed
 from .control import LINGER, NO_CONTROLLER, Control
 from .farmer import Farmer
 from .lane import Lane
+from .lazy_shell import LazyShell
 from .life import Life
 from .namespace import Namespace
 from .page import Page
@@ -54,7 +55,7 @@ class Runner:
             lane.send_posted()
             if life.farm_port:
                 self.farmer.serve(life.farm_port, ready, self.run_farmed)
-            attempt = life.handed()
+            attempt = life.handed() or life.desk.serve()
             for event in lane.events(ready):
                 attempt = life.handle(event, lane) or attempt
             while attempt is not None and life.exit_code is None:
@@ -135,7 +136,14 @@ def run_engine(
     life = Life(machine, namespace, tasks, control)
     namespace.properties.tell = life.changed
     namespace.engine_id = lambda: machine.id
+    namespace.task_id = lambda: machine.current.id if machine.current else ""
+    namespace.display = life.streams.display
+    namespace.report = life.streams.report
+    life.streams.hear = namespace.commands.hear
+    namespace.desk = life.desk
     namespace.install()
+    lazy_shell = LazyShell(namespace)
+    lazy_shell.install()
     life.streams.install()
     life.interrupts.install()
     farmer = Farmer(context, file, life)
@@ -144,6 +152,8 @@ def run_engine(
     try:
         Runner(life, page, farmer).serve()
     finally:
+        if namespace.console is not None:
+            namespace.console.close()
         farmer.close(LINGER)
         tasks.close(LINGER)
         life.over.set()
@@ -152,6 +162,7 @@ def run_engine(
         thread.close()
         context.term()
         life.streams.uninstall()
+        lazy_shell.uninstall()
     assert life.exit_code is not None
     if search is not None and life.exit_code == NO_CONTROLLER:
         raise NoControllerError(life.why)

@@ -1,23 +1,34 @@
 """The engine's IPython: made when something is first executed, since it costs 50 ms.
 
 It works on the engine's namespace and leaves nothing on disk. What an input raises is not shown
-here but raised, so that `execute` fails like any other call.
+here but raised, so that `execute` fails like any other call. What user code displays goes to the
+client with its output (`namespace.display`).
 """
 
 from __future__ import annotations
 
+import ast
+import linecache
+import os
+import re
 import warnings
 from types import TracebackType
 from typing import Any
 
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.profiledir import ProfileDir
 from traitlets.config import Config
 
+from .console.magics import ConsoleMagics
 from .namespace import Namespace
 from .reply import ExecuteReply
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+END = "rc.shutdown(id) does that, from the client"
 
 
 class _NoProfile(ProfileDir):  # type: ignore[misc]
@@ -28,12 +39,29 @@ class _NoProfile(ProfileDir):  # type: ignore[misc]
 
 
 class _Compiler(CachingCompiler):  # type: ignore[misc]
-    """Names inputs for tracebacks."""
+    """Names inputs for tracebacks, and knows at which line of their file they begin."""
 
     filename = ""
+    first_line = 1
 
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
         return self.filename or f"<In [{number}]>"
+
+    def ast_parse(self, source: str, filename: str = "<unknown>", symbol: str = "exec") -> Any:
+        try:
+            tree = super().ast_parse(source, filename, symbol)
+        except SyntaxError as error:
+            if error.lineno is not None:
+                error.lineno += self.first_line - 1
+            raise
+        return ast.increment_lineno(tree, self.first_line - 1)
+
+    def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
+        code = "\n" * (self.first_line - 1) + transformed_code
+        name: str = super().cache(code, number, raw_code)
+        if self.first_line > 1 and os.path.exists(name):
+            del linecache.cache[name]  # it is a part of that file, which is here
+        return name
 
 
 class _DisplayHook(DisplayHook):  # type: ignore[misc]
@@ -56,11 +84,43 @@ class _DisplayHook(DisplayHook):  # type: ignore[misc]
         pass
 
 
+class _DisplayPublisher(DisplayPublisher):  # type: ignore[misc]
+    """Sends what is displayed along with the output of the task."""
+
+    def publish(
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *args: Any,
+        transient: dict[str, Any] | None = None,
+        update: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        shown = {
+            "data": data, "metadata": metadata or {}, "transient": transient or {},
+            "update": update,
+        }  # fmt: skip
+        self.shell.namespace.display(shown)
+
+    def clear_output(self, wait: bool = False) -> None:
+        """Do nothing: what was put out is at the client."""
+
+
 class _Interpreter(InteractiveShell):  # type: ignore[misc]
     """IPython without a terminal or files, whose errors are raised by `Shell.execute`."""
 
     compiler_class = _Compiler
     displayhook_class = _DisplayHook
+    display_pub_class = _DisplayPublisher
+
+    namespace: Namespace
+
+    def enable_gui(self, gui: str | None = None) -> None:
+        """Do nothing: no window is opened on an engine."""
+
+    def ask_exit(self) -> None:
+        """`exit` at a prompt; an engine is not left like this."""
+        raise RuntimeError(f"exit does not end an engine; {END}")
 
     def init_ipython_dir(self, ipython_dir: str | None) -> None:
         """Use none, so that none is created."""
@@ -90,23 +150,52 @@ class Shell:
         self._shell: Any = _Interpreter.instance(
             config=config, profile_dir=_NoProfile(), user_module=namespace.module
         )
+        self._shell.namespace = namespace
+        self._shell.set_hook("show_in_pager", _print_page, 99)
+        self._shell.register_magics(ConsoleMagics)
         warnings.filterwarnings("ignore", message="To exit: use")  # IPython's word on SystemExit
 
-    def execute(self, code: str, filename: str = "") -> ExecuteReply:
-        """Run code; what it raises is raised, its traceback beginning with the code's own frame."""
+    @property
+    def interpreter(self) -> Any:
+        """The IPython object, what `get_ipython()` gives."""
+        return self._shell
+
+    def execute(
+        self,
+        code: str,
+        filename: str = "",
+        first_line: int = 1,
+        *,
+        store: bool = True,
+        silent: bool = False,
+    ) -> ExecuteReply:
+        """Run code; what it raises is raised, its traceback beginning with the code's own frame.
+
+        `first_line` is the line of the file at which the code begins. An input that is not to be
+        stored gets no number; a silent one has no result either.
+        """
         shell = self._shell
         if "get_ipython" not in self._names:  # the namespace was cleared
             shell.init_user_ns()
         shell.displayhook.shown = ({}, {})
         shell.compile.filename = filename
+        shell.compile.first_line = first_line + _blank_lines(code)
         number = shell.execution_count
-        result = shell.run_cell(code, store_history=True)
+        result = shell.run_cell(code, store_history=store, silent=silent)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
             raise error.with_traceback(_from_code(error.__traceback__, filename, number))
         data, metadata = shell.displayhook.shown
         translated = result.info.transformed_cell or code
-        return ExecuteReply(number, code, translated, data.get("text/plain", ""), data, metadata)
+        if not code.endswith("\n"):
+            translated = translated.removesuffix("\n")
+        return ExecuteReply(number, code, translated, data, metadata)
+
+    @property
+    def number(self) -> int:
+        """The number of the input that comes next."""
+        number: int = self._shell.execution_count
+        return number
 
     def forget(self) -> None:
         """Let go of the results of past inputs."""
@@ -116,10 +205,27 @@ class Shell:
         self._shell.history_manager.output_hist.clear()
 
 
+def _blank_lines(code: str) -> int:
+    """How many blank lines the code begins with; IPython takes them away."""
+    return code[: len(code) - len(code.lstrip())].count("\n")
+
+
+def _print_page(
+    shell: Any, data: Any, start: int = 0, screen_lines: int = 0, pager_cmd: str | None = None
+) -> None:
+    """What `?` shows."""
+    text = data.get("text/plain", "") if isinstance(data, dict) else str(data)
+    print(COLOURS.sub("", text))
+
+
 def shell_of(namespace: Namespace) -> Shell:
     """The shell of this namespace; made when it is first asked for."""
     if namespace.shell is None:
-        namespace.shell = Shell(namespace)
+        namespace.making_shell = True
+        try:
+            namespace.shell = Shell(namespace)
+        finally:
+            namespace.making_shell = False
     shell: Shell = namespace.shell
     return shell
 

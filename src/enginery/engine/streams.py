@@ -1,4 +1,4 @@
-"""What user code writes to stdout and stderr, collected for its attempt until it is sent.
+"""What user code writes to stdout and stderr, and displays, collected until it is sent.
 
 The main thread says which attempt runs; any thread of the user may write; the control thread takes
 what there is. Text is kept in pieces, each of which becomes one `Output` message with a number, so
@@ -17,8 +17,11 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, TextIO
+
+from msgspec import json
 
 from ..core.messages import Output
 
@@ -30,15 +33,23 @@ LIMIT = 4 << 20
 
 OVERHEAD = 200
 
+DISPLAY_LIMIT = 16 << 20
+"""Characters that one display may have, as JSON."""
+
 DROPPED = "\n[older output was dropped here: the controller could not be reached]\n"
 
 Name = Literal["stdout", "stderr"]
+Kind = Literal["stdout", "stderr", "display", "progress"]
+
+
+def _nobody(stream: str, text: str) -> None:
+    pass
 
 
 class _Piece:
     __slots__ = ("attempt", "id", "number", "parts", "size", "stream")
 
-    def __init__(self, id: str, attempt: int, number: int, stream: Name) -> None:
+    def __init__(self, id: str, attempt: int, number: int, stream: Kind) -> None:
         self.id, self.attempt, self.number, self.stream = id, attempt, number, stream
         self.parts: list[str] = []
         self.size = 0
@@ -59,6 +70,8 @@ class Streams:
         self._pieces: deque[_Piece] = deque()
         self._waiting = 0
         self._running: tuple[str, int] | None = None
+        self._aside: Callable[[str, str], None] | None = None
+        self.hear: Callable[[str, str], None] = _nobody  # gets what attempts print, too
         self._count = 0
         self._reachable = False
         self.outside: dict[Name, TextIO] = {"stdout": sys.stdout, "stderr": sys.stderr}
@@ -88,17 +101,64 @@ class Streams:
             self._wake()
         return self._count
 
+    @contextmanager
+    def aside(self, take: Callable[[str, str], None]) -> Iterator[None]:
+        """No attempt runs meanwhile: what is put out goes to `take`, the stream and the text."""
+        self._aside = take
+        try:
+            yield
+        finally:
+            self._aside = None
+
     # --- user code -----------------------------------------------------------------------------
 
     def write(self, stream: Name, text: str) -> None:
         """Add text to the output of the attempt that runs; waits while too much waits already."""
         if self._running is None:
-            self.outside[stream].write(text)
+            if self._aside is not None:
+                self._aside(stream, text)
+            else:
+                self.outside[stream].write(text)
             return
+        self.hear(stream, text)
         for start in range(0, len(text), PIECE):
             self._add(stream, text[start : start + PIECE])
 
-    def _add(self, stream: Name, text: str) -> None:
+    def display(self, shown: Mapping[str, Any]) -> None:
+        """Add what is displayed, in the forms of `core.messages.Output`."""
+        plain = str(shown["data"].get("text/plain", ""))
+        if self._running is None and self._aside is None:
+            self.outside["stdout"].write(f"{plain}\n")
+            return
+        text = json.encode(shown, enc_hook=repr).decode()
+        if len(text) > DISPLAY_LIMIT:
+            size = f"{len(text) / 2**20:,.0f} MB"
+            self.write("stdout", f"{plain}\n[displayed here were {size}, too much to be sent]\n")
+        elif self._running is None and self._aside is not None:
+            self._aside("display", text)
+        else:
+            self._add("display", text)
+
+    def report(self, part: float) -> None:
+        """How far the attempt is that runs, from 0 to 1; of several reports the last one counts."""
+        with self._room:
+            if self._running is None or self._waiting > LIMIT:
+                return
+            piece = self._pieces[-1] if self._pieces else None
+            if (
+                piece is None
+                or piece.stream != "progress"
+                or (piece.id, piece.attempt) != self._running
+            ):
+                piece = _Piece(*self._running, -1, "progress")  # it is no output, and not counted
+                self._pieces.append(piece)
+                self._waiting += OVERHEAD
+            piece.parts = [repr(part)]
+            before = self._waiting - OVERHEAD
+        if before == 0:
+            self._wake()
+
+    def _add(self, stream: Kind, text: str) -> None:
         with self._room:
             while self._waiting > LIMIT and self._reachable:
                 self._room.wait()
@@ -112,6 +172,7 @@ class Streams:
                 piece is None
                 or (piece.id, piece.attempt) != self._running
                 or piece.stream != stream
+                or stream == "display"
                 or piece.size >= PIECE
             ):
                 piece = _Piece(*self._running, self._count, stream)
@@ -132,7 +193,8 @@ class Streams:
                 return
             if piece.size:
                 self._waiting -= piece.size
-                piece.parts, piece.size, notice = [notice], 0, ""
+                piece.parts, piece.size, piece.stream = [notice], 0, "stdout"
+                notice = ""
 
     # --- the control thread --------------------------------------------------------------------
 
@@ -171,7 +233,7 @@ class Streams:
         return [piece.message() for piece in taken]
 
     def _forked(self) -> None:
-        self._running = None
+        self._running = self._aside = None
 
 
 class Stream(io.TextIOBase):

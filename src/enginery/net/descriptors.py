@@ -24,8 +24,8 @@ def drop(fd: int) -> bool:
 
 def address(fd: int) -> str:
     """Where its other end is: "127.0.0.1"; "" when that has left already."""
-    with contextlib.suppress(OSError), _connection(fd) as connection:
-        return str(connection.getpeername()[0])
+    with contextlib.suppress(OSError, IndexError), _connection(fd) as connection:
+        return str(connection.getpeername()[0])  # a local one has no address
     return ""
 
 

@@ -27,7 +27,8 @@ from .wakeup import Wakeup
 
 __all__ = [
     "Down", "Event", "Failed", "Joined", "Left", "Monitor", "Peer", "Refused", "Up", "Wakeup",
-    "authenticator", "dealer", "drop", "hostname", "monitor", "monitor_event", "new_context",
+    "authenticator", "dealer", "drop", "hostname", "local_end", "monitor", "monitor_event",
+    "new_context",
     "queue_end", "received", "recv", "recv_frames", "router", "send",
 ]  # fmt: skip
 
@@ -140,6 +141,25 @@ def dealer(
     watch = monitor(socket)
     socket.connect(file.url)
     return socket, watch
+
+
+def local_end(context: Context, kind: int, path: str) -> Peer:
+    """A listening socket in the file system, for who may enter the directory of `path`.
+
+    Raises zmq.ZMQError when it cannot be had.
+    """
+    socket: Peer = context.socket(kind, socket_class=Peer)
+    try:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.SNDHWM, 10_000)  # for a peer that does not read; the rest is dropped
+        if kind == zmq.ROUTER:
+            socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket.bind(f"ipc://{path}")
+    except zmq.ZMQError:
+        socket.close()
+        raise
+    return socket
 
 
 def _serve_curve(socket: Peer, keys: KeyPair, domain: str) -> None:

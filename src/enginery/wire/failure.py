@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from traceback import FrameSummary, StackSummary, TracebackException
 from typing import Any, Literal
@@ -112,14 +112,37 @@ class _Bare:
 
 def _pickled(error: BaseException, text: str) -> bytes | None:
     attributes = dict(getattr(error, "__dict__", {}))
-    for form in (error, _Bare(type(error), text, attributes), _Bare(type(error), text, {})):
+    forms: tuple[Callable[[], Any], ...] = (
+        lambda: error,
+        lambda: _Bare(type(error), text, attributes),
+        lambda: _Bare(type(error), text, _sendable(attributes)),
+        lambda: _Bare(type(error), text, {}),
+    )
+    for form in forms:
         try:
-            blob, _ = dump(form, lend=False, inside=float("inf"), limit=EXCEPTION_LIMIT)
+            blob = _blob(form())
             if isinstance(load(blob, (), names=False).value, type(error)):
                 return blob
         except Exception:  # user code: `__reduce__`, `__init__`; the next form needs less of it
             continue
     return None
+
+
+def _blob(value: Any) -> bytes:
+    blob, _ = dump(value, lend=False, inside=float("inf"), limit=EXCEPTION_LIMIT)
+    return blob
+
+
+def _sendable(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those attributes that can be sent; a lock among them is no reason to lose the others."""
+    sendable = {}
+    for name, value in attributes.items():
+        try:
+            load(_blob(value), (), names=False)
+        except Exception:  # as above; the text has what matters of it
+            continue
+        sendable[name] = value
+    return sendable
 
 
 # --- frames and text --------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..error import UnsendableError
 from .identity import Identity, identify
+from .modules import Digests, install, unpack
 from .pickler import dump
 from .pickler import load as load_value
 from .unsendable import describe
@@ -31,7 +32,7 @@ class Function:
     `names` are lent by the client: they are to be set where the namespace lacks them, before each
     run of another function than the last. `stores` are the global names that the code itself
     sets. `withheld` says of names that did not come why. `live`: it holds a `Reference` and is to
-    be loaded again before each run.
+    be loaded again before each run. `modules` are those that came in front of it.
     """
 
     call: Any
@@ -39,6 +40,7 @@ class Function:
     stores: frozenset[str]
     withheld: dict[str, str]
     live: bool = False
+    modules: Digests = ()
 
 
 def load(blob: bytes) -> Function:
@@ -47,8 +49,10 @@ def load(blob: bytes) -> Function:
     Raises ModuleNotFoundError when it goes by the name of a module that cannot be imported here,
     and whatever else unpickling raises.
     """
+    modules, blob = unpack(blob)
+    digests = install(modules) if modules else ()
     value = load_value(blob, ())
-    return Function(value.value, value.names, value.stores, value.withheld, value.live)
+    return Function(value.value, value.names, value.stores, value.withheld, value.live, digests)
 
 
 class FunctionCache:
