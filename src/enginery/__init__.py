@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .client.results import AsyncResult
     from .client.views import View
     from .cluster.cluster import Cluster
+    from .engine.console import bind_kernel
+    from .engine.part import progress
     from .error import (
         AbortedTask,
         ClusterError,
@@ -103,12 +105,14 @@ __all__ = [
     "VersionMismatch",
     "View",
     "__version__",
+    "bind_kernel",
     "client",
     "depend",
     "dependent",
     "error",
     "interactive",
     "parallel",
+    "progress",
     "remote",
     "require",
 ]
@@ -124,10 +128,12 @@ _HOMES = {
     "Reference": ".wire.reference",
     "RemoteFunction": ".client.decorators",
     "View": ".client.views",
+    "bind_kernel": ".engine.console",
     "depend": ".wire.dependent",
     "dependent": ".wire.dependent",
     "interactive": ".client.decorators",
     "parallel": ".client.decorators",
+    "progress": ".engine.part",
     "remote": ".client.decorators",
     "require": ".wire.dependent",
 }
@@ -142,6 +148,13 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_HOMES.get(name, ".error"), __name__), name)
     globals()[name] = value
     return value
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Add the magics to IPython: `%load_ext enginery`."""
+    from .client import magics
+
+    magics.load(shell)
 
 
 def __dir__() -> list[str]:

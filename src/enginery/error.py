@@ -7,6 +7,8 @@ said by the system. The last line of what is shown names the page of the documen
 from __future__ import annotations
 
 import builtins
+import traceback
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -53,18 +55,37 @@ class CompositeError(RemoteError):
     def __len__(self) -> int:
         return len(self.elist)
 
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[BaseException]:
+        return iter(self.elist)
+
     def raise_exception(self, i: int = 0) -> None:
         """Raise the `i`-th failure as itself; IndexError when there is none of that number."""
-        if not -len(self.elist) <= i < len(self.elist):
-            raise IndexError(f"there are {len(self.elist)} exceptions here, no number {i}")
-        raise self.elist[i]
+        from .frames import settle, throw
+
+        try:
+            if not -len(self.elist) <= i < len(self.elist):
+                raise IndexError(f"there are {len(self.elist)} exceptions here, no number {i}")
+            self.elist[i].__suppress_context__ = True  # which is this error
+            throw(self.elist[i])
+        except BaseException as error:
+            settle(error)
+            raise
 
     def print_tracebacks(self) -> None:
-        """Print every failure's remote traceback, each headed by its engine and method."""
+        """Print every failure's remote traceback, each headed by its engine and method.
+
+        In IPython they are coloured as its own.
+        """
+        from .colours import coloured
+
         for error in self.elist:
             engine, method = getattr(error, "engine_id", "?"), getattr(error, "method", "")
-            text = getattr(error, "traceback", "") or f"{type(error).__name__}: {error}"
-            print(f"[{engine}:{method}]:\n{text.rstrip()}\n")
+            text = getattr(error, "traceback", "")
+            text = text or "".join(traceback.format_exception_only(error))
+            print(f"[{engine}:{method}]:\n{coloured(text).rstrip()}\n")
 
 
 # --- what happened to a task ------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""Cutting the frames of enginery from what is shown of an error: the user's own are what helps."""
+"""Cutting the frames of enginery from what is shown of an error: the user's own are what helps.
+
+IPython shows what `render` gives it, so there an error keeps one frame of ours for %debug, which
+goes to the innermost: that of `throw`, where the exception is `e`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,10 @@ import sys
 import traceback
 from collections.abc import Callable
 from opcode import opmap
-from types import FrameType, TracebackType
-from typing import ParamSpec, TypeVar
+from types import CodeType, FrameType, TracebackType
+from typing import NoReturn, ParamSpec, TypeVar
 
+from . import colours
 from .error import EngineryError
 
 P = ParamSpec("P")
@@ -32,19 +37,25 @@ EVERY_FRAME = "ENGINERY_FULL_TRACEBACKS"
 
 def trim(error: E) -> E:
     """Cut the frames of enginery from an exception's traceback."""
+    return error.with_traceback(_cut(error.__traceback__))
+
+
+def _cut(tb: TracebackType | None, but: CodeType | None = None) -> TracebackType | None:
+    """This traceback without the frames of enginery, but for those of one code."""
     if os.environ.get(EVERY_FRAME):
-        return error
+        return tb
     kept: list[TracebackType] = []
-    tb = error.__traceback__
     while tb is not None:
+        frame = tb.tb_frame
         # Our own context managers come through contextlib.
-        if not _ours(tb.tb_frame) and tb.tb_frame.f_globals.get("__name__") != "contextlib":
+        ours = _ours(frame) or frame.f_globals.get("__name__") == "contextlib"
+        if not ours or frame.f_code is but:
             kept.append(tb)
         tb = tb.tb_next
     trimmed: TracebackType | None = None
     for tb in reversed(kept):
         trimmed = TracebackType(trimmed, tb.tb_frame, tb.tb_lasti, tb.tb_lineno)
-    return error.with_traceback(trimmed)
+    return trimmed
 
 
 def _ours(frame: FrameType) -> bool:
@@ -70,6 +81,21 @@ def _meant(error: BaseException, caller: FrameType) -> bool:
     return tb.tb_frame.f_code.co_code[tb.tb_lasti] == RAISE
 
 
+def settle(error: BaseException) -> None:
+    """Cut the frames of enginery; where `render` shows this error, that of `throw` is kept."""
+    # IPython does not ask a SyntaxError how it is shown.
+    rendered = isinstance(error, EngineryError) and not isinstance(error, SyntaxError)
+    if rendered and colours.shell() is not None:
+        error.__traceback__ = _cut(error.__traceback__, but=throw.__code__)
+    else:
+        trim(error)
+
+
+def throw(e: BaseException) -> NoReturn:
+    """Raise an exception in the frame to which %debug goes, where it is `e`."""
+    raise e
+
+
 def trimmed(call: Callable[P, T]) -> Callable[P, T]:
     """Decorate what users call and what waits: its errors, and Ctrl-C, show no frame of ours.
 
@@ -82,7 +108,7 @@ def trimmed(call: Callable[P, T]) -> Callable[P, T]:
             return call(*args, **kwargs)
         except BaseException as error:
             if _meant(error, sys._getframe(1)):
-                trim(error)
+                settle(error)
             raise
 
     return trimming
@@ -106,7 +132,15 @@ def trims(kind: type[T]) -> type[T]:
 def render(error: BaseException) -> list[str]:
     """The lines that IPython shows for an exception: the user's frames, the message, its notes."""
     every_frame = error.__traceback__
+    cut = _cut(every_frame)
     try:
-        return "".join(traceback.format_exception(trim(error))).rstrip("\n").split("\n")
+        lines = colours.as_ipython(error, cut)
+    except Exception:  # of another version than is known here; it is shown plainly
+        lines = None
+    if lines is not None:
+        return lines
+    try:
+        plain = traceback.format_exception(error.with_traceback(cut))
     finally:
         error.__traceback__ = every_frame  # %debug wants them
+    return "".join(plain).rstrip("\n").split("\n")

@@ -11,6 +11,7 @@ import pytest
 
 import enginery
 from enginery import Client, CompositeError, NoEnginesRegistered, RemoteError, TaskAborted
+from enginery.client import working
 
 # --- clients, views, targets (C2, C3, C5) -----------------------------------------------------
 
@@ -72,7 +73,8 @@ def test_views_made_later_start_with_the_block_of_the_client(rc):
     assert rc[1].block is False
 
 
-def test_reprs(rc, cluster):
+def test_reprs(rc, cluster, monkeypatch):
+    monkeypatch.setattr(working, "PATIENCE", 30)  # seconds, on a busy machine
     assert repr(rc[0]) == "<DirectView 0>"
     assert repr(rc[0, 2]) == "<DirectView [0, 2]>"
     assert repr(rc[None]) == "<LoadBalancedView all 4 engines, leastload, retries=0>"

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -100,6 +99,7 @@ class Texts(list[str]):
             assert len(lines) <= 12, each["message"]
             for line in lines:
                 assert len(line.removeprefix("enginery.")) <= 100, line
+        self.whole = "\n".join(each["shown"] for each in told)
         super().__init__(normal(each["shown"]) for each in told)
 
     def __str__(self) -> str:
@@ -267,7 +267,8 @@ def test_a_module_that_engines_lack(two: Cluster, place: Path) -> None:
         ModuleNotFoundError: no module named 'mymod' on engines 0, 1 (2 of 2)
           map(f) names what is in mymod, so each engine must be able to import it. 0 of 4 items ran.
           Here it is HOME/lib/mymod.py, found through sys.path[0].
-          rc[:].sync_path()     give the engines this sys.path (shared disk)
+          One of:  rc[:].push_module("mymod")     send this file, also to engines that join later
+                   rc[:].sync_path()              give the engines this sys.path (shared disk)
 
         Traceback (most recent call last):
           File "script.py", line 13, in <module>
@@ -275,7 +276,8 @@ def test_a_module_that_engines_lack(two: Cluster, place: Path) -> None:
         ModuleNotFoundError: no module named 'mymod' on engine 1 (1 of 2)
           apply(f) names what is in mymod, so each engine must be able to import it. It did not run.
           Here it is HOME/lib/mymod.py, found through sys.path[0].
-          rc[:].sync_path()     give the engines this sys.path (shared disk)
+          One of:  rc[:].push_module("mymod")     send this file, also to engines that join later
+                   rc[:].sync_path()              give the engines this sys.path (shared disk)
 
         Traceback (most recent call last):
           File "script.py", line 14, in <module>
@@ -283,7 +285,8 @@ def test_a_module_that_engines_lack(two: Cluster, place: Path) -> None:
         ModuleNotFoundError: no module named 'mymod' on engines 0, 1 (2 of 2)
           apply(f) names what is in mymod, so each engine must be able to import it. 0 of 2 engines ran.
           Here it is HOME/lib/mymod.py, found through sys.path[0].
-          rc[:].sync_path()     give the engines this sys.path (shared disk)
+          One of:  rc[:].push_module("mymod")     send this file, also to engines that join later
+                   rc[:].sync_path()              give the engines this sys.path (shared disk)
 
         Traceback (most recent call last):
           File "script.py", line 15, in <module>
@@ -291,7 +294,8 @@ def test_a_module_that_engines_lack(two: Cluster, place: Path) -> None:
         enginery.CompositeError: 4 of 4 items of map(g) failed
           [1:map] ModuleNotFoundError: No module named 'mymod'   ×4 (items 0, 1, 2, 3)
           Here it is HOME/lib/mymod.py, found through sys.path[0].
-          rc[:].sync_path()     give the engines this sys.path (shared disk)
+          One of:  rc[:].push_module("mymod")     send this file, also to engines that join later
+                   rc[:].sync_path()              give the engines this sys.path (shared disk)
           e.raise_exception(i) raises one of them, e.print_tracebacks() shows all
 
         Traceback (most recent call last):
@@ -302,7 +306,8 @@ def test_a_module_that_engines_lack(two: Cluster, place: Path) -> None:
             File "<In [N]>", line 1, in <module>
               import mymod
           Here it is HOME/lib/mymod.py, found through sys.path[0].
-          rc[:].sync_path()     give the engines this sys.path (shared disk)
+          One of:  rc[:].push_module("mymod")     send this file, also to engines that join later
+                   rc[:].sync_path()              give the engines this sys.path (shared disk)
 
         Traceback (most recent call last):
           File "script.py", line 17, in <module>
@@ -428,6 +433,41 @@ def test_a_call_that_fails(two: Cluster, place: Path) -> None:
           apply(exit), on engine 1 (pid PID, HOST) after TIME; task ID
         """
     )
+
+
+def test_code_that_is_not_python(two: Cluster, place: Path) -> None:
+    """One clear text, with the line and a mark below what is wrong in it."""
+    texts = Texts(
+        place,
+        """
+        code = "x = 1\\nif x:\\n    y = = 1"
+        rc[0].execute(code, block=True)
+        rc[:].execute(code, block=True)
+        """,
+        two.client_connection_file,
+    )
+    shown = str(texts)
+    assert shown == golden(
+        """
+        Traceback (most recent call last):
+          File "script.py", line 7, in <module>
+            rc[0].execute(code, block=True)
+          File "<In [N]>", line 3
+            y = = 1
+        SyntaxError: invalid syntax
+          execute, on engine 0 (pid PID, HOST) after TIME; task ID
+
+        Traceback (most recent call last):
+          File "script.py", line 8, in <module>
+            rc[:].execute(code, block=True)
+        enginery.CompositeError: one or more exceptions from call to method: execute
+        [0:execute]: SyntaxError: invalid syntax (<In [N]>, line 3)
+        [1:execute]: SyntaxError: invalid syntax (<In [N]>, line 3)
+            y = = 1
+        """
+    )
+    marks = [line for line in texts.whole.splitlines() if not line.strip(" ^") and line]
+    assert marks == ["        ^"] * 2
 
 
 def test_a_wait_that_takes_too_long(two: Cluster, place: Path) -> None:
@@ -825,6 +865,15 @@ def wait_for(path):
         time.sleep(0.01)
     return "done"
 
+def say_when_waiting():
+    import threading, time
+    main = threading.main_thread().ident
+    def watch():
+        while rc.link._driver._steersman != main:
+            time.sleep(0.01)
+        print("waiting", flush=True)
+    threading.Thread(target=watch, daemon=True).start()
+
 ar = lview.apply_async(wait_for, {go!r})
 """
 
@@ -854,7 +903,7 @@ def interrupted(place: Path, cluster: Cluster, script: str) -> Iterator[subproce
 def test_an_interrupted_wait_can_be_gone_on_with(two: Cluster, place: Path) -> None:
     script = """
         try:
-            print("waiting", flush=True)
+            say_when_waiting()
             ar.get()
         except KeyboardInterrupt:
             print("interrupted", flush=True)
@@ -862,10 +911,8 @@ def test_an_interrupted_wait_can_be_gone_on_with(two: Cluster, place: Path) -> N
     """
     before = two.engine_pids
     with interrupted(place, two, script) as program:
-        begun = time.monotonic()
         assert program.stdout is not None
         assert program.stdout.readline() == "interrupted\n"
-        assert time.monotonic() - begun < 1
         (place / "go").touch()
         assert program.communicate(timeout=30) == ("done [1, 1]\n", "")
     assert two.engine_pids == before
@@ -873,15 +920,19 @@ def test_an_interrupted_wait_can_be_gone_on_with(two: Cluster, place: Path) -> N
 
 def test_what_an_interrupt_shows(two: Cluster, place: Path) -> None:
     before = two.engine_pids
-    with interrupted(place, two, 'print("waiting", flush=True); ar.get()') as program:
-        begun = time.monotonic()
-        out, text = program.communicate(timeout=30)
-        assert time.monotonic() - begun < 2  # the program has ended, too
+    with interrupted(place, two, "say_when_waiting(); ar.get()") as program:
+        out, text = program.communicate(timeout=30)  # the program ends, and the work goes on
     assert out == ""
-    lines = text.splitlines()
-    assert lines[0] == "Traceback (most recent call last):"
-    assert re.fullmatch(r'  File ".+/script.py", line \d+, in <module>', lines[1])
-    assert "/enginery/" not in text
-    assert lines[-1] == "KeyboardInterrupt"
+    assert re.sub(r"line \d+", "line N", homely(text)) == golden(
+        """
+        Traceback (most recent call last):
+          File "HOME/script.py", line N, in <module>
+            say_when_waiting(); ar.get()
+                                ^^^^^^^^
+        KeyboardInterrupt: stopped waiting for apply(wait_for): it is running
+          The work goes on.  Wait again: rc.last.get()    Stop it: rc.last.abort(running=True)
+          Ctrl-C twice within 2 s does both: stops waiting and stops the work.
+        """
+    )
     assert program.returncode == -signal.SIGINT
     assert two.engine_pids == before

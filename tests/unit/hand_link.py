@@ -21,9 +21,12 @@ class HandLink:
         self.changed = threading.Condition()
         self.engines = {i: EngineInfo(i, f"life{i}", "n1", 4710 + i, T0) for i in range(engines)}
         self.slots = []
+        self.telling = {}
         self.asked = []
         self.lost = None
+        self.farms = False
         self.on_ask = lambda message: None
+        self.presses = SimpleNamespace(tell=lambda error, work: None)
 
     def wait(self, done, timeout):
         end = None if timeout is None or timeout < 0 else time.monotonic() + timeout
@@ -55,7 +58,7 @@ class HandLink:
         by_id = {slot.id: slot for slot in self.slots}
         with self.changed:
             for output in outputs:
-                by_id[output.id].outputs += (output,)
+                by_id[output.id].put_out(output)
             for outcome in outcomes:
                 by_id[outcome.id].end(outcome, T0 + 2)
             self.changed.notify_all()
@@ -68,8 +71,9 @@ class HandLink:
 
 
 def client_of(hand):
-    """As much of a client as a result needs."""
-    return SimpleNamespace(link=hand)
+    """As much of a client as a result needs; nobody tells it what runs."""
+    working = SimpleNamespace(look=lambda: None, last=lambda: None)
+    return SimpleNamespace(link=hand, working=working)
 
 
 def outcome(slot, value=None, *, status="ok", engine=1, started=T0 + 1, seconds=0.2, **more):

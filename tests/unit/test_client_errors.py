@@ -251,7 +251,7 @@ def test_print_tracebacks(make, capsys):
     raised(make("execute", "list", *ended).get).print_tracebacks()
     out = capsys.readouterr().out
     assert out.startswith("[0:execute]:\nTraceback (most recent call last):\n")
-    assert "\n[1:execute]:\nEngineError: engine 1 died while running execute" in out
+    assert "\n[1:execute]:\nenginery.EngineError: engine 1 died while running execute" in out
 
 
 # --- text 2: a module is missing ----------------------------------------------------------------
@@ -280,7 +280,9 @@ def test_a_module_of_the_user_is_missing(make, tmp_path, monkeypatch):
         "  map(f) names what is in mymod, so each engine must be able to import it. "
         "0 of 4 items ran.\n"
         f"  Here it is {tmp_path}/mymod.py, found through sys.path[0].\n"
-        "  rc[:].sync_path()     give the engines this sys.path (shared disk)\n"
+        '  One of:  rc[:].push_module("mymod")     '
+        "send this file, also to engines that join later\n"
+        "           rc[:].sync_path()              give the engines this sys.path (shared disk)\n"
     )
     assert isinstance(error, RemoteError)
     assert isinstance(error, ModuleNotFoundError)
@@ -302,6 +304,22 @@ def test_an_installed_module_is_missing(make, tmp_path, monkeypatch):
         "give the engines this sys.path (shared disk)\n"
         "           python -m pip install theirmod     on n1, with /opt/py/bin/python\n"
     )
+
+
+def test_a_package_of_the_user_is_missing(make, tmp_path, monkeypatch):
+    (tmp_path / "mypkg").mkdir()
+    (tmp_path / "mypkg" / "__init__.py").touch()
+    (tmp_path / "mypkg" / "sub.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = shown(raised(make("apply(f)", "single", needs("mypkg.sub")).get))
+    assert 'rc[:].push_module("mypkg")     send this package, also to engines' in lines
+
+
+def test_compiled_code_of_the_user_is_missing(make, tmp_path, monkeypatch):
+    (tmp_path / "myfast.so").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = shown(raised(make("apply(f)", "single", needs("myfast")).get)).splitlines()
+    assert lines[-1] == "  rc[:].sync_path()     give the engines this sys.path (shared disk)"
 
 
 def test_a_module_is_missing_everywhere(make):

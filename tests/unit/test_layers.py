@@ -14,14 +14,15 @@ import enginery
 
 ROOT = Path(enginery.__file__).parent
 
-BASE = {"error", "frames", "version"}
+BASE = {"colours", "error", "frames", "version"}
 LEFT_OF_NET = {*BASE, "log", "schemes", "core", "wire.codec"}
 LEFT_OF_PROCESSES = {*LEFT_OF_NET, "net"}
 PROCESSES = {"controller", "engine", "client"}
 
 MAY_IMPORT = {
-    "error": {"frames"},
-    "frames": {"error"},
+    "colours": set[str](),
+    "error": {"colours", "frames"},
+    "frames": {"colours", "error"},
     "version": set[str](),
     "log": BASE,
     "schemes": BASE,

@@ -3,11 +3,14 @@
 import io
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from enginery.client.progress import Lines, Progress, follow, snapshot, summary
+from enginery.client.bars import Lines
+from enginery.client.progress import Engines, Progress, Watcher, follow, snapshot, summary
 from enginery.client.results import AsyncResult
+from enginery.error import ControllerLost
 
 from .hand_link import HandLink, client_of, outcome
 
@@ -35,7 +38,7 @@ def test_items_are_counted_not_tasks(hand):
     slots, result = a_map(hand)
     hand.deliver(outcome(slots[2], [0] * 4))
     now = snapshot(result)
-    assert (now.done, now.failed, now.total, now.ended, now.running) == (4, 0, 10, 4, None)
+    assert (now.done, now.running, now.failed, now.total, now.ended) == (4, None, 0, 10, 4)
     assert now.eta == pytest.approx(now.elapsed / 4 * 6)
 
 
@@ -62,7 +65,7 @@ def test_lines_come_for_each_tenth():
     out = io.StringIO()
     lines = Lines("map(fit)", out)
     for done in range(0, 101, 5):
-        lines.update(Progress(done, 0, 100, 2.0 * done, 2.0 * (100 - done)))
+        lines.update(Progress(done, None, 0, 100, 2.0 * done, 2.0 * (100 - done)))
     assert out.getvalue().splitlines() == [
         f"map(fit): {done} of 100 done, 0.5/s, {left} left"
         for done, left in [
@@ -74,8 +77,10 @@ def test_lines_come_for_each_tenth():
 
 def test_lines_tell_failures():
     out = io.StringIO()
-    Lines("map(fit)", out).update(Progress(4000, 3, 10_000, 83.0, 125.0))
-    assert out.getvalue() == "map(fit): 4,000 of 10,000 done, 3 failed, 48/s, 2 min 5 s left\n"
+    Lines("map(fit)", out).update(Progress(4000, 7, 3, 10_000, 83.0, 125.0, retried=5))
+    assert out.getvalue() == (
+        "map(fit): 4,000 of 10,000 done, 7 running, 3 failed, 5 retried, 48/s, 2 min 5 s left\n"
+    )
 
 
 def test_one_line_stays(hand):
@@ -93,7 +98,7 @@ def test_the_line_tells_engines_failures_and_retries(hand):
         outcome(slots[1], [0] * 3, engine=1, attempt=2),
         outcome(slots[2], status="aborted", engine=-1, started=0.0, attempt=0),
     )
-    assert summary(result) == ("map(fit): 10 items on 2 engines in 2 s (5/s), 4 failed, 1 retried")
+    assert summary(result) == ("map(fit): 10 items on 2 engines in 2 s (5/s), 4 failed, 3 retried")
 
 
 def test_a_bar_in_a_terminal_and_no_thread_left(hand):
@@ -123,6 +128,74 @@ def test_the_bar_goes_when_the_wait_is_interrupted(hand):
     with pytest.raises(KeyboardInterrupt):
         follow(result, True, stream=out)
     assert out.getvalue().endswith("\r")
+
+
+def test_items_that_run_and_items_that_were_retried(hand):
+    slots, result = a_map(hand)
+    running = {slots[0].id, slots[1].id, "somebody-else-1"}
+    seen = SimpleNamespace(running=frozenset(running))
+    result._client.working = SimpleNamespace(look=lambda: seen, last=lambda: None)
+    hand.deliver(outcome(slots[0], [0] * 3, attempt=2))
+    now = snapshot(result)
+    assert (now.done, now.running, now.retried) == (3, 1, 3)  # what has ended runs no more
+    assert snapshot(result, ask=False).running is None
+    finish(hand, slots[1:], (3, 4))
+    assert snapshot(result).running is None
+
+
+def test_of_another_clients_tasks_the_time_is_not_known_at_first(hand):
+    slots = hand.new_slots(2)
+    for slot in slots:
+        slot.submitted = 0.0
+    result = AsyncResult(client_of(hand), slots, name="f", shape="list")
+    assert (result.elapsed, result.eta) == (0.0, None)
+    hand.deliver(*(outcome(slot, 0) for slot in slots))
+    assert result.elapsed == 2.0
+
+
+# --- in a loop of their own -----------------------------------------------------------------------
+
+
+def test_a_watcher_leaves_a_line(hand):
+    slots, result = a_map(hand)
+    out = Terminal()
+    with Watcher(result, stream=out) as watcher:
+        watcher.update()
+        assert "0/10" in out.getvalue()
+        watcher.hide()
+        assert out.getvalue().endswith("\r")
+        finish(hand, slots)
+        watcher.update()
+    assert out.getvalue().endswith("\rmap(fit): 10 items on 1 engine in 2 s (5/s)\n")
+
+
+def test_a_watcher_that_shows_nothing_at_first(hand):
+    slots, result = a_map(hand)
+    out = Terminal()
+    with Watcher(result, after=1000.0, stream=out) as watcher:
+        watcher.update()
+        watcher.hide()
+        finish(hand, slots)
+    assert out.getvalue() == ""
+
+
+def test_a_watcher_of_what_is_not_done_leaves_nothing(hand):
+    _, result = a_map(hand)
+    out = io.StringIO()
+    with Watcher(result, stream=out) as watcher:
+        watcher.update()
+        hand.lose(ControllerLost("gone"))
+    assert out.getvalue() == ""
+
+
+def test_engines_that_are_to_come(hand):
+    out = Terminal()
+    engines = Engines(hand, 3)
+    assert not follow(engines, True, timeout=0.01, interval=0.005, stream=out)
+    assert "2/3" in out.getvalue()
+    hand.engines[2] = hand.engines[0]
+    assert follow(engines, True, stream=out)
+    assert "3 engines after" in out.getvalue().splitlines()[-1]
 
 
 def test_time_out(hand):

@@ -7,6 +7,7 @@ import weakref
 from datetime import UTC, datetime
 
 import pytest
+from IPython.lib.pretty import pretty
 
 from enginery.client.results import AsyncResult
 from enginery.core.messages import Abort
@@ -52,6 +53,12 @@ def make(hand):
 
 
 @pytest.fixture
+def two_seconds_later(monkeypatch):
+    """It is two seconds after all was submitted."""
+    monkeypatch.setattr("enginery.client.told.time", lambda: T0 + 2)
+
+
+@pytest.fixture
 def later():
     """Run something in another thread; it is over when the test is."""
     threads = []
@@ -91,11 +98,11 @@ def test_list_is_in_target_order(hand, make):
     assert repr(result) == "<AsyncResult fit: 3 of 3 done>"
 
 
-def test_map_joins_its_chunks(hand, make):
+def test_map_joins_its_chunks(hand, make, two_seconds_later):
     slots, result = make("map", 3, sizes=[2, 2, 1])
     hand.deliver(outcome(slots[2], [4], engine=0), outcome(slots[0], [0, 1], engine=0))
     assert result.progress == 3
-    assert repr(result) == "<AsyncResult map(fit): 3 of 5 done>"
+    assert repr(result) == "<AsyncResult map(fit): 3 of 5 done, 1.3 s left>"
     hand.deliver(outcome(slots[1], (2, 3)))
     assert result.get() == [0, 1, 2, 3, 4]
     assert result.get_dict() == {0: [0, 1, 4], 1: [2, 3]}
@@ -250,25 +257,46 @@ def test_what_is_raised(hand, make):
     assert result.exception() is None
 
 
-def test_partial_never_waits(hand, make):
+def test_partial_never_waits(hand, make, two_seconds_later):
     slots, result = make("map", 3, sizes=[2, 2, 2])
     assert result.partial() == {}
     chunk = ChunkFailed([Failure("ValueError", "no", ""), 3])
     hand.deliver(outcome(slots[1], chunk, status="error"))
     assert result.partial() == {3: 3}
     assert (result.progress, result.failed) == (2, 1)
-    assert repr(result) == "<AsyncResult map(fit): 1 of 6 done, 1 failed>"
+    assert repr(result) == "<AsyncResult map(fit): 1 of 6 done, 1 failed, 4 s left>"
 
 
-def test_numbers_are_readable(hand, make):
+def test_numbers_are_readable(hand, make, two_seconds_later):
     slots, result = make("map", 10, sizes=[1000] * 10)
     hand.deliver(*(outcome(slot, [0] * 1000) for slot in slots[:8]))
     hand.deliver(outcome(slots[8], status="aborted"))
-    assert repr(result) == "<AsyncResult map(fit): 8,000 of 10,000 done, 1,000 failed>"
-    assert result._repr_html_() == (
-        '<b>map(fit)</b> <progress value="9000" max="10000"></progress> '
-        "8,000 of 10,000 done, 1,000 failed"
+    told = "8,000 of 10,000 done, 1,000 failed, 0.2 s left"
+    assert repr(result) == f"<AsyncResult map(fit): {told}>"
+    html = result._repr_html_()
+    assert '<progress value="9000" max="10000"' in html
+    assert "<b>AsyncResult map(fit)</b>" in html
+    assert told in html
+
+
+def test_what_is_done_is_told_without_a_bar(hand, make):
+    slots, result = make("map", 2)
+    hand.deliver(outcome(slots[0], 0), outcome(slots[1], status="aborted"))
+    assert repr(result) == "<AsyncResult map(fit): 1 of 2 done, 1 failed>"
+    html = result._repr_html_()
+    assert "1 of 2 done, 1 failed" in html
+    assert "<progress" not in html
+
+
+def test_in_a_list_results_are_told_in_short(hand, make):
+    slots, result = make("map", 2)
+    (slot,), single = make("single", 1)
+    assert pretty([result, single]) == (
+        "[<AsyncResult: map(fit):pending>, <AsyncResult: fit:pending>]"
     )
+    hand.deliver(outcome(slots[0], 0), outcome(slots[1], status="aborted"), outcome(slot, 0))
+    assert pretty([result, single]) == "[<AsyncResult: map(fit):aborted>, <AsyncResult: fit:ok>]"
+    assert pretty(result) == "<AsyncResult map(fit): 1 of 2 done, 1 failed>"
 
 
 # --- telling ------------------------------------------------------------------------------------
@@ -403,9 +431,10 @@ def test_metadata(hand, make):
     hand.deliver(
         outcome(slot, 1, outputs=3, attempt=2),
         outputs=[
-            output(slot, 1, "two\n", attempt=2),
             output(slot, 0, "lost with its engine\n", attempt=1),
             output(slot, 0, "one\n", attempt=2),
+            output(slot, 1, "late\n", attempt=1),
+            output(slot, 1, "two\n", attempt=2),
             output(slot, 2, "oh\n", stream="stderr", attempt=2),
         ],
     )

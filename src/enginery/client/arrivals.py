@@ -7,7 +7,7 @@ so a result that nobody waits for keeps no client alive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 
 class Arrivals:
-    """Attributes: `order`, positions of the slots that have ended; `bad`, those not "ok"; `items`.
+    """Attributes: `order`, positions of the slots that have ended; `bad`, those not "ok"; `items`;
+    `retried`, the items among them that took more than one attempt.
 
     `sizes` says how many items each slot stands for (None: one each).
     """
 
-    __slots__ = ("_callbacks", "_changed", "_sizes", "_waiting", "bad", "items", "order")
+    __slots__ = ("_callbacks", "_changed", "_sizes", "_waiting", "bad", "items", "order", "retried")
 
     def __init__(self, slots: Sequence[Slot], sizes: Sequence[int] | None, changed: Condition):
         self.order: list[int] = []
         self.bad: list[int] = []
         self.items = 0
+        self.retried = 0
         self._sizes = sizes
         self._changed = changed
         self._callbacks: tuple[Callable[[], None], ...] = ()
@@ -46,6 +48,10 @@ class Arrivals:
     def done(self) -> bool:
         """Whether all have ended."""
         return not self._waiting
+
+    def those(self, ids: Iterable[str]) -> list[str]:
+        """Those of these tasks that are of this call and have not ended."""
+        return [id for id in ids if id in self._waiting]
 
     def on_done(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call this once all have ended, perhaps at once; gives a function that takes it back.
@@ -67,9 +73,13 @@ class Arrivals:
         """The link says, with `changed` held, that this slot has its outcome."""
         i = self._waiting.pop(slot.id)
         self.order.append(i)
-        self.items += 1 if self._sizes is None else self._sizes[i]
-        if slot.outcome is not None and slot.outcome.status != "ok":
-            self.bad.append(i)
+        items = 1 if self._sizes is None else self._sizes[i]
+        self.items += items
+        if slot.outcome is not None:
+            if slot.outcome.status != "ok":
+                self.bad.append(i)
+            if slot.outcome.attempt > 1:
+                self.retried += items
         if not self._waiting:
             callbacks, self._callbacks = self._callbacks, ()
             for callback in callbacks:
@@ -105,6 +115,16 @@ class Arrival:
     def items(self) -> int:
         """How many items have ended."""
         return int(self.done)
+
+    @property
+    def retried(self) -> int:
+        """How many of them took more than one attempt."""
+        outcome = self._slot.outcome
+        return int(outcome is not None and outcome.attempt > 1)
+
+    def those(self, ids: Iterable[str]) -> list[str]:
+        """As in `Arrivals`."""
+        return [id for id in ids if id == self._slot.id] if not self.done else []
 
     def on_done(self, callback: Callable[[], None]) -> Callable[[], None]:
         """As in `Arrivals`."""

@@ -9,6 +9,7 @@ from ..core.messages import Terms
 from ..error import NotSupportedError
 from ..frames import trims
 from ..wire.dependent import Fit
+from . import reprs
 from .calls import ANYWHERE, Args, Kwargs, Wishes, name_of
 from .decorators import bound_copy, local_function
 from .dependency import Dependency, dependency
@@ -170,9 +171,13 @@ class LoadBalancedView(View):
 
     def __repr__(self) -> str:
         client = self.client
-        engines = f"engines {self._targets}" if self._targets else f"all {len(self)} engines"
+        targets = self._targets
+        engines = f"engines {reprs.listed(targets)}" if targets else f"all {len(self)} engines"
         scheme = client.link.welcome.scheme if client.link.welcome else "not connected"
         return f"<LoadBalancedView {engines}, {scheme}, retries={self._retries}>"
+
+    def _repr_html_(self) -> str:
+        return reprs.html(repr(self))
 
     def _resolved(self, targets: Any) -> list[int] | None:
         if targets is None or (isinstance(targets, str) and targets == "all"):

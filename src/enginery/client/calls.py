@@ -22,6 +22,7 @@ from ..error import NotSupportedError, UnsendableError
 from ..wire import payload
 from ..wire.chunks import MapChunk
 from ..wire.functions import FunctionCache
+from ..wire.modules import PushedModules
 from ..wire.unsendable import explain_unsendable
 from .link import Link
 from .slots import KnownSlots, Slot
@@ -58,13 +59,14 @@ class Calls:
     """Makes tasks, submits them over the link, and knows them by their ids afterwards.
 
     A task that is done is known as long as somebody holds its result; `history` has the ids of
-    the last ones, oldest first.
+    the last ones, oldest first. `modules` are the modules that go with every function.
     """
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self.history: deque[str] = deque(maxlen=HISTORY)
         self.slots = KnownSlots()
+        self.modules = PushedModules()
         self._cache = FunctionCache(FUNCTION_CACHE_BYTES)
 
     def same(
@@ -220,6 +222,8 @@ class Calls:
             hash, blob = self._cache.serialize(f)
         except UnsendableError as error:
             raise explain_unsendable(name, (), {}, error, f) from None
+        if self.modules:
+            hash, blob = self.modules.with_function(blob)
         return hash, {hash: blob}
 
     def _arguments(

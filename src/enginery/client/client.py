@@ -11,25 +11,30 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar, cast
 
 from ..core.messages import Clear, Query, Shutdown, Signal
-from ..error import ControllerLost, EngineryError, NoEnginesRegistered, TimeoutError, UnknownTask
+from ..error import ControllerLost, NoEnginesRegistered, TimeoutError, UnknownTask
 from ..frames import inner, trims
 from ..net.keys import ConnectionFile
+from . import magics, reprs, text
 from .balanced import LoadBalancedView
 from .calls import Calls
+from .classic import Classic
 from .connect import connect
 from .direct import DirectView
 from .link import Slot
+from .progress import Engines, follow
 from .recorded import Recorded
 from .records import Records
 from .results import AsyncResult
+from .shown import Shown
 from .targets import START_ENGINES, present, resolve, some
 from .views import View
+from .working import Working
 
 V = TypeVar("V", bound=View)
 
 
 @trims
-class Client(Recorded):
+class Client(Recorded, Classic):
     """A connection to a cluster.
 
     `Client()` finds the cluster of the default profile, `Client(profile=…)` that of another one,
@@ -42,9 +47,10 @@ class Client(Recorded):
     is the last result that was asked for.
     """
 
-    block = False
     cluster: Any = None
     """The `Cluster` that this client keeps alive, if that made it."""
+    magics_view: DirectView | None = None
+    """The view that `%px` works on, when it found this client by itself."""
 
     def __init__(
         self,
@@ -69,11 +75,14 @@ class Client(Recorded):
             timeout=timeout,
         )
         self.calls = Calls(self.link)
+        self.working = Working(self.link)
+        self.shown = Shown()
         self.last: AsyncResult | None = None
         self._views: dict[tuple[Any, ...], View] = {}
         self._seen_engines = False
         # closes the link when this client is forgotten, and when the interpreter exits
         self._close = weakref.finalize(self, self.link.close)
+        magics.made(self)
 
     # --- engines --------------------------------------------------------------------------------
 
@@ -90,8 +99,11 @@ class Client(Recorded):
         return (self.direct_view(id) for id in self.ids)
 
     def wait_for_engines(self, n: int = 1, timeout: float | None = None) -> None:
-        """Wait until `n` engines are registered; TimeoutError after `timeout` seconds."""
-        if not self.link.wait(lambda: len(self.link.engines) >= n, timeout):
+        """Wait until `n` engines are registered; TimeoutError after `timeout` seconds.
+
+        At a prompt a bar is shown when that takes long.
+        """
+        if not follow(Engines(self.link, n), "auto", timeout=timeout):
             raise TimeoutError(f"{len(self)} of {n} engines are registered after {timeout:g} s")
 
     @inner
@@ -131,6 +143,15 @@ class Client(Recorded):
 
     def _cached(self, view: V) -> V:
         return cast(V, self._views.setdefault(view.key, view))
+
+    def activate(self, targets: Any = "all", suffix: str = "") -> DirectView:
+        """Make `%px<suffix>` and the other magics work on these engines, and wait for them.
+
+        Gives their view. RuntimeError outside IPython.
+        """
+        view = self.direct_view(targets, block=True)
+        view.activate(suffix)
+        return view
 
     @inner
     def view_moved(self, view: View, old: tuple[Any, ...]) -> None:
@@ -318,6 +339,7 @@ class Client(Recorded):
     def close(self) -> None:
         """Leave the cluster, which goes on; waits until all that was submitted is accepted."""
         self._close()
+        self.shown.look()
 
     def __enter__(self) -> Self:
         return self
@@ -334,17 +356,28 @@ class Client(Recorded):
         raise TypeError("a Client stays in its process; one on an engine: enginery.Client(file)")
 
     def __repr__(self) -> str:
-        if not self._close.alive:
-            return f"<Client {self.name}: closed>"
-        try:
-            status = self.link.ask(Query(0, "status"), timeout=1.0)
-        except EngineryError as error:
-            return f"<Client {self.name}: {str(error).splitlines()[0]}>"
-        busy, engines = status["busy"], status["engines"]
-        state = f" ({busy} busy, {engines - busy} idle)" if engines else ""
-        hosts = f" on {status['hosts']} hosts" if status["hosts"] > 1 else ""
+        return self.shown_as()[0]
+
+    def _repr_html_(self) -> str:
+        return self.shown_as()[1]
+
+    def _ipython_display_(self) -> None:
+        """IPython asks: in a notebook it is kept up to date until it is closed."""
+        self.shown.client(self)
+
+    @inner
+    def shown_as(self, rows: bool = False) -> tuple[str, str]:
+        """Its repr, with a table of the engines if there shall be `rows`, and all that as HTML."""
+        name, table = self.name, []
+        seen = self.working.look(again=True) if self._close.alive else None
         address = self.link.file.url.partition("://")[2]
-        return (
-            f"<Client {self.name}: {engines} engine{'s' * (engines != 1)}{state}{hosts}, "
-            f"{status['waiting']} tasks waiting, controller {address}>"
-        )
+        if seen is not None:
+            facts = f"{reprs.cluster_now(seen.status)}, controller {address}"
+            table = reprs.rows(seen.engines)
+        elif not self._close.alive:
+            facts = "closed"
+        else:
+            silent = "has ended" if self.link.ended else "has not answered"
+            facts = f"{text.count(len(self.link.engines), 'engine')}, controller {address} {silent}"
+        line = f"<Client {name}: {facts}>"
+        return reprs.with_rows(line, table) if rows else line, reprs.html(line, table=table)

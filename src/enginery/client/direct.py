@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import sys
+import tokenize
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..frames import trims
-from . import actions
+from . import actions, magics, reprs
 from .actions import Action
 from .calls import Args, Kwargs, name_of
 from .executed import ExecuteResult
 from .imports import SyncImports
 from .map import MapOptions, direct_map
+from .modules import module_source
 from .results import AsyncResult
 from .scatter import partition
 from .targets import Targets, present, resolve
 from .views import View
 
 if TYPE_CHECKING:
+    from .block import RemoteBlock
     from .client import Client
 
 
@@ -44,10 +48,31 @@ class DirectView(View):
         return view.finish(view._execute(code, "", "execute"))
 
     def run(self, filename: str | Path, targets: Any = None, block: bool | None = None) -> Any:
-        """Run the text of a file that is here, as by `execute`."""
+        """Run the text of a file that is here, as by `execute`; tracebacks name the file.
+
+        OSError or SyntaxError when it cannot be read as Python source; nothing is submitted then.
+        """
         path = Path(filename).expanduser()
         view = self.variant(targets=targets, block=block)
-        return view.finish(view._execute(path.read_text(), str(path), "run"))
+        return view.finish(view._execute(_source(path), str(path), "run"))
+
+    def remote_block(self, targets: Any = None, block: bool | None = None) -> RemoteBlock:
+        """Make a context manager: the body of its `with` runs on the engines, and not here.
+
+        As by `execute`, and with the engines' names alone. Of `with view.remote_block() as done:`,
+        `done.result` is the `AsyncResult`. SyntaxError for a body that cannot run elsewhere,
+        RuntimeError where its text cannot be had (`python -c`); nothing runs then.
+        """
+        from .block import RemoteBlock
+
+        return RemoteBlock(self.variant(targets=targets, block=block))
+
+    def activate(self, suffix: str = "") -> None:
+        """Make `%px<suffix>` and the other magics work on this view, and by its flags.
+
+        RuntimeError outside IPython.
+        """
+        magics.activate(self, suffix)
 
     def sync_imports(self) -> SyncImports:
         """Make a context manager: what its block imports is imported on the engines too."""
@@ -56,6 +81,24 @@ class DirectView(View):
     def sync_path(self, targets: Any = None, block: bool | None = None) -> Any:
         """Give the engines the `sys.path` of this process."""
         return self._do(actions.set_path, (list(sys.path),), targets, block)
+
+    def push_module(
+        self, module: str | ModuleType, targets: Any = None, block: bool | None = None
+    ) -> Any:
+        """Send the source of a module, or of the package it is in; gives None for each engine.
+
+        These engines can import it then, and whichever engine works for this client later, also
+        one that joins later. What they had imported by its name is renewed, as by
+        `importlib.reload`, when the source has changed: push it again after changes. Only the
+        `.py` files go along, and none of what they import. ModuleNotFoundError when it is not
+        importable here, UnsendableError for compiled code, for more than 4 MiB, and for what every
+        engine has.
+        """
+        view = self.variant(targets=targets, block=block)
+        view.places()  # there must be engines
+        source = module_source(module)
+        self.client.calls.modules.add(source)
+        return view._do(actions.push_module, (source.name,), None, None)
 
     # --- names ----------------------------------------------------------------------------------
 
@@ -72,6 +115,36 @@ class DirectView(View):
     ) -> Any:
         """Get the value of a name, or a list with the values of several, from each engine."""
         return self._do(actions.pull, (_names(names),), targets, block)
+
+    def push_function(
+        self,
+        functions: Mapping[str, Any],
+        targets: Any = None,
+        block: bool | None = None,
+    ) -> Any:
+        """Set functions in the engines' namespaces; gives None for each engine.
+
+        Those of `__main__` then run with these namespaces as their globals. TypeError for a value
+        that cannot be called.
+        """
+        functions = dict(functions)
+        for name, value in functions.items():
+            if not isinstance(name, str):
+                raise TypeError(f"a name is a text, not {name!r}")
+            if not callable(value):
+                kind = type(value).__name__
+                raise TypeError(f"{name!r} is no function but {kind}: push() sends any value")
+        return self._do(actions.push_function, (functions,), targets, block)
+
+    def pull_function(
+        self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
+    ) -> Any:
+        """Get a function, or a list of several, from each engine; they can be called here.
+
+        Those of the engines' namespaces then have this `__main__` as their globals. Raises
+        TypeError for a value that cannot be called.
+        """
+        return self._do(actions.pull_function, (_names(names),), targets, block)
 
     def zip_pull(self, names: Iterable[str], targets: Any = None) -> list[tuple[Any, ...]]:
         """Get for each name the tuple of its values on the engines; always waits."""
@@ -179,7 +252,11 @@ class DirectView(View):
         return len(present(self._targets, self.client.ids)) if self.client.ids else 0
 
     def __repr__(self) -> str:
-        return f"<DirectView {self._targets}>"
+        targets = self._targets
+        return f"<DirectView {reprs.listed(targets) if isinstance(targets, list) else targets}>"
+
+    def _repr_html_(self) -> str:
+        return reprs.html(repr(self))
 
     # --- as every view --------------------------------------------------------------------------
 
@@ -223,8 +300,9 @@ class DirectView(View):
         )
         return client.result(slots, kind, name=name, shape=self.shape)
 
-    def _execute(self, code: str, filename: str, name: str) -> AsyncResult:
-        return self._request(actions.execute, (code, filename), {}, name, kind=ExecuteResult)
+    def _execute(self, code: str, filename: str, name: str, first_line: int = 1) -> AsyncResult:
+        args = (code, filename, first_line)
+        return self._request(actions.execute, args, {}, name, kind=ExecuteResult)
 
     def _apply(
         self, f: Callable[..., Any], args: Args, kwargs: Kwargs, waiting: bool = False
@@ -245,6 +323,19 @@ def _names(names: str | Iterable[str]) -> str | list[str]:
         if not isinstance(name, str):
             raise TypeError(f"a name is a text, not {name!r}")
     return names
+
+
+def _source(path: Path) -> str:
+    """The text of a Python file, in the encoding that it declares."""
+    try:
+        with tokenize.open(path) as file:
+            return file.read()
+    except OSError as error:
+        told = f"{path}: {error.strerror}; run() reads a file on this side, in {Path.cwd()}"
+        raise type(error)(error.errno, told) from None
+    except (SyntaxError, UnicodeDecodeError):
+        why = "it is neither in UTF-8 nor in an encoding that it declares"
+        raise SyntaxError(f"{path} is no text of Python: {why}") from None
 
 
 def _only_item(piece: Any) -> Any:

@@ -7,7 +7,8 @@ thread then rests, and comes back a moment after the last wait is over. Whoever 
 send while nobody is at the helm sends it itself; otherwise it wakes who is.
 
 While the main thread is at the helm, Ctrl-C is noted, and raised when it lets go: the core is never
-left in the middle of a step.
+left in the middle of a step. One that comes between Python's last look for signals and the system
+call that waits does not end that call, so no call waits for long.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from ..wire import codec
 
 REST = 0.02
 """Seconds for which the I/O thread rests after it was not needed."""
+
+LOOK = 0.2
+"""Seconds after which a thread that waits looks for a signal that came just before it did."""
 
 News = Sequence[Effect | monitors.Failed]
 
@@ -99,7 +103,7 @@ class Driver:
                 deadline = None if timeout is None else time.monotonic() + timeout
                 while not done() and not interrupted and not self.closed:
                     rest = None if deadline is None else max(0.0, deadline - time.monotonic())
-                    self._turn(rest)
+                    self._turn(LOOK if rest is None else min(rest, LOOK))
                     if rest == 0:
                         break
                 self._led = time.monotonic()

@@ -7,8 +7,10 @@ can be done about it. A fault that hit many items is told once, with a count.
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Sequence
 
+from .. import colours
 from ..core.messages import Outcome
 from ..error import CompositeError, RemoteError, TimeoutError
 from ..wire.failure import Failure
@@ -22,6 +24,9 @@ FRAMES = 3
 
 LINES = 8
 """Failures that one message lists; of a direct call, equal ones are folded only beyond that."""
+
+FRAME = re.compile(r'( *)File "(.+)", line (\d+)(, in .*)')
+"""The line of a traceback that names a frame."""
 
 LEAST = 30
 """Columns that a remote message has at least in a list of failures."""
@@ -56,6 +61,8 @@ def combine(failures: Sequence[Failed], call: Call, *, alone: bool) -> Exception
         note(error, "e.raise_exception(i) raises one of them, e.print_tracebacks() shows all")
     else:
         error = CompositeError("\n".join(_lines_by_engine(failures, call)), elist)
+        for line in _wrong_code(elist):
+            error.add_note(f"    {line}")
     error.method = call.method
     return error
 
@@ -78,7 +85,8 @@ def _remote_error(failure: Failure, failed: Failed, call: Call) -> RemoteError:
     if error is None:
         error = RemoteError(f"{failure.ename}: {failure.evalue}".removesuffix(": "))
         error.__cause__ = original
-    error.ename, error.evalue, error.traceback = failure.ename, failure.evalue, failure.traceback
+    error.ename, error.evalue = failure.ename, failure.evalue
+    error.traceback = _with_lines(failure.traceback)
     error.engine_id, error.method = failed.outcome.engine, call.method
     error.task = failed.outcome.id
     vars(error)["__notes__"] = list(failure.notes)
@@ -112,11 +120,41 @@ def _frames(failure: Failure) -> list[str]:
     for i, (filename, lineno, function, line) in enumerate(frames):
         if i == 1 and left_out:
             lines.append(f"  … {text.count(left_out, 'frame')} more: print(e.traceback)")
-        lines.append(f'  File "{filename}", line {lineno}, in {function}')
+        lines.append(f'  File "{colours.cell(filename)}", line {lineno}, in {function}')
         source = (line or linecache.getline(filename, lineno)).strip()
         if source:
             lines.append(f"    {text.brief(source, text.COLUMNS - 6)}")
     return lines
+
+
+def _with_lines(traceback: str) -> str:
+    """A remote traceback with the source lines that only this process knows: those of its cells."""
+    lines: list[str] = []
+    told = traceback.split("\n")
+    for line, below in zip(told, [*told[1:], ""], strict=True):
+        frame = FRAME.fullmatch(line)
+        if frame is None:
+            lines.append(line)
+            continue
+        indent, filename, lineno, rest = frame.groups()
+        lines.append(f'{indent}File "{colours.cell(filename)}", line {lineno}{rest}')
+        if not below.startswith(f"{indent}  "):
+            source = linecache.getline(filename, int(lineno)).strip()
+            lines += [f"{indent}  {source}"] * bool(source)
+    return "\n".join(lines)
+
+
+def _wrong_code(errors: Sequence[BaseException]) -> list[str]:
+    """The line that none of the engines understood, and a mark below it; else nothing."""
+    wrong = [(e.text, e.offset) for e in errors if isinstance(e, SyntaxError)]
+    if len(wrong) < len(errors) or len(set(wrong)) != 1:
+        return []
+    source, offset = wrong[0]
+    if not source or not offset:
+        return []
+    line = source.rstrip("\n")
+    cut = len(line) - len(line.lstrip())
+    return [line.lstrip(), " " * (offset - 1 - cut) + "^"]
 
 
 def _unreadable(why: Exception, failed: Failed, call: Call) -> Exception:

@@ -13,3 +13,7 @@ class JoinedResult(AsyncResult):
 
     def _assemble(self, values: list[Any]) -> Any:
         return join(values)
+
+    @property
+    def _raised_alone(self) -> bool:
+        return len(self._slots) == 1

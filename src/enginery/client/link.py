@@ -35,6 +35,7 @@ from ..net import monitors, sockets
 from ..net.keys import ConnectionFile
 from ..version import __version__
 from .driver import Driver, News
+from .interrupted import Presses
 from .slots import Slot
 
 __all__ = ["Link", "Slot"]
@@ -62,8 +63,10 @@ class Link:
         self.ended = ""  # why the controller will not talk to us any more
         self.lost_since: float | None = None
         self.slots: dict[str, Slot] = {}
+        self.presses = Presses(self)
         self._pid = os.getpid()
         self._failed: monitors.Failed | None = None
+        self.telling: dict[str, Slot] = {}  # tasks that have said how far they are
         self._expecting: OrderedDict[str, Slot] = OrderedDict()
         self._answers: dict[int, Answered] = {}
         self._numbers = count(1)
@@ -342,16 +345,17 @@ class Link:
         if slot is None:
             return
         slot.end(outcome, now)
-        if len(slot.outputs) < outcome.outputs:
+        self.telling.pop(outcome.id, None)
+        if not slot.all_put_out:
             self._expecting[outcome.id] = slot
             if len(self._expecting) > LATE_OUTPUT:
                 self._expecting.popitem(last=False)
 
     def _output(self, output: m.Output) -> None:
-        slot = self.slots.get(output.id)
-        if slot is None and (slot := self._expecting.get(output.id)) is not None:
-            expected = slot.outcome.outputs if slot.outcome else 0
-            if len(slot.outputs) + 1 >= expected:
-                del self._expecting[output.id]
+        slot = self.slots.get(output.id) or self._expecting.get(output.id)
         if slot is not None:
-            slot.outputs += (output,)
+            slot.put_out(output)
+            if output.stream == "progress" and slot.outcome is None:
+                self.telling[output.id] = slot
+            if slot.all_put_out:
+                del self._expecting[output.id]

@@ -12,6 +12,7 @@ from ..frames import trims
 from ..wire.chunks import MapChunk
 from ..wire.reference import Reference
 from .calls import ANYWHERE, name_of
+from .interrupted import Work
 from .results import AsyncResult
 from .scatter import bounds
 
@@ -159,13 +160,32 @@ class LazyMap:
             self._parts.append(part)
 
     def _next_part(self) -> AsyncResult:
-        """The part that is given out next: the first one, or the first that is done."""
+        """The part that is given out next, which is done: the first one, or the first to be it."""
+        parts, link = self._parts, self._view.client.link
+
+        def done() -> bool:
+            return parts[0].ready() if self._options.ordered else any(p.ready() for p in parts)
+
+        try:
+            link.wait(done, None)
+        except KeyboardInterrupt as error:
+            link.presses.tell(error, self._work())
+            raise
         if self._options.ordered:
-            return self._parts.popleft()
-        self._view.client.link.wait(lambda: any(part.ready() for part in self._parts), None)
-        part = next(part for part in self._parts if part.ready())
-        self._parts.remove(part)
+            return parts.popleft()
+        part = next(part for part in parts if part.ready())
+        parts.remove(part)
         return part
+
+    def _work(self) -> Work:
+        farms = self._view.client.link.farms
+        return Work(
+            self._name,
+            {part.msg_ids[0]: part.total for part in self._parts if not part.ready()},
+            done=0, failed=0, total=None, unit="items",
+            again="Go on: next(values)",
+            stop="" if farms else "Stop it: values.cancel()",
+        )  # fmt: skip
 
 
 def window_size(max_outstanding: int | str, engines: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .link import Slot
@@ -44,7 +44,7 @@ class Metadata(dict[str, Any]):
 
 def metadata(slot: Slot, error: Exception | None) -> Metadata:
     """What is known of this task now; `error` is what its value would raise."""
-    outcome = slot.outcome
+    outcome, outputs = slot.outcome, slot.last_outputs
     engine = outcome.engine if outcome else slot.engine
     return Metadata(
         msg_id=slot.id,
@@ -59,30 +59,10 @@ def metadata(slot: Slot, error: Exception | None) -> Metadata:
         attempt=outcome.attempt if outcome else None,
         status=outcome.status if outcome else None,
         error=error,
-        stdout=printed(slot, "stdout"),
-        stderr=printed(slot, "stderr"),
-        outputs=[],
+        stdout=outputs.text("stdout") if outputs else "",
+        stderr=outputs.text("stderr") if outputs else "",
+        outputs=outputs.displays() if outputs else [],
     )
-
-
-def printed(slot: Slot, stream: Literal["stdout", "stderr"]) -> str:
-    """What the task has printed so far; of several attempts, what the last one did."""
-    attempt = slot.outcome.attempt if slot.outcome else latest(slot)
-    mine = [o for o in slot.outputs if o.attempt == attempt and o.stream == stream]
-    return "".join(o.text for o in sorted(mine, key=lambda o: o.number))
-
-
-def latest(slot: Slot) -> int:
-    """The number of the last attempt that has printed something."""
-    return max((output.attempt for output in slot.outputs), default=0)
-
-
-def all_printed(slot: Slot) -> bool:
-    """Whether the task has ended and all that it printed is here."""
-    outcome = slot.outcome
-    if outcome is None:
-        return False
-    return sum(o.attempt == outcome.attempt for o in slot.outputs) >= outcome.outputs
 
 
 def moment(seconds: float) -> datetime | None:

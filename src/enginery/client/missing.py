@@ -11,6 +11,7 @@ from ..error import RemoteError
 from ..wire.failure import Failure
 from . import text
 from .failed import Call, Failed, note
+from .modules import sendable
 from .original import restore
 
 INSTALLED = {"site-packages", "dist-packages"}
@@ -65,18 +66,28 @@ def _remedies(module: str, where: str) -> list[str]:
 
     A module of the user's own is not looked for on PyPI: there the name may be a stranger's.
     """
-    pip = f"python -m pip install {module}     {where}"
-    sync = "rc[:].sync_path()"
-    sync = f"{sync:{pip.index('     ')}}     give the engines this sys.path (shared disk)"
+    pip = (f"python -m pip install {module}", where)
     path = _path_here(module)
     if not path:
-        return ["Here it cannot be found either.", pip]
+        return ["Here it cannot be found either.", *_columns(pip)]
     root = next((str(p) for p in path.parents if str(p) in sys.path), "")
     through = f", found through sys.path[{sys.path.index(root)}]" if root else ""
     here = f"Here it is {path}{through}."
+    sync = ("rc[:].sync_path()", "give the engines this sys.path (shared disk)")
     if INSTALLED & set(path.parts):
-        return [here, f"One of:  {sync}", f"         {pip}"]
-    return [here, "rc[:].sync_path()     give the engines this sys.path (shared disk)"]
+        return [here, *_columns(sync, pip)]
+    what = sendable(module)
+    push = (f'rc[:].push_module("{module}")', f"send this {what}, also to engines that join later")
+    return [here, *_columns(*[push] * bool(what), sync)]
+
+
+def _columns(*ways: tuple[str, str]) -> list[str]:
+    """One or more things to do and what they are, one below the other."""
+    width = max(len(code) for code, _ in ways)
+    lines = [f"{code:{width}}     {what}" for code, what in ways]
+    if len(lines) == 1:
+        return lines
+    return [f"{'' if i else 'One of:':9}{line}" for i, line in enumerate(lines)]
 
 
 def _path_here(module: str) -> Path | None:

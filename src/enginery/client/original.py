@@ -25,7 +25,10 @@ def remote_class(original: type[Exception]) -> type[RemoteError]:
             return known  # type: ignore[return-value]  # its bases say so
     names = {"__module__": original.__module__, "__qualname__": original.__qualname__}
     body = {"_original_": original, "__reduce__": _reduce}
-    return type(f"RemoteError[{original.__name__}]", bases, body | names)
+    # IPython shows any SyntaxError itself, by this name.
+    plain = issubclass(original, SyntaxError)
+    name = original.__name__ if plain else f"RemoteError[{original.__name__}]"
+    return type(name, bases, body | names)
 
 
 def restore(original: BaseException) -> RemoteError | None:

@@ -43,6 +43,18 @@ class Recorded:
 
     # --- looking --------------------------------------------------------------------------------
 
+    @property
+    def id(self) -> str:
+        """The short public id of this client: the ids of its tasks begin with it, and it is what
+        `db_query` means by "client".
+        """
+        return self.link.id
+
+    @property
+    def scheme(self) -> str:
+        """The name of the load-balancing scheme in use, as in `use_scheme`."""
+        return self.link.scheme
+
     def story(self, job: Any) -> list[Step]:
         """Every transition of a task until now: when, what, on which engine."""
         told = self.link.ask(Query(0, "story", self._ids(job)[:1]))

@@ -8,7 +8,6 @@ raised or given, with the result as its attribute `ar`, so that after a blocking
 
 from __future__ import annotations
 
-import html
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,18 +15,21 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from ..core.messages import Abort
-from ..frames import trimmed
-from . import text
+from ..frames import throw, trimmed
+from . import reprs, text
 from .arrivals import Arrival, Arrivals
 from .errors import combine, exception, not_done
 from .failed import Call, Failed
+from .interrupted import Work
 from .metadata import KEYS
-from .progress import follow
+from .progress import follow, left, snapshot
 from .told import Told
 from .values import Values
 
 if TYPE_CHECKING:
     from .link import Link, Slot
+    from .shown import Shown
+    from .working import Seen, Working
 
 Shape = Literal["single", "list", "map"]
 
@@ -40,6 +42,12 @@ LOOK = 1.0
 
 class Owner(Protocol):
     """What a result needs of its client."""
+
+    working: Working
+    """What the engines are at."""
+
+    shown: Shown
+    """What is shown of it in a notebook."""
 
     @property
     def link(self) -> Link:
@@ -62,7 +70,8 @@ class AsyncResult(Told):
     in `ar.engine_id` or `ar["stdout"]`: one value of a single result, else a list.
 
     Its repr says `<AsyncResult: fit:ok>` of one task, and how far it is of several:
-    `<AsyncResult map(fit): 8,771 of 10,000 done, 3 failed>`.
+    `<AsyncResult map(fit): 8,771 of 10,000 done, 7 running, 3 failed, 2 min 3 s left>`. In a
+    notebook that is kept up to date where it is shown.
     """
 
     def __init__(
@@ -133,6 +142,50 @@ class AsyncResult(Told):
         if not self._chunks:
             return len(bad)
         return sum(isinstance(v, Failed) for i in bad.copy() for v in self._values.part(i))
+
+    @property
+    def retried(self) -> int:
+        """How many of the items that have ended took more than one attempt."""
+        return self._arrivals.retried
+
+    @property
+    def at_work(self) -> int | None:
+        """How many items engines are at now; None when the controller does not answer soon.
+
+        None also by the scheme "pure", where nobody knows.
+        """
+        return None if self.ready() else self._among(self._client.working.look())
+
+    @property
+    def last_at_work(self) -> int | None:
+        """As `at_work`, by what was heard last."""
+        return None if self.ready() else self._among(self._client.working.last())
+
+    @property
+    def part(self) -> float:
+        """How much of the items that run is done, in items, as far as they say it themselves.
+
+        See `enginery.progress`.
+        """
+        telling = self._link.telling.copy()
+        mine = self._arrivals.those(telling) if telling else ()
+        return sum(outputs.part for id in mine if (outputs := telling[id].outputs) is not None)
+
+    def _among(self, seen: Seen | None) -> int | None:
+        if seen is None or seen.running is None:
+            return None
+        return len(self._arrivals.those(seen.running))
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until it is done, if it goes on as until now; None when that is not known."""
+        return left(self.progress + self.part, self.total, self.elapsed)
+
+    @property
+    def ran_on(self) -> set[int]:
+        """The engines that have run what has ended of it."""
+        outcomes = (slot.outcome for slot in self._slots)
+        return {o.engine for o in outcomes if o is not None and o.engine >= 0}
 
     @property
     def total(self) -> int:
@@ -319,6 +372,16 @@ class AsyncResult(Told):
             self._link.ask(Abort(ids, running))
 
     @trimmed
+    def interrupt(self) -> None:
+        """Stop what has not started, and raise KeyboardInterrupt in what runs; does not wait.
+
+        As Ctrl-C at a prompt: code that catches it goes on, and no engine is given up for that.
+        """
+        ids = [slot.id for slot in self._slots if slot.outcome is None]
+        if ids:
+            self._link.ask(Abort(ids, running=True, gently=True))
+
+    @trimmed
     def cancel(self) -> bool:
         """Abort it; True when no task of it ran or will run, and that is certain.
 
@@ -335,17 +398,36 @@ class AsyncResult(Told):
             o is not None and o.status == "aborted" and not o.started for o in outcomes
         )
 
+    # --- how it is shown --------------------------------------------------------------------------
+
     def __repr__(self) -> str:
-        if self._scalar:
-            outcome = self._slots[0].outcome
-            return f"<AsyncResult: {self.name}:{outcome.status if outcome else 'pending'}>"
-        return f"<AsyncResult {self.name}: {self._so_far()}>"
+        return self.shown_as()[0]
 
     def _repr_html_(self) -> str:
+        return self.shown_as()[1]
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """IPython asks; in a list it is told in short."""
+        printer.text(self._short() if len(printer.stack) > 1 else repr(self))
+
+    def _ipython_display_(self) -> None:
+        """IPython asks: in a notebook it is kept up to date until it is done."""
+        self._client.shown.result(self)
+
+    def shown_as(self, *, ask: bool = True) -> tuple[str, str]:
+        """Its repr and the same as HTML; unless it may `ask` the controller, as far as is known."""
         if self._scalar:
-            return f"<code>{html.escape(repr(self))}</code>"
-        bar = f'<progress value="{self.progress}" max="{max(self.total, 1)}"></progress>'
-        return f"<b>{html.escape(self.name)}</b> {bar} {self._so_far()}"
+            line = self._short()
+            return line, reprs.html(line)
+        so_far = snapshot(self, ask=ask)
+        line = f"<AsyncResult {self.name}: {so_far.told()}>"
+        bar = "" if self.ready() else reprs.progress_bar(so_far.advanced, so_far.total)
+        return line, reprs.html(line, bar)
+
+    def _short(self) -> str:
+        statuses = {slot.outcome.status if slot.outcome else "" for slot in self._slots} - {"ok"}
+        status = "error" if len(statuses) > 1 else "".join(statuses) or "ok"
+        return f"<AsyncResult: {self.name}:{status if self.ready() else 'pending'}>"
 
     # --- pieces ---------------------------------------------------------------------------------
 
@@ -353,14 +435,28 @@ class AsyncResult(Told):
         """The value of the whole call from the values of its items."""
         return values[0] if self._scalar else values
 
-    def _so_far(self) -> str:
-        failed = self.failed
-        done = f"{text.of(self.progress - failed, self.total)} done"
-        return f"{done}, {failed:,} failed" if failed else done
-
     def _call(self) -> Call:
         good = self.progress - self.failed
         return Call(self.name, self.total, good, self._shape == "map", self._link.engines)
+
+    def _work(self) -> Work:
+        sizes, farms = self._sizes, self._link.farms
+        ar = "rc.last" if getattr(self._client, "last", None) is self else "ar"
+        return Work(
+            self.name,
+            {
+                slot.id: 1 if sizes is None else sizes[i]
+                for i, slot in enumerate(self._slots)
+                if slot.outcome is None
+            },
+            done=self.progress - self.failed,
+            failed=self.failed,
+            total=self.total,
+            unit="" if self._scalar else self._call().unit,
+            again=f"Wait again: {ar}.get()",
+            stop="" if farms else f"Stop it: {ar}.abort(running=True)",
+            rest=f"What is done: {ar}.partial()    Run the others again: {ar}.resubmit()",
+        )
 
     def _wait_or_raise(self, timeout: float | None) -> None:
         if not self.wait(timeout):
@@ -384,7 +480,7 @@ class AsyncResult(Told):
         vars(error)["ar"] = self
         if self.return_exceptions if return_exceptions is None else return_exceptions:
             return error
-        raise error
+        throw(error)
 
     def _checked(self, values: list[Any], return_exceptions: bool | None = None) -> list[Any]:
         """Values for the user; what failed among them is raised, or put in its place."""
@@ -393,10 +489,15 @@ class AsyncResult(Told):
             return values
         if self.return_exceptions if return_exceptions is None else return_exceptions:
             return [self._give(value, True) for value in values]
-        raise self._error(failures)
+        throw(self._error(failures))
+
+    @property
+    def _raised_alone(self) -> bool:
+        """Whether a failure that is the only one is raised as itself."""
+        return self._shape != "list"
 
     def _error(self, failures: list[Failed]) -> Exception:
-        error = combine(failures, self._call(), alone=self._shape != "list")
+        error = combine(failures, self._call(), alone=self._raised_alone)
         vars(error)["ar"] = self
         return error
 
@@ -426,8 +527,9 @@ class Items(Iterator[Any]):
         if result.ordered:
             if self._next >= len(result):
                 raise StopIteration
-            self._next += 1
-            return result._give(result._value(self._next - 1))
+            value = result._value(self._next)
+            self._next += 1  # only now: an interrupted wait for it can be repeated
+            return result._give(value)
         while not self._taken:
             if self._next >= len(result._slots):
                 raise StopIteration

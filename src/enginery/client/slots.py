@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from weakref import ref
 
 from ..core import messages as m
+from .outputs import Outputs
 
 
 class Slot:
@@ -43,7 +44,7 @@ class Slot:
         self.label = label
         self.received = 0.0
         self.outcome: m.Outcome | None = None
-        self.outputs: tuple[m.Output, ...] = ()
+        self.outputs: Outputs | None = None  # what it has put out, once it has
         self.watchers: tuple[Callable[[Slot], None], ...] = ()
 
     def end(self, outcome: m.Outcome, now: float) -> None:
@@ -54,6 +55,30 @@ class Slot:
         watchers, self.watchers = self.watchers, ()
         for watcher in watchers:
             watcher(self)
+
+    def put_out(self, output: m.Output) -> None:
+        """The task has put out something."""
+        if self.outputs is None:
+            self.outputs = Outputs()
+        self.outputs.add(output)
+
+    @property
+    def last_outputs(self) -> Outputs | None:
+        """What the attempt that counts has put out so far, if anything."""
+        outputs, outcome = self.outputs, self.outcome
+        if outputs is None or (outcome is not None and outputs.attempt != outcome.attempt):
+            return None
+        return outputs
+
+    @property
+    def all_put_out(self) -> bool:
+        """Whether the task has ended and all that it has put out is here."""
+        outcome = self.outcome
+        if outcome is None:
+            return False
+        if not outcome.outputs:
+            return True
+        return self.outputs is not None and self.outputs.complete(outcome)
 
     def __repr__(self) -> str:
         return f"<Slot {self.id} {self.outcome.status if self.outcome else 'pending'}>"

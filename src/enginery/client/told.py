@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import groupby
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..error import TimeoutError
+from ..error import EngineryError, TimeoutError
 from ..frames import trimmed
-from .metadata import KEYS, Metadata, all_printed, metadata
+from .live import LiveOutput, Screen
+from .metadata import KEYS, Metadata, metadata
+from .outputs import Piece
 
 if TYPE_CHECKING:
-    from ..core.messages import Output
+    from .interrupted import Work
     from .link import Link, Slot
 
 GroupBy = Literal["type", "engine", "order"]
 
-ORDERS: dict[str, Callable[[tuple[int, Output]], Any]] = {
-    "type": lambda each: (each[1].stream == "stderr", each[0], each[1].number),
-    "engine": lambda each: (each[1].engine, each[0], each[1].number),
-    "order": lambda each: (each[0], each[1].number),
+TYPES = ("stdout", "stderr", "display", "notice")
+
+ORDERS: dict[str, Callable[[tuple[int, int, Piece]], Any]] = {
+    "type": lambda each: (TYPES.index(each[2].stream), each[0], each[2].number),
+    "engine": lambda each: (each[1], each[0], each[2].number),
+    "order": lambda each: (each[0], each[2].number),
 }
+
+LOOK = 0.2
+"""Seconds after which it is looked again whether output is to be shown."""
 
 
 class Told:
@@ -38,6 +44,7 @@ class Told:
         self._slots = list(slots)
         self._scalar = scalar
         self._metadata: list[Metadata] | None = None
+        self._begin = 0.0  # when the first of its tasks was submitted
 
     @property
     def msg_ids(self) -> list[str]:
@@ -62,7 +69,7 @@ class Told:
     def _all_metadata(self) -> list[Metadata]:
         if self._metadata is not None:
             return self._metadata
-        final = all(all_printed(slot) for slot in self._slots)
+        final = all(slot.all_put_out for slot in self._slots)
         every = [metadata(slot, self._slot_error(i)) for i, slot in enumerate(self._slots)]
         if final:
             self._metadata = every
@@ -71,14 +78,25 @@ class Told:
     def _slot_error(self, i: int) -> Exception | None:
         raise NotImplementedError
 
+    def _work(self) -> Work:
+        raise NotImplementedError
+
     # --- times ----------------------------------------------------------------------------------
 
     @property
     def elapsed(self) -> float:
-        """Seconds from submission until the last result came, or until now."""
-        begin = min((slot.submitted for slot in self._slots), default=0.0)
+        """Seconds from submission until the last result came, or until now; 0 when not known."""
+        begin = self._begin or self._first_submitted()
         end = max((slot.received or time() for slot in self._slots), default=0.0)
-        return max(end - begin, 0.0)
+        return max(end - begin, 0.0) if begin else 0.0
+
+    def _first_submitted(self) -> float:
+        """When the first task was submitted; 0 of another client's before one has ended."""
+        times = [s.submitted or (s.outcome.submitted if s.outcome else 0.0) for s in self._slots]
+        first = min(filter(None, times), default=0.0)
+        if all(times):  # then it stays so
+            self._begin = first
+        return first
 
     @property
     @trimmed
@@ -117,7 +135,7 @@ class Told:
 
         def complete() -> bool:
             nonlocal current
-            while current is not None and all_printed(current):
+            while current is not None and current.all_put_out:
                 current = next(rest, None)
             return current is None
 
@@ -125,33 +143,56 @@ class Told:
 
     @trimmed
     def display_outputs(self, groupby: GroupBy = "type") -> None:
-        """Wait until it is done, and print what its tasks printed, each line after its engine.
+        """Wait until it is done, and show what its tasks have put out, each line after its engine.
 
-        "type": all of stdout, then all of stderr; "engine": engine by engine; "order": task by
-        task. ENGINERY_PREFIX=0 in the environment leaves the engine out.
+        "type": all of stdout, then all of stderr, then what was displayed; "engine": engine by
+        engine; "order": task by task. ENGINERY_PREFIX=0 in the environment leaves the engine out.
         """
         if groupby not in ORDERS:
             raise ValueError(f"groupby is one of {', '.join(ORDERS)}, not {groupby!r}")
         self.wait_for_output()
-        plain = os.environ.get("ENGINERY_PREFIX") == "0"
-        for engine, stream, text in self._texts(groupby):
-            prefix = "" if plain else f"[{engine}] "
-            for line in text.splitlines():
-                print(f"{prefix}{line}", file=sys.stderr if stream == "stderr" else sys.stdout)
-
-    def _texts(self, order: str) -> Iterable[tuple[int, str, str]]:
-        """(engine, stream, text) of what the last attempt of each task printed."""
-        outputs = [
-            (i, output)
+        pieces = [
+            (i, slot.engine, piece)
             for i, slot in enumerate(self._slots)
-            for output in slot.outputs
-            if slot.outcome is not None and output.attempt == slot.outcome.attempt
+            if (outputs := slot.last_outputs) is not None
+            for piece in outputs.since(0)
         ]
-        outputs.sort(key=ORDERS[order])
-        for (_, stream, engine), run in groupby(
-            outputs, key=lambda each: (each[0], each[1].stream, each[1].engine)
-        ):
-            yield engine, stream, "".join(output.text for _, output in run)
+        with Screen() as screen:
+            last = None
+            for i, engine, piece in sorted(pieces, key=ORDERS[groupby]):
+                if last not in {None, (i, piece.stream)}:
+                    screen.flush()
+                last = i, piece.stream
+                screen.show(engine, piece)
+
+    @contextmanager
+    def stream_output(self) -> Iterator[LiveOutput]:
+        """While the `with` block runs, show what its tasks put out as it comes.
+
+        with ar.stream_output():
+            ar.get()
+        """
+        live = LiveOutput(self._slots)
+        over = threading.Event()
+
+        def follow() -> None:
+            with suppress(EngineryError):  # whoever waits for the result is told
+                while not (over.is_set() or live.complete):
+                    self._wait(lambda: over.is_set() or live.complete or live.news, LOOK)
+                    live.update()
+
+        thread = threading.Thread(target=follow, name="enginery-output", daemon=True)
+        thread.start()
+        try:
+            yield live
+        finally:
+            over.set()
+            thread.join()
+            live.close()
 
     def _wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
-        return done() or self._link.wait(done, timeout)
+        try:
+            return done() or self._link.wait(done, timeout)
+        except KeyboardInterrupt as error:
+            self._link.presses.tell(error, self._work())
+            raise

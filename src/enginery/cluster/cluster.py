@@ -37,6 +37,9 @@ R = TypeVar("R")
 LOOK = 0.25
 """Seconds between two looks at the processes while engines are waited for: one may have died."""
 
+SOON = 1.0
+"""Seconds that a repr waits for the controller."""
+
 
 def _awaited(blocking: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
     """The form of a blocking method that is awaited: it runs in a thread."""
@@ -207,11 +210,28 @@ class Cluster:
             state = "has ended" if self._processes.all else "not running"
             return f"<Cluster {name}: {state}, local, {self.n} engines>"
         try:
-            there = len(self._engines())
+            there = self._engines_soon()
             engines = f"{there} of {max(there, self.n)} engines"
         except (EngineryError, OSError):  # said in place of the count
             engines = "controller does not answer"
         return f"<Cluster {name}: running, local, {engines}, log {_short(self.profile.log)}>"
+
+    def _repr_html_(self) -> str:
+        from ..client import reprs
+
+        return reprs.html(repr(self))
+
+    def _engines_soon(self) -> int:
+        """How many engines there are; of a controller that is slow, how many there were."""
+        from ..core.messages import Query
+
+        link = self._connected(SOON)
+        try:
+            return len(link.ask(Query(0, "engines"), timeout=SOON / 2))
+        except EngineryError:
+            if not link.engines:
+                raise
+            return len(link.engines)
 
     # --- starting -------------------------------------------------------------------------------
 
@@ -306,20 +326,25 @@ class Cluster:
     def _await_engines(
         self, link: Link, number: int, needed: list[Process], deadline: float
     ) -> None:
-        """Wait until so many engines are registered; ClusterError when a process ends first."""
-        while True:
-            left = deadline - time.monotonic()
-            if link.wait(lambda: len(link.engines) >= number, min(LOOK, max(0.0, left))):
-                return
-            for process in needed:
-                if not process.running:
-                    raise failed(process)
-            if left <= 0:
-                there = len(link.engines)
-                raise ClusterError(
-                    f"{there} of {number} engines have registered in {self.timeout:g} s\n"
-                    f"  their logs: {self.profile.log}"
-                )
+        """Wait until so many engines are registered; ClusterError when a process ends first.
+
+        At a prompt a bar is shown when that takes long.
+        """
+        from ..client.progress import AUTO_AFTER, Engines, Watcher
+
+        engines = Engines(link, number)
+        with Watcher(engines, "auto", after=AUTO_AFTER) as watcher:
+            while not engines.wait(min(LOOK, max(0.0, deadline - time.monotonic()))):
+                for process in needed:
+                    if not process.running:
+                        raise failed(process)
+                if time.monotonic() >= deadline:
+                    there = len(link.engines)
+                    raise ClusterError(
+                        f"{there} of {number} engines have registered in {self.timeout:g} s\n"
+                        f"  their logs: {self.profile.log}"
+                    )
+                watcher.update()
 
     # --- engines ------------------------------------------------------------------------------
 
@@ -385,8 +410,8 @@ class Cluster:
         if not self._connected().wait(done, self.timeout):
             raise ClusterError(f"engines {ids} have not {what} in {self.timeout:g} s")
 
-    def _connected(self) -> Link:
-        """The cluster's own connection to its controller."""
+    def _connected(self, timeout: float | None = None) -> Link:
+        """The cluster's own connection to its controller; made within `timeout` seconds."""
         from ..client.link import Link
 
         link = self._link
@@ -395,7 +420,7 @@ class Cluster:
                 file = ConnectionFile.read(self.client_connection_file)
             except ConnectionFileError as error:
                 raise NoControllerError(f"{self.profile.name!r} has no cluster: {error}") from None
-            link = self._link = Link(file, self.timeout)
+            link = self._link = Link(file, self.timeout if timeout is None else timeout)
             weakref.finalize(self, link.close)
         return link
 

@@ -1,0 +1,147 @@
+"""Showing what engines put out, as it comes or afterwards: each line after its engine, "[3] ".
+
+In IPython what user code has displayed is displayed here (figures, HTML, tables), in its order
+among the lines; elsewhere its text is printed. User code may print more than a screen or a notebook
+can hold, so of each task only so much is shown, and where the rest is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .outputs import Piece
+
+if TYPE_CHECKING:
+    from .slots import Slot
+
+SHOWN = 256 << 10
+"""Characters of one task that are shown while it runs; a notebook server drops more."""
+
+MORE = "[more of its output is not shown here; the result has it: ar.stdout]\n"
+
+
+class Screen:
+    """Shows pieces of output; incomplete lines wait for their end until it is closed."""
+
+    def __init__(self) -> None:
+        self._plain = os.environ.get("ENGINERY_PREFIX") == "0"
+        self._rests: dict[tuple[int, str], str] = {}
+
+    def show(self, engine: int, piece: Piece) -> None:
+        """Show a piece of output of this engine."""
+        if piece.stream == "display":
+            self.display(engine, piece.displayed())
+        else:
+            self.write(engine, "stderr" if piece.stream == "stderr" else "stdout", piece.text)
+
+    def write(self, engine: int, stream: str, text: str) -> None:
+        """Show text that has gone to a stream."""
+        text = self._rests.pop((engine, stream), "") + text
+        *lines, rest = text.split("\n")
+        if rest:
+            self._rests[engine, stream] = rest
+        if lines:
+            prefix = "" if self._plain else f"[{engine}] "
+            self._write(stream, "".join(f"{prefix}{line}\n" for line in lines))
+
+    def flush(self, engine: int | None = None) -> None:
+        """Show incomplete lines, of one engine or of all."""
+        for which, stream in [each for each in self._rests if engine in {None, each[0]}]:
+            self.write(which, stream, "\n")
+
+    def _write(self, stream: str, text: str) -> None:
+        file = sys.stderr if stream == "stderr" else sys.stdout
+        file.write(text)
+        file.flush()
+
+    def display(self, engine: int, shown: Mapping[str, Any]) -> None:
+        """Show what was displayed there."""
+        self.flush(engine)
+        data, metadata = shown["data"], shown["metadata"]
+        transient = dict(shown["transient"])
+        if "display_id" in transient:  # which two engines may have chosen alike
+            transient["display_id"] = f"{engine}-{transient['display_id']}"
+        publisher = _publisher()
+        if publisher is None or set(data) <= {"text/plain"}:
+            self.write(engine, "stdout", f"{data.get('text/plain', '')}\n")
+            return
+        if not self._plain and not shown["update"]:
+            self._write("stdout", f"[{engine}]\n")
+        publisher.publish(data=data, metadata=metadata, transient=transient, update=shown["update"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.flush()
+
+
+class LiveOutput:
+    """Shows what some tasks put out, each time it is asked to `update`."""
+
+    def __init__(self, slots: Sequence[Slot], screen: Screen | None = None) -> None:
+        self.screen = Screen() if screen is None else screen
+        self._slots = list(slots)
+        self._next = [0] * len(slots)  # the number of the output that is shown next
+        self._attempts = [-1] * len(slots)
+        self._shown = [0] * len(slots)  # characters
+
+    @property
+    def news(self) -> bool:
+        """Whether there is something that is not shown yet."""
+        return any(
+            slot.outputs is not None
+            and (slot.outputs.attempt, slot.outputs.ended) != (attempt, shown)
+            for slot, attempt, shown in zip(self._slots, self._attempts, self._next, strict=True)
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether all tasks have ended and all that they have put out has come."""
+        return all(slot.all_put_out for slot in self._slots)
+
+    def update(self) -> None:
+        """Show what has come since the last time."""
+        for i, slot in enumerate(self._slots):
+            outputs = slot.outputs
+            if outputs is None:
+                continue
+            if outputs.attempt != self._attempts[i]:
+                self._attempts[i], self._next[i] = outputs.attempt, 0
+            for piece in list(outputs.since(self._next[i])):
+                self._next[i] = piece.number + 1
+                self.show(i, outputs.engine, piece)
+
+    def show(self, i: int, engine: int, piece: Piece) -> None:
+        """Show a piece of what the `i`-th task has put out, as far as there is room for it."""
+        room = SHOWN - self._shown[i]
+        if room <= 0:
+            return
+        self._shown[i] += len(piece.text)
+        if piece.stream != "display" and len(piece.text) >= room:
+            self.screen.show(engine, piece._replace(text=piece.text[:room]))
+            self.screen.flush(engine)
+            self.screen.write(engine, "stdout", MORE)
+        else:
+            self.screen.show(engine, piece)
+
+    def close(self) -> None:
+        """Show what is left, incomplete lines too."""
+        self.update()
+        self.screen.flush()
+
+
+def _publisher() -> Any:
+    """What displays rich output here, if this is IPython."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return None if shell is None else shell.display_pub
