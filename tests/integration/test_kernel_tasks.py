@@ -215,13 +215,15 @@ def test_a_result_is_none_until_it_is_there(tc, second):
             each.barrier(taskid, timeout=0.01)
     tc.abort(taskid, running=True)
     assert isinstance(second.get_task_result(taskid, block=True).failure, TaskAborted)
-    assert isinstance(tc.get_task_result(taskid).failure, TaskAborted)
+    assert isinstance(tc.get_task_result(taskid, block=True).failure, TaskAborted)
 
 
-def test_submit_wait_and_gather(tc):
-    tasks = [client.Task(f"import time; time.sleep({s}); a = {s}", pull="a") for s in (0, 0.2)]
+def test_submit_wait_and_gather(tc, gate):
+    wait = f"open({str(gate.path)!r}).close(); "
+    tasks = [client.Task("a = 0", pull="a"), client.Task(f"{wait}a = 0.2", pull="a")]
     taskids = [tc.run(task) for task in tasks]
     assert tc.get_task_result(taskids[-1]) is None
+    gate.open()
     tc.barrier(taskids[-1])
     tc.barrier(taskids)
     assert [tc.get_task_result(tid).ns.a for tid in taskids] == [0, 0.2]

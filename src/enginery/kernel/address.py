@@ -16,6 +16,7 @@ class DefaultAddress:
 
 
 default_task_address = DefaultAddress("default_task_address")
+default_multiengine_address = DefaultAddress("default_multiengine_address")
 
 
 def connection_info(address: Any) -> Any:

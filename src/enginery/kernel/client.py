@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .address import default_task_address
+from ..error import CompositeError
+from .address import default_multiengine_address, default_task_address
+from .multiengineclient import MultiEngineClient
+from .pendingresult import PendingResult
+from .remote import remote
 from .taskclient import TaskClient
 from .taskresult import TaskResult
 from .tasks import MapTask, StringTask
@@ -10,10 +14,15 @@ from .tasks import MapTask, StringTask
 Task = StringTask
 
 __all__ = [
+    "CompositeError",
     "MapTask",
+    "MultiEngineClient",
+    "PendingResult",
     "StringTask",
     "Task",
     "TaskClient",
     "TaskResult",
+    "default_multiengine_address",
     "default_task_address",
+    "remote",
 ]

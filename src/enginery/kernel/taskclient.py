@@ -70,7 +70,7 @@ class TaskClient:
         recovery tasks form a loop, UnsendableError for what cannot be sent; nothing is submitted
         then.
         """
-        if self.client.link.farms:
+        if self.client.scheme == "pure":
             raise NotSupportedError(
                 "the scheme 'pure' has no tasks with numbers: no Python sees its tasks\n"
                 "  A controller with another scheme can: ipcontroller --scheme=leastload"
@@ -150,7 +150,7 @@ class TaskClient:
 
         What has not ended goes on, and what others have run stays.
         """
-        mine = {"client": self.client.link.id, "state": "done"}
+        mine = {"client": self.client.id, "state": "done"}
         while ids := [found["msg_id"] for found in self.client.db_query(mine, keys=["msg_id"])]:
             try:
                 self.client.purge_results(ids)
