@@ -10,6 +10,7 @@ from typing import Any
 
 from enginery import Cluster
 
+from ..workloads.chatter import ENGINES, ITEMS, LINES
 from ..workloads.makespan import sleep
 from ..workloads.noop import noop
 
@@ -50,5 +51,22 @@ def makespan(durations: list[float], engines: int) -> float:
         results = lview.map_sync(sleep, durations)
         seconds = time.perf_counter() - begin
     if results != durations:
+        raise RuntimeError("wrong results")
+    return seconds
+
+
+def chatter(talk: Callable[[], int]) -> float:
+    """Seconds that a map takes while every engine also does `talk`, whose output is complete."""
+    with Cluster(n=ENGINES) as rc:
+        lview, dview = rc.load_balanced_view(), rc[:]
+        lview.map_sync(noop, range(10 * ENGINES))
+        begin = time.perf_counter()
+        talking = dview.apply_async(talk)
+        results = lview.map_sync(noop, range(ITEMS))
+        seconds = time.perf_counter() - begin
+        talking.get()
+        talking.wait_for_output(10)
+        lines = sum(printed.count("\n") for printed in talking.stdout)
+    if results != list(range(ITEMS)) or lines not in {0, ENGINES * LINES}:
         raise RuntimeError("wrong results")
     return seconds
