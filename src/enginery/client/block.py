@@ -89,7 +89,7 @@ class RemoteBlock:
 
     def _run(self, body: Body) -> None:
         view = self._view
-        self._result = view._execute(body.code, body.filename, "execute", body.first_line)
+        self._result = view.execute_at(body.code, body.filename, "execute", body.first_line)
         view.finish(self._result)
 
     def __repr__(self) -> str:

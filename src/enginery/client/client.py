@@ -197,7 +197,7 @@ class Client(Recorded, Classic):
         those. Raises UnknownTask for an id that the controller does not know (any more).
         """
         single = not isinstance(ids, (list, tuple, set, frozenset, AsyncResult))
-        slots = self._slots(self._ids(-1 if ids is None else ids))
+        slots = self.slots_of(self._ids(-1 if ids is None else ids))
         name = slots[0].name if len(slots) == 1 and slots[0].name else "get_result"
         result = self.result(slots, name=name, shape="single" if single else "list")
         return result.get() if (self.block if block is None else block) else result
@@ -208,7 +208,7 @@ class Client(Recorded, Classic):
         `jobs`: ids, `AsyncResult`s, numbers of `history`, or lists of those; by default all that is
         outstanding.
         """
-        waiting = self.calls.outstanding() if jobs is None else self._slots(self._ids(jobs))
+        waiting = self.calls.outstanding() if jobs is None else self.slots_of(self._ids(jobs))
 
         def done() -> bool:
             while waiting and waiting[-1].outcome is not None:
@@ -218,7 +218,8 @@ class Client(Recorded, Classic):
         in_time: bool = self.link.wait(done, timeout)
         return in_time
 
-    def _slots(self, ids: list[str]) -> list[Slot]:
+    @inner
+    def slots_of(self, ids: list[str]) -> list[Slot]:
         """The slots of these tasks; what is not known here comes from the controller."""
         here = {id: slot for id in ids if (slot := self.calls.slots.get(id)) is not None}
         missing = [id for id in ids if id not in here]

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..frames import trims
+from ..frames import inner, trims
 from . import actions, magics, reprs
 from .actions import Action
 from .calls import Args, Kwargs, name_of
@@ -45,7 +45,7 @@ class DirectView(View):
     def execute(self, code: str, targets: Any = None, block: bool | None = None) -> Any:
         """Run code in the engines' namespaces; results are `ExecuteReply` objects."""
         view = self.variant(targets=targets, block=block)
-        return view.finish(view._execute(code, "", "execute"))
+        return view.finish(view.execute_at(code, "", "execute"))
 
     def run(self, filename: str | Path, targets: Any = None, block: bool | None = None) -> Any:
         """Run the text of a file that is here, as by `execute`; tracebacks name the file.
@@ -54,7 +54,7 @@ class DirectView(View):
         """
         path = Path(filename).expanduser()
         view = self.variant(targets=targets, block=block)
-        return view.finish(view._execute(_source(path), str(path), "run"))
+        return view.finish(view.execute_at(_source(path), str(path), "run"))
 
     def remote_block(self, targets: Any = None, block: bool | None = None) -> RemoteBlock:
         """Make a context manager: the body of its `with` runs on the engines, and not here.
@@ -282,9 +282,10 @@ class DirectView(View):
         block: bool | None,
     ) -> Any:
         view = self.variant(targets=targets, block=block)
-        return view.finish(view._request(action, args, {}, action.__name__, waiting=view.block))
+        return view.finish(view.request(action, args, {}, action.__name__, waiting=view.block))
 
-    def _request(
+    @inner
+    def request(
         self,
         f: Callable[..., Any],
         args: Args,
@@ -294,20 +295,26 @@ class DirectView(View):
         kind: type[AsyncResult] = AsyncResult,
         waiting: bool = False,
     ) -> AsyncResult:
+        """Have each engine call `f`, under this name in messages; what other interfaces stand on.
+
+        `waiting` promises that the caller waits for the result at once.
+        """
         client = self.client
         slots = client.calls.same(
             f, args, kwargs, name, engines=self.places(), wishes=self.wishes, waiting=waiting
         )
         return client.result(slots, kind, name=name, shape=self.shape)
 
-    def _execute(self, code: str, filename: str, name: str, first_line: int = 1) -> AsyncResult:
+    @inner
+    def execute_at(self, code: str, filename: str, name: str, first_line: int = 1) -> AsyncResult:
+        """As `execute`, of code that begins at this line of a file."""
         args = (code, filename, first_line)
-        return self._request(actions.execute, args, {}, name, kind=ExecuteResult)
+        return self.request(actions.execute, args, {}, name, kind=ExecuteResult)
 
     def _apply(
         self, f: Callable[..., Any], args: Args, kwargs: Kwargs, waiting: bool = False
     ) -> AsyncResult:
-        return self._request(f, args, kwargs, f"apply({name_of(f)})", waiting=waiting)
+        return self.request(f, args, kwargs, f"apply({name_of(f)})", waiting=waiting)
 
     def _map(
         self, f: Callable[..., Any], sequences: Sequence[Any], options: MapOptions

@@ -11,9 +11,12 @@ from .scatter import join
 class JoinedResult(AsyncResult):
     """As `AsyncResult`, but `get` joins the pieces, in the order of the engines: `scatter.join`."""
 
+    of_one = False
+    """Whether one engine was asked, and not a list of them with one in it."""
+
     def _assemble(self, values: list[Any]) -> Any:
         return join(values)
 
     @property
     def _raised_alone(self) -> bool:
-        return len(self._slots) == 1
+        return self.of_one

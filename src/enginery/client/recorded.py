@@ -34,7 +34,7 @@ class Recorded:
 
         def _ids(self, jobs: Any) -> list[str]: ...
 
-        def _slots(self, ids: list[str]) -> list[Slot]: ...
+        def slots_of(self, ids: list[str]) -> list[Slot]: ...
 
         def result(self, slots: list[Slot], **form: Any) -> AsyncResult: ...
 
@@ -80,7 +80,7 @@ class Recorded:
             "pending": [id for id in ids if told[id]["state"] != "done"],
         }
         if not status_only and done:
-            slots = self._slots(done)
+            slots = self.slots_of(done)
             status |= {
                 id: self.result([slot], name=slot.name or "result_status", shape="single")
                 for id, slot in zip(done, slots, strict=True)

@@ -218,7 +218,10 @@ class View(ABC):
         """Call `f` at these places, each with its arguments, and join what they give."""
         name = name or f"apply({name_of(f)})"
         slots = self.client.calls.each(f, placed, kwargs, name, self.wishes)
-        return self.client.result(slots, JoinedResult, name=name, shape="list")
+        result = self.client.result(slots, JoinedResult, name=name, shape="list")
+        assert isinstance(result, JoinedResult)
+        result.of_one = isinstance(self._targets, int)
+        return result
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} stays with its client and cannot be sent")

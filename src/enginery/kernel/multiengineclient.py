@@ -102,7 +102,7 @@ class MultiEngineClient(Properties):
 
     def _replies(self, commands: list[tuple[str, dict[str, str]]]) -> ResultList:
         """What commands of any client gave; their tasks, and what the engines say was printed."""
-        slots = self.client._slots([task for task, _ in commands])
+        slots = self.client.slots_of([task for task, _ in commands])
         replies = self.client.result(slots, name="execute", shape="list").get()
         for reply, slot, (_, printed) in zip(replies, slots, commands, strict=True):
             known = metadata(slot, None)
@@ -293,7 +293,7 @@ class MultiEngineClient(Properties):
         """Execute a block."""
         self._call(
             lambda view: view.finish(
-                view._execute(body.code, body.filename, "execute", body.first_line)
+                view.execute_at(body.code, body.filename, "execute", body.first_line)
             ),
             None,
             None,

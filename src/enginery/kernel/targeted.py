@@ -75,7 +75,7 @@ class Targeted:
         """Have each engine do something."""
 
         def request(view: DirectView) -> Any:
-            result: AsyncResult = view._request(
+            result: AsyncResult = view.request(
                 action, args, {}, name or action.__name__, waiting=view.block
             )
             return view.finish(result)
