@@ -284,6 +284,21 @@ def test_closing_does_not_wait_for_a_controller_that_dies_meanwhile(own_cluster:
     assert not closing.is_alive()
 
 
+def test_a_controller_that_ends_before_its_answer_has_left_has_ended(own_cluster: Cluster) -> None:
+    rc = own_cluster.connect_client_sync()
+    rc.wait_for_engines(1)
+    os.kill(own_cluster.controller_pid, signal.SIGSTOP)
+    ending = threading.Thread(target=lambda: rc.shutdown(hub=True, timeout=60), daemon=True)
+    ending.start()
+    ending.join(0.2)
+    assert ending.is_alive()
+    os.kill(own_cluster.controller_pid, signal.SIGKILL)
+    assert own_cluster.controller.wait(10)
+    ending.join(5.0)  # it would take 10 if it waited, and fail
+    assert not ending.is_alive()
+    assert repr(rc).endswith(": closed>")
+
+
 def test_engines_and_their_supervisor_end_by_themselves(scene: Scene) -> None:
     assert scene.survivors == []
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar, cast
 
 from ..core.messages import Clear, Query, Shutdown, Signal
-from ..error import ControllerLost, NoEnginesRegistered, TimeoutError, UnknownTask
+from ..error import NoEnginesRegistered, TimeoutError, UnknownTask
 from ..frames import inner, trims
 from ..net.keys import ConnectionFile
 from . import magics, reprs, text
@@ -314,11 +314,7 @@ class Client(Recorded, Classic):
         seconds.
         """
         if hub:
-            try:
-                self.link.ask(Shutdown([], restart, controller=True))
-            except ControllerLost:
-                if not self.link.ended:  # else its goodbye has overtaken its answer
-                    raise
+            self.link.ask_last(Shutdown([], restart, controller=True), timeout)
             self.close()
             return
         deadline = monotonic() + timeout

@@ -40,6 +40,9 @@ from .slots import Slot
 
 __all__ = ["Link", "Slot"]
 
+PROBE = 0.1
+"""Seconds between two looks whether a controller that was to end still listens."""
+
 PATIENCE = 10.0
 """Seconds without a connection after which a wait gives up."""
 
@@ -193,11 +196,46 @@ class Link:
         self._check()
         if isinstance(message, m.Abort):
             self._check_abort(message)
-        number = message.number = next(self._requests)
-        self._driver.post(Asked(message), wake=False)
+        number = self._ask(message)
         if not self.wait(lambda: number in self._answers, timeout):
-            what = type(message).__name__.lower()
-            raise errors.TimeoutError(f"the controller has not answered ({what}) in {timeout:g} s")
+            raise _unanswered(message, timeout)
+        return self._answer(number)
+
+    def ask_last(self, message: Any, timeout: float = 10.0) -> None:
+        """Say what ends the controller; its answer, its goodbye, or its absence will do.
+
+        A message that comes just before the connection ends may be lost.
+        """
+        from .unreached import probe  # needed only here, and by who finds no controller
+
+        self._check()
+        number = self._ask(message)
+        end = time.monotonic() + timeout
+
+        def told() -> bool:
+            return number in self._answers or bool(self.ended)
+
+        while not told():
+            rest = end - time.monotonic()
+            if rest <= 0:
+                raise _unanswered(message, timeout)
+            if self.lost_since is None:
+                self.wait(lambda: told() or self.lost_since is not None, rest)
+            elif probe(self.file.url) == "closed":
+                return
+            else:
+                self.wait(told, min(rest, PROBE))
+        if number in self._answers:
+            self._answer(number)
+
+    def _ask(self, message: Any) -> int:
+        """Say something on the control lane; the number that the answer will have."""
+        number: int = next(self._requests)
+        message.number = number
+        self._driver.post(Asked(message), wake=False)
+        return number
+
+    def _answer(self, number: int) -> Any:
         answer = self._answers.pop(number)
         if answer.error:
             raise getattr(errors, answer.error, EngineryError)(answer.reason)
@@ -359,3 +397,8 @@ class Link:
                 self.telling[output.id] = slot
             if slot.all_put_out:
                 del self._expecting[output.id]
+
+
+def _unanswered(message: Any, timeout: float | None) -> errors.TimeoutError:
+    what = type(message).__name__.lower()
+    return errors.TimeoutError(f"the controller has not answered ({what}) in {timeout:g} s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from ..net.profile import Profile, clusters
@@ -108,13 +108,9 @@ def _gone(origin: Origin, what: str, address: str) -> str:
 
 def _silent(what: str, url: str, timeout: float) -> str:
     parts = urlsplit(url)
-    reachable, port = "yes", "yes"
-    try:
-        socket.create_connection((parts.hostname or "", parts.port or 0), PROBE_TIME).close()
-    except ConnectionRefusedError:
-        port = "no"
-    except OSError:
-        reachable = port = "no"
+    found = probe(url)
+    reachable = "no" if found == "unreachable" else "yes"
+    port = "yes" if found == "open" else "no"
     hint = (
         "\n  Controller on another machine? It listens on loopback only, unless started with "
         "--ip=ADDRESS"
@@ -124,6 +120,18 @@ def _silent(what: str, url: str, timeout: float) -> str:
         f"  It is named by {what}\n"
         f"  host reachable: {reachable}; port open: {port}{hint if port == 'no' else ''}"
     )
+
+
+def probe(url: str) -> Literal["open", "closed", "unreachable"]:
+    """Whether something listens at this address, and if not, whether there is a host."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), PROBE_TIME).close()
+    except ConnectionRefusedError:
+        return "closed"
+    except OSError:
+        return "unreachable"
+    return "open"
 
 
 def _running_now() -> str:
