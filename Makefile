@@ -8,7 +8,7 @@ SEED ?= 1
 # pip of $(PYTHON) works on the new environment, so the venv package of Debian is not needed.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PYTHON) -m pip --python $(BIN)/python install --quiet
 
-.PHONY: help test check lint types coverage demo bench sim clean
+.PHONY: help test check lint types coverage demo bench sim tutorials chromium clean
 
 help:
 	@echo "make demo        the census of the standard library on four engines"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench       speed, beside others that do the same"
 	@echo "make sim SEED=n  one run of the simulator again"
 	@echo "make coverage    every test, and the lines none of them reaches"
+	@echo "make tutorials   the notebooks of docs/tutorial run again, their outputs stored"
 	@echo "make clean       removes what the others made"
 
 $(BIN)/python:
@@ -33,7 +34,10 @@ $(VENV)/complete: pyproject.toml | $(BIN)/python
 	@$(PIP) pip --editable '.[test]'
 	@touch $@ $(VENV)/runtime
 
-test: $(VENV)/complete
+chromium:
+	@.ci/chromium
+
+test: $(VENV)/complete chromium
 	$(BIN)/python -m pytest tests
 
 check: lint types
@@ -46,11 +50,14 @@ lint: $(VENV)/complete
 types: $(VENV)/complete
 	$(BIN)/mypy
 
-coverage: $(VENV)/complete
+coverage: $(VENV)/complete chromium
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest tests
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --show-missing
+
+tutorials: $(VENV)/complete
+	$(BIN)/python -m tests.notebook
 
 demo: $(VENV)/runtime
 	$(BIN)/python examples/stdlib_census.py
@@ -63,5 +70,5 @@ sim: $(VENV)/complete
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .coverage .coverage.* \
-		.mypy_cache .pytest_cache .ruff_cache .hypothesis
+		.mypy_cache .pytest_cache .ruff_cache .hypothesis tests/notebook/artifacts
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
