@@ -2,8 +2,8 @@
 
 Programs press it themselves, from a thread, once their main thread really waits and both engines
 are at work; at prompts and in the kernel it is pressed from here. What the work waits for is a gate
-that stays closed, so that nothing ends by itself; and a second press may take its time, since machines
-that run tests do.
+that stays closed, so that nothing ends by itself. A second press may take its time here: a machine
+that runs tests does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KERNEL = Path(__file__).with_name("kernel.py")
 
 PRELUDE = """\
 import os, signal, threading, time
-import enginery
+import enginery.client.interrupted
 from enginery.core.messages import Query
 enginery.client.interrupted.TWICE = 60
 rc = enginery.Client({file!r})

@@ -1,12 +1,15 @@
 """What users read when something fails: every text as a whole, and what can be caught how."""
 
 import asyncio
+import linecache
 import pickle
 import re
 import traceback
+from types import SimpleNamespace
 
 import pytest
 
+from enginery import colours
 from enginery import error as errors
 from enginery.client.original import remote_class, restore
 from enginery.client.results import AsyncResult
@@ -252,6 +255,60 @@ def test_print_tracebacks(make, capsys):
     out = capsys.readouterr().out
     assert out.startswith("[0:execute]:\nTraceback (most recent call last):\n")
     assert "\n[1:execute]:\nenginery.EngineError: engine 1 died while running execute" in out
+
+
+def test_lines_that_only_this_process_knows_are_in_the_traceback(make, monkeypatch):
+    """As those of a cell, which no engine has as a file; there it is known by another name."""
+    name = "<ipython-input-9-81a69062285a>"
+    monkeypatch.setitem(linecache.cache, name, (9, None, ["def f():\n", "    1 / 0\n"], name))
+    compiler = SimpleNamespace(
+        format_code_name=lambda file: ("Cell", "In[9]") if file == name else None
+    )
+    monkeypatch.setattr(colours, "shell", lambda: SimpleNamespace(compile=compiler))
+    how = failed(NAMES["bad"], 5)
+    how["value"].traceback = (
+        "Traceback (most recent call last):\n"
+        f'  File "{name}", line 2, in f\n'
+        f'  File "{name}", line 7, in f\n'
+        '  File "other.py", line 1, in g\n'
+        "    f()\n"
+        "    ~^^\n"
+        "ZeroDivisionError: division by zero\n"
+    )
+    assert make("apply(bad)", "single", how).exception(0).traceback == (
+        "Traceback (most recent call last):\n"
+        '  File "Cell In[9]", line 2, in f\n'
+        "    1 / 0\n"
+        '  File "Cell In[9]", line 7, in f\n'
+        '  File "other.py", line 1, in g\n'
+        "    f()\n"
+        "    ~^^\n"
+        "ZeroDivisionError: division by zero\n"
+    )
+
+
+def test_raising_one_of_several_shows_no_frame_of_ours(make):
+    composite = raised(make("execute", "list", failed(NAMES["bad"], 5), lost()).get)
+    for error in (
+        raised(composite.raise_exception),
+        raised(composite.raise_exception, 1),
+        raised(composite.raise_exception, 2),
+    ):
+        assert files(error) == {__file__}
+    assert list(composite) == composite.elist
+
+
+def test_code_that_no_engine_understood_is_shown_once(make):
+    def wrong(engine, code):
+        return failed(exec, code, engine=engine)
+
+    code = "if x:\n    y = = 1"
+    told = shown(raised(make("execute", "list", wrong(0, code), wrong(1, code)).get))
+    assert told.split("\n")[3:] == ["    y = = 1", "        ^", ""]
+    told = shown(raised(make("execute", "list", wrong(0, "y = = 1"), wrong(1, "z = = 1")).get))
+    assert len(told.splitlines()) == 3
+    told = shown(raised(make("execute", "list", wrong(0, "y = = 1"), lost()).get))
+    assert len(told.splitlines()) == 3
 
 
 # --- text 2: a module is missing ----------------------------------------------------------------

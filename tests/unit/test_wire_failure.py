@@ -114,6 +114,14 @@ def test_an_exception_that_cannot_be_pickled_keeps_class_and_message() -> None:
     assert not hasattr(error, "lock")
 
 
+def test_one_attribute_that_cannot_be_sent_does_not_cost_the_others() -> None:
+    sent = WithLock("held")
+    sent.hint = {"a": 1}  # type: ignore[attr-defined]
+    error: Any = failure(lambda: fail(sent)).exception_here()
+    assert type(error) is WithLock
+    assert vars(error) == {"hint": {"a": 1}}
+
+
 def test_an_exception_that_refuses_everything() -> None:
     said = failure(lambda: fail(Hostile()))
     assert said.ename == "Hostile"
