@@ -114,7 +114,7 @@ class DirectView(View):
         self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
     ) -> Any:
         """Get the value of a name, or a list with the values of several, from each engine."""
-        return self._do(actions.pull, (_names(names),), targets, block)
+        return self._do(actions.pull, (name_or_names(names),), targets, block)
 
     def push_function(
         self,
@@ -144,7 +144,7 @@ class DirectView(View):
         Those of the engines' namespaces then have this `__main__` as their globals. Raises
         TypeError for a value that cannot be called.
         """
-        return self._do(actions.pull_function, (_names(names),), targets, block)
+        return self._do(actions.pull_function, (name_or_names(names),), targets, block)
 
     def zip_pull(self, names: Iterable[str], targets: Any = None) -> list[tuple[Any, ...]]:
         """Get for each name the tuple of its values on the engines; always waits."""
@@ -322,7 +322,8 @@ class DirectView(View):
         return direct_map(self, f, sequences, options)
 
 
-def _names(names: str | Iterable[str]) -> str | list[str]:
+def name_or_names(names: str | Iterable[str]) -> str | list[str]:
+    """A name, or a list of names; TypeError."""
     if isinstance(names, str):
         return names
     names = list(names)

@@ -6,25 +6,25 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, Self
 
 from ..client import actions
 from ..client.block import with_no_context
 from ..client.block_text import Body
-from ..client.client import Client
+from ..client.direct import name_or_names
 from ..client.executed import ResultList
 from ..client.metadata import Metadata, metadata
 from ..frames import trims
 from . import remote
-from .address import connection_info
+from .connected import Connected
 from .mapper import Mapper
 from .pendingresult import Gone, PendingResult, barrier
-from .targeted import Properties, name_or_names
+from .targeted import Properties
 from .taskclient import ParallelFunction
 
 
 @trims
-class MultiEngineClient(Properties):
+class MultiEngineClient(Connected, Properties):
     """A connection to a cluster whose engines are spoken to by their numbers.
 
     `MultiEngineClient()` finds the cluster of the default profile,
@@ -40,23 +40,6 @@ class MultiEngineClient(Properties):
     In `with mec:`, `client.remote()` as the first statement has the rest of the block run on the
     engines; any other `with` block closes the client at its end.
     """
-
-    def __init__(
-        self,
-        address: Any = None,
-        *,
-        profile: str | None = None,
-        profile_dir: str | Path | None = None,
-        cluster_id: str = "",
-        timeout: float = 10.0,
-    ) -> None:
-        self.client = Client(
-            connection_info(address),
-            profile=profile,
-            profile_dir=profile_dir,
-            cluster_id=cluster_id,
-            timeout=timeout,
-        )
 
     def get_ids(self) -> list[int]:
         """The numbers of the engines that there are now."""
@@ -267,10 +250,6 @@ class MultiEngineClient(Properties):
 
     # --- the end --------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Leave the cluster, which goes on with what was submitted."""
-        self.client.close()
-
     def __enter__(self) -> Self:
         remote.enter(self)
         return self
@@ -298,12 +277,6 @@ class MultiEngineClient(Properties):
             None,
             None,
         )
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a MultiEngineClient stays in its process; make another one there")
-
-    def __repr__(self) -> str:
-        return repr(self.client).replace("<Client", "<MultiEngineClient", 1)
 
 
 def _blocks(dist: str) -> Literal["b"]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..client import actions
 from ..client.actions import Action
-from ..client.direct import DirectView
+from ..client.direct import DirectView, name_or_names
 from ..client.flags import Checked, truth
 from ..client.results import AsyncResult
 from ..client.targets import Targets, present, resolve
@@ -141,17 +141,6 @@ class Properties(Targeted):
     def clear_properties(self, targets: Any = None, block: bool | None = None) -> Any:
         """Take all properties from engines."""
         return self._act(actions.clear_properties, (), targets, block)
-
-
-def name_or_names(names: str | Iterable[str]) -> str | list[str]:
-    """A name, or a list of names; TypeError."""
-    if isinstance(names, str):
-        return names
-    names = list(names)
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"a name is a text, not {name!r}")
-    return names
 
 
 def _properties(properties: Mapping[str, Any]) -> dict[str, Any]:

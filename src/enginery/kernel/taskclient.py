@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
-from ..client.client import Client
 from ..client.results import AsyncResult
 from ..client.slots import Slot
 from ..core.messages import Query
 from ..error import NotSupportedError, TimeoutError, UnknownTask
 from ..frames import trims
-from .address import connection_info
+from .connected import Connected
 from .numbers import Numbers, checked
 from .taskresult import TaskResult
 from .tasks import BaseTask, chain
@@ -29,7 +27,7 @@ STATES = ("scheduled", "pending", "succeeded", "failed")
 
 
 @trims
-class TaskClient:
+class TaskClient(Connected):
     """A connection to a cluster that takes tasks and gives their results.
 
     `TaskClient()` and `TaskClient(client.default_task_address)` find the cluster of the default
@@ -41,22 +39,7 @@ class TaskClient:
     modern `Client` of the same connection.
     """
 
-    def __init__(
-        self,
-        address: Any = None,
-        *,
-        profile: str | None = None,
-        profile_dir: str | Path | None = None,
-        cluster_id: str = "",
-        timeout: float = 10.0,
-    ) -> None:
-        self.client = Client(
-            connection_info(address),
-            profile=profile,
-            profile_dir=profile_dir,
-            cluster_id=cluster_id,
-            timeout=timeout,
-        )
+    def _begin(self) -> None:
         self._numbers = Numbers(self.client.link)
         self._held: dict[int, Slot] = {}
         self._titles: dict[int, str] = {}
@@ -203,10 +186,6 @@ class TaskClient:
 
     # --- the end --------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Leave the cluster, which goes on with what was submitted."""
-        self.client.close()
-
     def __enter__(self) -> Self:
         return self
 
@@ -217,12 +196,6 @@ class TaskClient:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a TaskClient stays in its process; make another one there")
-
-    def __repr__(self) -> str:
-        return repr(self.client).replace("<Client", "<TaskClient", 1)
 
     # --- pieces ---------------------------------------------------------------------------------
 

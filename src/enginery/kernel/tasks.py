@@ -14,6 +14,7 @@ from ..client import text
 from ..client.actions import Action
 from ..client.calls import Args, Kwargs, Wishes, name_of
 from ..client.decorators import local_function
+from ..client.direct import name_or_names
 from ..client.flags import Checked, function_or_none, retries_number, truth
 from ..core.messages import Terms
 from ..wire.dependent import Fit
@@ -35,13 +36,7 @@ def _code(value: Any) -> str:
 
 def _names(value: Any) -> str | list[str]:
     """A name, or a list of names; None stands for none."""
-    if isinstance(value, str):
-        return value
-    names = [] if value is None else list(value)
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"a name is a text, not {name!r}")
-    return names
+    return [] if value is None else name_or_names(value)
 
 
 def _values(value: Any) -> dict[str, Any]:
