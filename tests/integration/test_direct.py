@@ -11,7 +11,7 @@ import pytest
 
 import enginery
 from enginery import Client, CompositeError, NoEnginesRegistered, RemoteError, TaskAborted
-from enginery.client import working
+from enginery.client.display import working
 
 # --- clients, views, targets (C2, C3, C5) -----------------------------------------------------
 

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 import enginery
+from enginery.client.display.progress import follow
 from enginery.client.outputs import HEAD, LEFT_OUT, TAIL
-from enginery.client.progress import follow
 
 PATIENCE = 60.0
 

@@ -24,7 +24,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from traitlets.config import Config
 
 from enginery import AsyncResult, Client, Cluster
-from enginery.client.live import SHOWN
+from enginery.client.display.live import SHOWN
 from enginery.client.magics.extension import extension_of
 from enginery.kernel import client as kernel_client
 

@@ -15,8 +15,8 @@ PATIENCE = 60
 
 START = """
 import enginery
-import enginery.client.working
-enginery.client.working.PATIENCE = 30  # seconds, on a busy machine
+import enginery.client.display.working
+enginery.client.display.working.PATIENCE = 30  # seconds, on a busy machine
 
 def held(path):
     open(path).close()  # which waits until somebody opens it for writing

@@ -13,8 +13,8 @@ from .front_end import Message, play
 
 START = """
 import enginery
-import enginery.client.working
-enginery.client.working.PATIENCE = 30  # seconds, on a busy machine
+import enginery.client.display.working
+enginery.client.display.working.PATIENCE = 30  # seconds, on a busy machine
 cluster = enginery.Cluster(n=2, profile_dir="profile_notebook")
 rc = cluster.start_and_connect_sync()
 lview = rc.load_balanced_view()
@@ -30,7 +30,7 @@ while any(t.name == "enginery-shown" for t in threading.enumerate()) and time.mo
     time.sleep(0.01)
 print([t.name for t in threading.enumerate() if t.name == "enginery-shown"])
 hooks = get_ipython().events.callbacks["post_run_cell"]
-print([hook for hook in hooks if getattr(hook, "__module__", "") == "enginery.client.shown"])
+print([hook for hook in hooks if "enginery" in getattr(hook, "__module__", "")])
 """
 
 STOP = "rc.close(); cluster.stop_cluster_sync()"
@@ -88,7 +88,7 @@ def test_a_result_is_kept_up_to_date_until_it_is_done(tmp_path: Path) -> None:
 def test_a_result_that_ends_in_its_cell_is_saved_as_it_ended(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     busy = """
-from enginery.client.shown import Shown
+from enginery.client.display.shown import Shown
 Shown._update = lambda self: False  # as if its thread had no time
 """
     cells = [

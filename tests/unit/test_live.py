@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from enginery.client import live
-from enginery.client.live import LiveOutput
+from enginery.client.display import live
+from enginery.client.display.live import LiveOutput
 from enginery.client.slots import Slot
 from enginery.core.messages import Outcome, Output
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from enginery.client.bars import Lines
-from enginery.client.progress import Engines, Progress, Watcher, follow, snapshot, summary
+from enginery.client.display.bars import Lines
+from enginery.client.display.progress import Engines, Progress, Watcher, follow, snapshot, summary
 from enginery.client.results import AsyncResult
 from enginery.error import ControllerLost
 
@@ -216,7 +216,7 @@ def test_a_script_prints_nothing(hand, wanted, capfd, monkeypatch):
 
 def test_auto_shows_a_long_wait_at_a_prompt(hand, monkeypatch):
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    monkeypatch.setattr("enginery.client.progress.AUTO_AFTER", 0.01)
+    monkeypatch.setattr("enginery.client.display.progress.AUTO_AFTER", 0.01)
     slots, result = a_map(hand)
     out = io.StringIO()
     assert not follow(result, "auto", stream=out, timeout=0.02)

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from IPython.lib.pretty import pretty
 
-from enginery.client import prompts
+from enginery.client.display import prompts
+from enginery.client.display.prompts import GREEN, RED, RESET
 from enginery.client.executed import ResultList
-from enginery.client.prompts import GREEN, RED, RESET
 from enginery.engine.reply import ExecuteReply
 
 

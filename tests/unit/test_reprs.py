@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from enginery.client import reprs
-from enginery.client.progress import Progress
-from enginery.client.working import Working
+from enginery.client.display import reprs
+from enginery.client.display.progress import Progress
+from enginery.client.display.working import Working
 from enginery.error import ControllerLost
 
 STATUS = {"engines": 4, "busy": 3, "hosts": 2, "waiting": 12}
@@ -96,7 +96,7 @@ class AskedLink:
 
     def __init__(self, monkeypatch):
         self.now, self.asked, self.error = 100.0, [], None
-        monkeypatch.setattr("enginery.client.working.monotonic", lambda: self.now)
+        monkeypatch.setattr("enginery.client.display.working.monotonic", lambda: self.now)
 
     def ask(self, message, timeout):
         assert timeout <= 0.5

@@ -9,10 +9,10 @@ from ..core.messages import Terms
 from ..error import NotSupportedError
 from ..frames import trims
 from ..wire.dependent import Fit
-from . import reprs
 from .calls import ANYWHERE, Args, Kwargs, Wishes, name_of
 from .decorators import bound_copy, local_function
 from .dependency import Dependency, dependency
+from .display import reprs
 from .flags import Flag, function_or_none, functions, number, retries_number, seconds, truth
 from .map import LazyMap, MapOptions, balanced_map, window_size
 from .results import AsyncResult

@@ -14,21 +14,22 @@ from ..core.messages import Clear, Query, Shutdown, Signal
 from ..error import NoEnginesRegistered, TimeoutError, UnknownTask
 from ..frames import inner, trims
 from ..net.keys import ConnectionFile
-from . import magics, reprs, text
+from . import magics, text
 from .balanced import LoadBalancedView
 from .calls import Calls
 from .classic import Classic
 from .connect import connect
 from .direct import DirectView
+from .display import reprs
+from .display.progress import Engines, follow
+from .display.shown import Shown
+from .display.working import Working
 from .link import Slot
-from .progress import Engines, follow
 from .recorded import Recorded
 from .records import Records
 from .results import AsyncResult
-from .shown import Shown
 from .targets import START_ENGINES, present, resolve, some
 from .views import View
-from .working import Working
 
 V = TypeVar("V", bound=View)
 

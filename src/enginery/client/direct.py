@@ -10,9 +10,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..frames import inner, trims
-from . import actions, magics, reprs
+from . import actions, magics
 from .actions import Action
 from .calls import Args, Kwargs, name_of
+from .display import reprs
 from .executed import ExecuteResult
 from .imports import SyncImports
 from .map import MapOptions, direct_map

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import prompts
+from .display import prompts
+from .display.shown import notebook
 from .failed import Failed
 from .metadata import metadata
 from .results import AsyncResult
-from .shown import notebook
 from .values import Values
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from ..core.messages import Abort
 from ..error import EngineryError
 from ..frames import throw, trim
 from . import text
-from .working import Working
+from .display.working import Working
 
 if TYPE_CHECKING:
     from .link import Link

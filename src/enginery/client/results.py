@@ -16,20 +16,21 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from ..core.messages import Abort
 from ..frames import throw, trimmed
-from . import reprs, text
+from . import text
 from .arrivals import Arrival, Arrivals
+from .display import reprs
+from .display.progress import follow, left, snapshot
 from .errors import combine, exception, not_done
 from .failed import Call, Failed
 from .interrupted import Work
 from .metadata import KEYS
-from .progress import follow, left, snapshot
 from .told import Told
 from .values import Values
 
 if TYPE_CHECKING:
+    from .display.shown import Shown
+    from .display.working import Seen, Working
     from .link import Link, Slot
-    from .shown import Shown
-    from .working import Seen, Working
 
 Shape = Literal["single", "list", "map"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..error import EngineryError, TimeoutError
 from ..frames import trimmed
-from .live import LiveOutput, Screen
+from .display.live import LiveOutput, Screen
 from .metadata import KEYS, Metadata, metadata
 from .outputs import Piece
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from ..frames import trims
 from .calls import Args, Kwargs, Wishes, name_of
 from .decorators import ParallelFunction, RemoteFunction, bound_copy, local_function
+from .display.progress import follow
 from .flags import Flag, progress_shown, text, truth
 from .joined import JoinedResult
 from .map import MapOptions
-from .progress import follow
 from .results import AsyncResult
 
 if TYPE_CHECKING:

@@ -217,7 +217,7 @@ class Cluster:
         return f"<Cluster {name}: running, local, {engines}, log {_short(self.profile.log)}>"
 
     def _repr_html_(self) -> str:
-        from ..client import reprs
+        from ..client.display import reprs
 
         return reprs.html(repr(self))
 
@@ -330,7 +330,7 @@ class Cluster:
 
         At a prompt a bar is shown when that takes long.
         """
-        from ..client.progress import AUTO_AFTER, Engines, Watcher
+        from ..client.display.progress import AUTO_AFTER, Engines, Watcher
 
         engines = Engines(link, number)
         with Watcher(engines, "auto", after=AUTO_AFTER) as watcher:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import text
+from ..display.live import LiveOutput
+from ..display.progress import INTERVAL, Watcher
 from ..executed import OUTPUT_TIME, ExecuteResult
-from ..live import LiveOutput
-from ..progress import INTERVAL, Watcher
 from .options import Defaults, signal_name
 
 PATIENCE = 10.0

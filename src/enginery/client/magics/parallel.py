@@ -16,8 +16,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from ...colours import colourless
 from ...error import EngineryError
-from .. import prompts
 from ..direct import DirectView
+from ..display import prompts
 from ..executed import ExecuteResult
 from .autopx import AutoPx
 from .follow import Following, engines

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .. import prompts
-from ..live import LiveOutput
+from ..display import prompts
+from ..display.live import LiveOutput
 from ..told import ORDERS
 
 if TYPE_CHECKING:

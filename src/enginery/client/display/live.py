@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from .outputs import Piece
+from ..outputs import Piece
 
 if TYPE_CHECKING:
-    from .slots import Slot
+    from ..slots import Slot
 
 SHOWN = 256 << 10
 """Characters of one task that are shown while it runs; a notebook server drops more."""

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import Client
-    from .results import AsyncResult
+    from ..client import Client
+    from ..results import AsyncResult
 
 LOOK = 0.5
 """Seconds between two looks while something changes."""

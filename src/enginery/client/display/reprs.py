@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from . import text
+from .. import text
 
 ENGINES = 20
 """Engines at most that are listed one by one."""

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..core.messages import Query
-from ..error import EngineryError
+from ...core.messages import Query
+from ...error import EngineryError
 
 if TYPE_CHECKING:
-    from .link import Link
+    from ..link import Link
 
 FRESH = 20.0
 """For how long an answer, or that there was none, is good: so many times what it took to get it."""

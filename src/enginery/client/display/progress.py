@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TextIO
 
-from . import text
+from .. import text
 
 if TYPE_CHECKING:
+    from ..link import Link
+    from ..results import AsyncResult
     from .bars import Display
-    from .link import Link
-    from .results import AsyncResult
 
 AUTO_AFTER = 2.0
 """Seconds of waiting after which "auto" begins to show something."""
@@ -273,7 +273,7 @@ def summary(result: AsyncResult) -> str:
 
 
 def _watched(what: AsyncResult | Watched) -> Watched:
-    from .results import AsyncResult  # which imports this module
+    from ..results import AsyncResult  # which imports this module
 
     return Call(what) if isinstance(what, AsyncResult) else what
 

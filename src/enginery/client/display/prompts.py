@@ -11,11 +11,11 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from ..colours import colourless, shell
+from ...colours import colourless, shell
 from .live import SHOWN, Screen
 
 if TYPE_CHECKING:
-    from ..engine.reply import ExecuteReply
+    from ...engine.reply import ExecuteReply
 
 GREEN, RED, RESET = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
