@@ -204,7 +204,9 @@ except KeyboardInterrupt:
     home = tmp_path / "home"
     os.mkfifo(gate)
     notebook, _ = play(cells, [("1 running", home / "seen")], home)
-    bar, said = notebook.cells[1].outputs
+    outputs = notebook.cells[1].outputs
+    assert len(outputs) == 2, outputs
+    bar, said = outputs
     assert said["text"] == "interrupted\n"
     assert bar["data"]["text/plain"] == "map(held): 0 of 1 done, 1 running"
     assert "<progress" not in bar["data"]["text/html"]

@@ -47,12 +47,12 @@ class Place:
         """Show this, unless it is there already; whether it was not."""
         if html == self._last:
             return False
+        update, self._last = bool(self._last), html  # before Ctrl-C can come in between
         self._publisher.publish(
             {"text/plain": text, "text/html": html},
             transient={"display_id": self._id},
-            update=bool(self._last),
+            update=update,
         )
-        self._last = html
         return True
 
 
