@@ -219,7 +219,7 @@ class World(Cluster):
         core = self.controller.core
         laws.check(core)
         work = core.work
-        _nothing("controller", vars(core), ("leaving", "stale"))
+        _nothing("controller", vars(core), ("leaving", "stale", "heirs"))
         _nothing("intake", vars(core.intake), ("lacking", "accepting"))
         _nothing("delivery", vars(core.delivery), ("sessions", "watchers", "_owing"))
         _nothing("work", vars(work), ("bytes", "unfinished", "ended", "touched"))

@@ -463,11 +463,12 @@ def test_a_function_that_is_not_what_it_says_cuts_its_sender(hand):
 
 
 def test_a_life_that_is_replaced_by_a_hello_that_was_late_is_told_and_comes_back(hand):
-    """A dead engine's hello may overtake its end, and its successor's hello."""
+    """A dead engine's hello may come after its successor's, and nobody tells of its end."""
     hand.supervisor("a")
     hand.engine("a", life="2", conn="engine 2")
     hello = m.Hello(PROTOCOL, "0", "engine", "tasks", secret("a"), secret("a1"))
-    said = hand.say_all("engine 1/tasks", hello, "engine")
+    assert hand.say_all("engine 1/tasks", hello, "engine") == []
+    said = hand.wait(AWAY)
     again = m.Again(secret("a2"))
     assert [(to, x) for to, x in said if x == again] == [
         ("engine 2/tasks", again),
@@ -476,6 +477,50 @@ def test_a_life_that_is_replaced_by_a_hello_that_was_late_is_told_and_comes_back
     hand.engine("a", life="3", conn="engine 2")  # as the process of life 2 calls itself now
     hand.exited("a", life="1")
     assert hand.core.work.places[0].open
+
+
+@pytest.mark.parametrize("end", ["exited", "closed"])
+def test_a_dead_life_whose_hello_was_late_takes_nobodys_place(hand, end):
+    hand.supervisor("a")
+    hand.engine("a", life="2", conn="engine 2")
+    hello = m.Hello(PROTOCOL, "0", "engine", "tasks", secret("a"), secret("a1"))
+    hand.say("engine 1/tasks", hello, "engine")
+    assert hand.core.deadline() is not None
+    if end == "exited":
+        hand.exited("a", life="1")
+    else:
+        hand.close("engine 1/tasks")
+    hand.wait(10 * AWAY)
+    place = hand.core.work.places[0]
+    assert place.open
+    assert place.incarnation == secret("a2")
+    assert hand.core.heirs == {}
+
+
+def test_a_new_life_waits_for_word_of_the_end_of_the_last_one():
+    """Else nobody knows what that one had started, and tasks end that never began."""
+    hand = Hand(hwm=3)
+    hand.supervisor("a")
+    hand.engine("a", conn="engine 1")
+    hand.client("ann")
+    said = hand.submit("ann", *(task(f"ann-{i}") for i in range(3)))
+    assert [id for id, _ in runs(said, "engine 1/tasks")] == ["ann-0", "ann-1", "ann-2"]
+    assert hand.engine("a", life="2", conn="engine 2") == []
+    hand.result("engine 1", m.Result("ann-0", 1, "ok", b""), seq=1)  # it had still been read
+    said = hand.exited("a", started=2, finished=1, replaced=True)
+    said += hand.close("engine 1/tasks")
+    assert [hand.state(f"ann-{i}") for i in range(3)] == ["done", "done", "sent"]
+    assert [hand.outcome(f"ann-{i}").status for i in range(2)] == ["ok", "lost"]
+    assert hand.outcome("ann-1").facts["reason"] == "signal 9 (SIGKILL)"
+    assert runs(said, "engine 2/tasks") == [("ann-2", 2)]
+
+
+def test_who_waits_for_a_place_cannot_become_somebody_else(hand):
+    hand.engine("a", conn="engine 1")
+    hand.engine("a", life="2", conn="engine 2", lanes=("control",))
+    hello = m.Hello(PROTOCOL, "0", "engine", "control", secret("b"), secret("b1"))
+    hand.say("engine 2/control", hello, "engine")
+    assert hand.drops == ["engine 2/control"]
 
 
 def test_a_hello_on_the_control_lane_does_not_accept_what_only_the_other_one_tells():

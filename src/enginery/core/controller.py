@@ -123,6 +123,7 @@ class Controller:
         self.by_identity: dict[bytes, Place] = {}
         self.over: OrderedDict[bytes, None] = OrderedDict()  # lives that are over
         self.leaving: dict[int, Place] = {}  # engines that are given up at a time
+        self.heirs: dict[Conn, tuple[str, m.Hello]] = {}  # new lives at places not yet given up
         self.stale = False  # the clients have not been told about the engines of now
         self.told = float("-inf")
         self.away: dict[bytes, Session | Supervisor] = {}  # those without any connection
@@ -183,7 +184,9 @@ class Controller:
     def _timers(self, now: float, out: list[Effect]) -> None:
         for place in list(self.leaving.values()):
             if place.give_up_at is not None and place.give_up_at <= now:
-                self._lose(place, "its connection was lost", now, out)
+                heir = any(hello.identity == place.identity for _, hello in self.heirs.values())
+                reason = "a new life has taken its place" if heir else "its connection was lost"
+                self._lose(place, reason, now, out)
         for party in list(self.away.values()):
             if now < (party.away_since or 0.0) + _patience(party):
                 continue
@@ -230,7 +233,8 @@ class Controller:
 
     def _hello(self, conn: Conn, role: str, hello: m.Hello, now: float, out: list[Effect]) -> None:
         known = self.peers.get(conn)
-        if known is not None and not known.says(hello):
+        _, heir = self.heirs.get(conn, ("", hello))
+        if (known is not None and not known.says(hello)) or _party(heir) != _party(hello):
             out.append(Drop(conn, "it says that it is somebody else now"))
         elif hello.protocol != PROTOCOL:
             reason = f"protocol {hello.protocol} is spoken here by nobody; this is {PROTOCOL}"
@@ -281,7 +285,11 @@ class Controller:
             return
         place = self._place(hello.identity)
         if place.here and place.incarnation != hello.incarnation:
-            self._lose(place, "a new life has taken its place", now, out)
+            # What the former one has said, and what its supervisor says of its end, comes first.
+            self.heirs[conn] = role, hello
+            place.give_up_at = min(place.give_up_at or FAR, now + AWAY)
+            self.leaving[place.id] = place
+            return
         if not place.here:
             place.begin(hello, now)
             self.stale = True
@@ -367,6 +375,9 @@ class Controller:
             self.intake.ask(session, out)
 
     def _closed(self, conn: Conn, now: float, out: list[Effect]) -> None:
+        _, heir = self.heirs.pop(conn, ("", None))
+        if heir is not None:
+            self._no_heir(heir.identity)
         peer = self.peers.pop(conn, None)
         if peer is None:
             return
@@ -414,6 +425,10 @@ class Controller:
         self._forget_lanes(place)
         out.extend(self.work.lose(place, reason, now))
         self.stale = True
+        for conn, (role, hello) in list(self.heirs.items()):
+            if hello.identity == place.identity:
+                del self.heirs[conn]
+                self._engine_hello(conn, role, hello, now, out)
 
     def _forget_lanes(self, party: Place | Session | Supervisor) -> None:
         for conn in party.lanes.values():
@@ -484,12 +499,16 @@ class Controller:
         if place.here and place.incarnation[:12] == message.incarnation[:12]:
             place.death = death
             if "tasks" in place.lanes:  # what it still said is read first
-                place.give_up_at = now + AWAY
+                place.give_up_at = min(place.give_up_at or FAR, now + AWAY)
                 self.leaving[place.id] = place
             else:
                 self._lose(place, death.reason, now, out)
             return
         self._over(message.incarnation[:12])
+        for conn, (_, heir) in list(self.heirs.items()):
+            if heir.incarnation[:12] == message.incarnation[:12]:
+                del self.heirs[conn]
+                self._no_heir(heir.identity)
         if place.here:
             if place.death is not None:  # its next life was short
                 place.death.replaced = message.replaced
@@ -497,6 +516,14 @@ class Controller:
             place.awaited = True
         else:
             self.work.fail_awaiting(place, message.reason, now)
+
+    def _no_heir(self, identity: bytes) -> None:
+        """Who wanted to take a place does not; if nobody else wants it, its life goes on."""
+        place = self.by_identity[identity]
+        wanted = any(hello.identity == identity for _, hello in self.heirs.values())
+        if place.open and place.death is None and not wanted:
+            place.give_up_at = None
+            self.leaving.pop(place.id, None)
 
     # --- from clients -----------------------------------------------------------------------------
 
@@ -625,3 +652,8 @@ class Controller:
 def _patience(party: Session | Supervisor) -> float:
     """Seconds that this party may be without any connection."""
     return AWAY if isinstance(party, Supervisor) else FORGET_CLIENT
+
+
+def _party(hello: m.Hello) -> tuple[object, ...]:
+    """Who it is that says hello, and on which lane."""
+    return hello.kind, hello.lane, hello.identity, hello.incarnation
