@@ -8,6 +8,7 @@ import time
 import pytest
 
 from enginery.engine.interrupts import REQUEST, Interrupts
+from enginery.engine.streams import Streams
 
 
 @pytest.fixture
@@ -122,3 +123,78 @@ def test_a_fork_of_user_code_has_the_usual_handlers(interrupts):
         usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         os._exit(0 if usual and signal.getsignal(REQUEST) is signal.SIG_DFL else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+# --- what user code calls of the engine ----------------------------------------------------------
+
+
+def test_an_interrupt_is_held_back_until_the_shield_is_down(interrupts):
+    steps = []
+
+    def code():
+        with interrupts.shield:
+            with interrupts.shield:
+                interrupts.request(("t", 1))
+                steps.append("inner")
+            steps.append("outer")
+        steps.append("after")
+
+    assert isinstance(interrupts.run(("t", 1), code), KeyboardInterrupt)
+    assert steps == ["inner", "outer"]
+    assert not interrupts.pending
+    assert interrupts.run(("t", 2), lambda: None) is None
+
+
+def test_the_shield_of_the_main_thread_is_not_that_of_another(interrupts):
+    def code():
+        with interrupts.shield:
+            up.set()
+            down.wait()
+
+    up, down = threading.Event(), threading.Event()
+    thread = threading.Thread(target=code)
+    thread.start()
+    up.wait()
+    assert not interrupts.shield.up
+    assert isinstance(
+        interrupts.run(("t", 1), lambda: interrupts.request(("t", 1)) or time.sleep(30)),
+        KeyboardInterrupt,
+    )
+    down.set()
+    thread.join()
+
+
+def test_who_prints_without_end_can_be_interrupted_at_any_moment(interrupts):
+    """Between any two lines of the streams, with somebody who takes what is there."""
+    streams = Streams(lambda: None, interrupts.shield)
+    streams.reachable(True)
+    over = threading.Event()
+
+    def take():
+        while not over.wait(0.0002):
+            streams.take()
+
+    def code():
+        while True:
+            streams.write("stdout", "x")
+            streams.write("stderr", "y")
+            streams.report(0.5)
+
+    taker = threading.Thread(target=take, daemon=True)
+    taker.start()
+    try:
+        for n in range(300):
+            streams.begin("t", n)
+            timer = threading.Timer(0.0005 + n / 3e5, interrupts.request, [("t", n)])
+            timer.start()
+            assert isinstance(interrupts.run(("t", n), code), KeyboardInterrupt)
+            streams.end()
+            timer.join()
+            assert streams._room.acquire(timeout=10), "the lock was left held"
+            streams._room.release()
+    finally:
+        over.set()
+        taker.join(10)
+    while streams.take(1 << 20):
+        pass
+    assert streams.waiting == 0

@@ -64,7 +64,7 @@ def test_one_that_is_too_long_is_left_out(small):
 
 def test_what_the_controller_has_dropped_counts_as_come(outputs):
     put(outputs, 0, "a")
-    put(outputs, 7, "", "dropped", count=7)
+    put(outputs, 7, "", "dropped")
     outcome = Outcome("t", "ok", attempt=1, outputs=8)
     assert outputs.complete(outcome)
     assert outputs.text("stdout") == f"a{LEFT_OUT}"

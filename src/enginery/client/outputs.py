@@ -68,15 +68,17 @@ class Outputs:
         if output.attempt < self.attempt:
             return
         if output.attempt > self.attempt:
-            self.attempt, self.engine = output.attempt, output.engine
             self._begin()
+            self.attempt, self.engine = output.attempt, output.engine
         if output.stream == "progress":
             self.part = _part(output.text)
             return
-        self.ended = output.number + 1
-        if output.stream == "dropped":
-            return
-        piece, size = Piece(output.number, output.stream, output.text), _size(output.text)
+        if output.stream != "dropped":
+            self._keep(Piece(output.number, output.stream, output.text))
+        self.ended = max(self.ended, output.number + 1)  # last: another thread may be looking
+
+    def _keep(self, piece: Piece) -> None:
+        size = _size(piece.text)
         if not self._tail and self._head_size + size <= HEAD:
             self._head.append(piece)
             self._head_size += size
@@ -92,16 +94,16 @@ class Outputs:
 
     def since(self, number: int) -> Iterator[Piece]:
         """What is kept of the outputs from this number on; a notice where some are not."""
-        expected = number
-        for piece in chain(self._head, tuple(self._tail)):
-            if piece.number < number:
+        expected, ended = number, self.ended
+        for piece in chain(tuple(self._head), tuple(self._tail)):
+            if not number <= piece.number < ended:
                 continue
             if piece.number > expected:
                 yield Piece(expected, "notice", LEFT_OUT)
             expected = piece.number + 1
             yield piece
-        if self.ended > expected:
-            yield Piece(self.ended - 1, "notice", LEFT_OUT)
+        if ended > expected:
+            yield Piece(ended - 1, "notice", LEFT_OUT)
 
     def text(self, stream: Stream) -> str:
         """All that is kept of what went to this stream."""

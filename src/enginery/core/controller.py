@@ -468,7 +468,7 @@ class Controller:
                 else:
                     place.acked = min(place.acked, seq - 1)  # what was said of it has been lost
                 self.work.touch(place)
-            case m.Output():
+            case m.Output(stream=stream) if stream != "dropped":  # that is the controller's word
                 self.delivery.output(place, self.work.tasks.get(message.id), message)
             case m.Dropped(ids=ids, numbers=numbers):
                 for id, n in zip(ids, numbers, strict=False):

@@ -323,7 +323,6 @@ class Output(Message, tag="O"):
     stream: Literal["stdout", "stderr", "display", "dropped", "progress"]
     text: str
     engine: int = -1  # filled in by the controller
-    count: int = 1  # how many it stands for
 
     def size(self) -> int:
         """Bytes this output occupies, about."""

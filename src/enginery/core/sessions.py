@@ -118,6 +118,7 @@ class Session:
     def owe_output(self, output: m.Output) -> None:
         """An output becomes due, if there is room for it."""
         if self.output_due <= OUTPUT_DUE:
+            self.dropped.pop(output.id, None)  # what is dropped from now on comes after this
             self.output_due += output.size()
             self.due.append(output)
             return
@@ -125,18 +126,19 @@ class Session:
             return
         before = self.dropped.get(output.id)
         if before is not None and before.attempt == output.attempt:
-            before.number = output.number
-            before.count += output.count
-            return
-        dropped = m.Output(output.id, output.attempt, output.number, "dropped", "", output.engine)
-        self.dropped[output.id] = dropped
-        self.due.append(dropped)
+            before.number = max(before.number, output.number)
+        elif self.output_due <= 2 * OUTPUT_DUE:
+            dropped = m.Output(
+                output.id, output.attempt, output.number, "dropped", "", output.engine
+            )
+            self.dropped[output.id] = dropped
+            self.output_due += dropped.size()
+            self.due.append(dropped)
 
     def _leaves(self, output: m.Output) -> None:
         """An output is due no more."""
-        if output.stream != "dropped":
-            self.output_due -= output.size()
-        elif self.dropped.get(output.id) is output:
+        self.output_due -= output.size()
+        if self.dropped.get(output.id) is output:
             del self.dropped[output.id]
 
     def resume(self, out: list[Effect]) -> None:

@@ -8,6 +8,9 @@ whatever user code runs. What the two handlers must not do is raise in the engin
 `run` marks the beginning and the end of user code by single assignments, between which and the
 `except` there is no point where Python looks for signals.
 
+User code calls the engine, too: it prints. There a `Shield` holds the interrupt back until the call
+is over, for an exception between any two lines could leave a lock taken for ever.
+
 A signal that comes just before the main thread blocks in a system call is seen only after that: so
 the control thread repeats it until it was heard.
 """
@@ -25,6 +28,32 @@ Key = tuple[str, int]  # task id and attempt
 REQUEST = signal.SIGURG
 
 
+class Shield:
+    """While it is up, in the main thread, nothing interrupts; what wanted to, does so after."""
+
+    def __init__(self, raise_held: Callable[[], None], thread: int) -> None:
+        self._raise_held = raise_held
+        self._thread = thread
+        self._depth = 0
+        self.held = False  # something wanted to interrupt
+
+    @property
+    def up(self) -> bool:
+        """Whether an interrupt is to be held back now."""
+        return self._depth > 0
+
+    def __enter__(self) -> None:
+        if threading.get_ident() == self._thread:
+            self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        if threading.get_ident() == self._thread:
+            self._depth -= 1
+            if self.held and not self._depth:
+                self.held = False
+                self._raise_held()
+
+
 class Interrupts:
     """Who runs, and who is to be interrupted. Made in the main thread, which runs user code."""
 
@@ -32,6 +61,7 @@ class Interrupts:
         self._thread = threading.get_ident()
         self._running: Key | None = None
         self._requested: Key | None = None
+        self.shield = Shield(self._raise_held, self._thread)
 
     def install(self) -> None:
         """Handle SIGINT and the interrupts of `request` in this process, not in its forks."""
@@ -57,6 +87,7 @@ class Interrupts:
 
     def run(self, key: Key, code: Callable[[], None]) -> BaseException | None:
         """Run user code that interrupts may hit; what it raised, or None."""
+        self.shield.held = False
         try:
             self._running = key
             if self._requested == key:
@@ -69,16 +100,27 @@ class Interrupts:
         return None
 
     def _raise(self) -> None:
-        self._requested = None
+        if self._requested == self._running:
+            self._requested = None
         raise KeyboardInterrupt
+
+    def _raise_held(self) -> None:
+        if self._running is not None:
+            self._raise()
 
     def _on_request(self, signum: int, frame: FrameType | None) -> None:
         if self._running is not None and self._requested == self._running:
-            self._raise()
+            self._interrupt()
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
         if self._running is not None:
-            raise KeyboardInterrupt
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self.shield.up:
+            self.shield.held = True
+        else:
+            self._raise()
 
     def _forked(self) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -47,8 +47,8 @@ class Life:
         self.machine = machine
         self.namespace = namespace
         self.lanes: dict[Any, Lane] = {"tasks": tasks, "control": control}
-        self.streams = Streams(control.wake)
         self.interrupts = Interrupts()
+        self.streams = Streams(control.wake, self.interrupts.shield)
         self.functions = Functions()
         self.desk = Desk(self)
         self.exit_code: int | None = None
@@ -113,7 +113,8 @@ class Life:
 
     def changed(self, changes: int) -> None:
         """The user has changed the properties; called from any thread."""
-        self.handle(Changed(changes), None)
+        with self.interrupts.shield:
+            self.handle(Changed(changes), None)
 
     # --- between the threads -------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from typing import Any, Literal, TextIO
 from msgspec import json
 
 from ..core.messages import Output
+from .interrupts import Shield
 
 PIECE = 64 << 10
 """Characters in one message."""
@@ -32,6 +33,9 @@ LIMIT = 4 << 20
 """Characters that may wait; a piece counts `OVERHEAD` more."""
 
 OVERHEAD = 200
+
+LOOK = 0.1
+"""Seconds after which who waits for room looks whether it is interrupted."""
 
 DISPLAY_LIMIT = 16 << 20
 """Characters that one display may have, as JSON."""
@@ -64,8 +68,9 @@ class _Piece:
 class Streams:
     """Output that waits to be sent; `wake` is called when there is some to take."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], None], shield: Shield | None = None) -> None:
         self._wake = wake
+        self._shield = shield or Shield(lambda: None, 0)
         self._room = threading.Condition(threading.Lock())
         self._pieces: deque[_Piece] = deque()
         self._waiting = 0
@@ -114,15 +119,16 @@ class Streams:
 
     def write(self, stream: Name, text: str) -> None:
         """Add text to the output of the attempt that runs; waits while too much waits already."""
-        if self._running is None:
-            if self._aside is not None:
-                self._aside(stream, text)
-            else:
-                self.outside[stream].write(text)
-            return
-        self.hear(stream, text)
-        for start in range(0, len(text), PIECE):
-            self._add(stream, text[start : start + PIECE])
+        with self._shield:
+            if self._running is None:
+                if (aside := self._aside) is not None:
+                    aside(stream, text)
+                else:
+                    self.outside[stream].write(text)
+                return
+            self.hear(stream, text)
+            for start in range(0, len(text), PIECE):
+                self._add(stream, text[start : start + PIECE])
 
     def display(self, shown: Mapping[str, Any]) -> None:
         """Add what is displayed, in the forms of `core.messages.Output`."""
@@ -134,14 +140,16 @@ class Streams:
         if len(text) > DISPLAY_LIMIT:
             size = f"{len(text) / 2**20:,.0f} MB"
             self.write("stdout", f"{plain}\n[displayed here were {size}, too much to be sent]\n")
-        elif self._running is None and self._aside is not None:
-            self._aside("display", text)
-        else:
-            self._add("display", text)
+            return
+        with self._shield:
+            if self._running is None and (aside := self._aside) is not None:
+                aside("display", text)
+            else:
+                self._add("display", text)
 
     def report(self, part: float) -> None:
         """How far the attempt is that runs, from 0 to 1; of several reports the last one counts."""
-        with self._room:
+        with self._shield, self._room:
             if self._running is None or self._waiting > LIMIT:
                 return
             piece = self._pieces[-1] if self._pieces else None
@@ -160,8 +168,8 @@ class Streams:
 
     def _add(self, stream: Kind, text: str) -> None:
         with self._room:
-            while self._waiting > LIMIT and self._reachable:
-                self._room.wait()
+            while self._waiting > LIMIT and self._reachable and not self._shield.held:
+                self._room.wait(LOOK)
             if self._waiting > LIMIT:
                 self._drop()
             if self._running is None or self._waiting > LIMIT:
@@ -177,8 +185,8 @@ class Streams:
             ):
                 piece = _Piece(*self._running, self._count, stream)
                 self._count += 1
-                self._pieces.append(piece)
                 self._waiting += OVERHEAD
+                self._pieces.append(piece)
             piece.parts.append(text)
             piece.size += len(text)
             self._waiting += len(text)
