@@ -217,3 +217,9 @@ def test_what_is_no_part_of_a_whole_is_refused(k, n):
 
 def test_at_home_it_says_nothing():
     assert enginery.progress(1, 2) is None
+
+
+def test_an_engine_has_no_keyboard_and_says_so(rc):
+    for call in (lambda: rc[0].apply_sync(input, "name?"), lambda: rc[1].execute("input()").get()):
+        with pytest.raises(EOFError, match="cannot ask on an engine; attach a console"):
+            call()

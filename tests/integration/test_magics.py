@@ -608,6 +608,28 @@ def test_views_are_activated_by_hand(terminal: Terminal) -> None:
     terminal.leave()
 
 
+@pytest.mark.parametrize("activated", [False, True])
+def test_after_another_start_the_magics_work_on_the_new_cluster(
+    tmp_path: Path, activated: bool
+) -> None:
+    """Who runs the first cell of a notebook again does no more than that."""
+    terminal = Terminal(tmp_path)
+    try:
+        start = "cluster = en.Cluster(n=1); rc = cluster.start_and_connect_sync()"
+        terminal.run("import enginery as en")
+        terminal.run(start)
+        if activated:
+            terminal.run("rc.activate()")
+        assert answer(terminal.run("%px print('fi' 'rst')")) == ["[0] first"]
+        terminal.run("cluster.stop_cluster_sync()")
+        terminal.run(start)
+        assert answer(terminal.run("%px print('sec' 'ond')")) == ["[0] second"]
+        terminal.run("cluster.stop_cluster_sync()")
+        terminal.leave()
+    finally:
+        terminal.end()
+
+
 def test_autopx_with_inputs_of_several_lines_and_with_errors(terminal: Terminal) -> None:
     assert "Auto Parallel Enabled\nType %autopx to disable" in terminal.run("%autopx")
     shown = terminal.block("for i in range(2):", "print('i is', i)")
@@ -678,10 +700,10 @@ def test_tab_completes_at_the_terminal(terminal: Terminal) -> None:
 
 def test_a_bar_is_shown_when_it_takes_long(terminal: Terminal, gate: Gate) -> None:
     terminal.type(f"%px --progress-after 0 open({str(gate.path)!r}).close(); print('do' 'ne')")
-    terminal.expect("execute:   0%")
+    terminal.expect("%px:   0%")
     gate.open()
     shown = terminal.prompt()
-    assert re.search(r"execute: 4 items on 4 engines in ", shown)
+    assert re.search(r"%px: 4 engines in ", shown)
     assert sorted(re.findall(r"\[\d\] done", shown)) == [f"[{i}] done" for i in range(4)]
     terminal.leave()
 

@@ -6,6 +6,7 @@ arrives while user code runs is read afterwards, and the control thread answers 
 
 from __future__ import annotations
 
+import builtins
 import os
 import platform
 import time
@@ -137,6 +138,7 @@ def run_engine(
     namespace.properties.tell = life.changed
     namespace.engine_id = lambda: machine.id
     namespace.task_id = lambda: machine.current.id if machine.current else ""
+    builtins.input = _cannot_ask
     namespace.display = life.streams.display
     namespace.report = life.streams.report
     life.streams.hear = namespace.commands.hear
@@ -169,3 +171,8 @@ def run_engine(
     if search is not None and life.exit_code == 1:
         raise ClusterError(f"the engine had to end: {life.why}")
     return life.exit_code
+
+
+def _cannot_ask(prompt: object = "", /) -> str:
+    """`input()` on an engine, which has no keyboard; a console gives it its own."""
+    raise EOFError("input() cannot ask on an engine; attach a console to it: %px %console")

@@ -32,7 +32,8 @@ def extension_of(shell: Any) -> Extension:
 class Extension:
     """The magics of one shell, by their suffix; those without one are there from the beginning.
 
-    As long as these were not told what to work on, it is the first client that is not closed.
+    As long as these were not told what to work on, or when that is gone, it is the first client
+    that is not closed and whose controller has not ended.
     """
 
     def __init__(self, shell: Any) -> None:
@@ -56,13 +57,13 @@ class Extension:
         self._clients.append(ref(client))
 
     def _found(self) -> DirectView | None:
-        """The view of all engines of the first client that is not closed; it waits for results."""
+        """The view of all engines of the first client that is of use; it waits for results."""
         there = [client for each in self._clients if (client := each()) is not None]
-        usable = [client for client in there if not client.link.closed]
-        self._clients = [ref(client) for client in usable]
-        if not usable:
+        open = [client for client in there if not client.link.closed]
+        self._clients = [ref(client) for client in open]
+        if not open:
             return None
-        client = usable[0]
+        client = next((client for client in open if not client.link.ended), open[0])
         if client.magics_view is None:  # which lives as long as the client
             client.magics_view = client.direct_view("all", block=True)
         return client.magics_view

@@ -9,12 +9,28 @@ from typing import Any
 
 from .. import text
 from ..display.live import LiveOutput
-from ..display.progress import INTERVAL, Watcher
+from ..display.progress import INTERVAL, Call, Watcher
 from ..executed import OUTPUT_TIME, ExecuteResult
 from .options import Defaults, signal_name
 
 PATIENCE = 10.0
 """Seconds that interrupted engines have to end what they run."""
+
+
+class OnEngines(Call):
+    """A `%px`, as what is watched: engines have done it or not."""
+
+    unit = "engine"
+
+    def __init__(self, result: ExecuteResult, magic: str) -> None:
+        super().__init__(result)
+        self.name = magic
+
+    def summary(self) -> str:
+        """The line that stays when it is done."""
+        now = self.now()
+        line = f"{self.name}: {text.count(now.total, 'engine')} in {text.duration(now.elapsed)}"
+        return line + (f", {now.failed:,} failed" if now.failed else "")
 
 
 class Following:
@@ -25,7 +41,8 @@ class Following:
         self._magic, self._how = magic, how
         self._again = again  # what shows the result later
         self._live: LiveOutput | None = None
-        self._watcher = Watcher(result, how.progress_after >= 0, after=max(how.progress_after, 0))
+        after = how.progress_after
+        self._watcher = Watcher(OnEngines(result, magic), after >= 0, after=max(after, 0))
 
     def wait(self, live: bool) -> None:
         """Wait until all is done, and with `live` show output as it comes.

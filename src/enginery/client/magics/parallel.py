@@ -102,9 +102,10 @@ class ParallelMagics:
     def _view(self) -> Any:
         """What it was told to work on, else what is found; None when there is nothing."""
         told = self._told
-        if isinstance(told, DirectView) and told.client.link.closed:
-            return self._found() or told
-        return self._found() if told is None else told
+        if told is None:
+            return self._found()
+        link = told.client.link
+        return (self._found() or told) if link.closed or link.ended else told
 
     @property
     def engines(self) -> list[int]:
