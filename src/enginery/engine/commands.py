@@ -6,6 +6,7 @@ that sent it alone, and so is remembered here, as far as there is room.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,23 +14,47 @@ REMEMBERED = 10_000
 """Commands of which anything is known."""
 
 EACH = 1 << 20
-"""Characters printed by one command that are remembered."""
+"""Characters printed by one command that are remembered, with `OVERHEAD` for each piece."""
 
 ALL = 16 << 20
-"""Characters that are remembered in all: of the last commands."""
+"""Characters that are remembered in all, counted in the same way: of the last commands."""
+
+PIECE = 4096
+"""Characters up to which what is printed in small parts is joined to one piece."""
+
+OVERHEAD = 128
+"""What a piece takes besides its characters, in bytes; it is counted as so many characters."""
 
 MORE = "\n[what else was printed is not remembered]\n"
 
 
 class Command:
-    """One command: the id of its task, and what it printed."""
+    """One command: the id of its task, what it printed in pieces, and the room that this takes."""
 
-    __slots__ = ("parts", "size", "task")
+    __slots__ = ("cut", "parts", "size", "task")
 
     def __init__(self, task: str) -> None:
         self.task = task
         self.parts: list[tuple[str, str]] = []
         self.size = 0
+        self.cut = False  # whether it has printed more than is remembered
+
+    def add(self, stream: str, text: str) -> None:
+        """Something more was printed: a part of the last piece, or a new one."""
+        if self.parts:
+            where, before = self.parts[-1]
+            if where == stream and len(before) + len(text) <= PIECE:
+                self.parts[-1] = (stream, before + text)
+                self.size += len(text)
+                return
+        self.parts.append((stream, text))
+        self.size += OVERHEAD + len(text)
+
+    def shorten(self) -> None:
+        """Forget what it printed, and say so."""
+        if self.size > OVERHEAD + len(MORE):
+            self.parts, self.size = [], 0
+            self.add("stdout", MORE)
 
     def printed(self) -> dict[str, str]:
         """What went to "stdout" and to "stderr"."""
@@ -46,13 +71,16 @@ class Commands:
         self._commands: dict[int, Command] = {}
         self._running: Command | None = None
         self._size = 0
+        self._lock = threading.RLock()  # a signal handler may print while something is noted
 
     @contextmanager
     def noting(self, number: int, task: str) -> Iterator[None]:
         """This task executes the command of this number in the `with` block."""
-        self._running = self._commands[number] = Command(task)
-        while len(self._commands) > REMEMBERED:
-            self._size -= self._commands.pop(next(iter(self._commands))).size
+        with self._lock:
+            self._drop(number)
+            self._running = self._commands[number] = Command(task)
+            while len(self._commands) > REMEMBERED:
+                self._drop(next(iter(self._commands)))
         try:
             yield
         finally:
@@ -60,25 +88,35 @@ class Commands:
 
     def hear(self, stream: str, text: str) -> None:
         """Something was printed, by any thread."""
-        command = self._running
-        if command is None or command.size >= EACH:
+        if not text:
             return
-        if len(text) > EACH - command.size:
-            text = text[: EACH - command.size] + MORE
-        command.parts.append((stream, text))
-        command.size += len(text)
-        self._size += len(text)
-        if self._size > ALL:
-            self._make_room(command)
+        with self._lock:
+            command = self._running
+            if command is None or command.cut:
+                return
+            room = max(EACH - command.size, 0)
+            if len(text) > room:
+                text, command.cut = text[:room] + MORE, True
+            before = command.size
+            command.add(stream, text)
+            self._size += command.size - before
+            if self._size > ALL:
+                self._make_room(command)
+
+    def _drop(self, number: int) -> None:
+        """Forget the command of this number, if there is one."""
+        command = self._commands.pop(number, None)
+        if command is not None:
+            self._size -= command.size
 
     def _make_room(self, last: Command) -> None:
         """Forget what the oldest commands have printed."""
         for command in list(self._commands.values()):
             if self._size <= ALL // 2 or command is last:
                 return
-            if command.size > len(MORE):
-                self._size -= command.size - len(MORE)
-                command.parts, command.size = [("stdout", MORE)], len(MORE)
+            before = command.size
+            command.shorten()
+            self._size += command.size - before
 
     def command(self, number: int | None = None) -> Command:
         """The command of this number, or the last; IndexError when it is not known."""

@@ -3,6 +3,9 @@
 It works on the engine's namespace and leaves nothing on disk. What an input raises is not shown
 here but raised, so that `execute` fails like any other call. What user code displays goes to the
 client with its output (`namespace.display`).
+
+An engine may execute a million inputs, so what IPython remembers of them is bounded: the last ones
+are there, under their numbers, and what they printed is not kept at all (`commands` does that).
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import linecache
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -26,7 +31,14 @@ from .console.magics import ConsoleMagics
 from .namespace import Namespace
 from .reply import ExecuteReply
 
+KEPT = 1000
+"""Inputs whose text is remembered: the last ones, as `In[n]`, `_i<n>` and in tracebacks."""
+
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+DEFINES = re.compile(r"\b(?:def|class|lambda)\b")
+
+RESULT = re.compile(r"_{1,3}|_\d+")
 
 END = "rc.shutdown(id) does that, from the client"
 
@@ -39,10 +51,19 @@ class _NoProfile(ProfileDir):  # type: ignore[misc]
 
 
 class _Compiler(CachingCompiler):  # type: ignore[misc]
-    """Names inputs for tracebacks, and knows at which line of their file they begin."""
+    """Names inputs for tracebacks, and knows at which line of their file they begin.
+
+    It has the source of the last inputs, and of the last ones that define something: a function
+    may be called long after the input that it is from.
+    """
 
     filename = ""
     first_line = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._defining: dict[str, None] = {}
+        self._others: dict[str, None] = {}
 
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
         return self.filename or f"<In [{number}]>"
@@ -61,7 +82,20 @@ class _Compiler(CachingCompiler):  # type: ignore[misc]
         name: str = super().cache(code, number, raw_code)
         if self.first_line > 1 and os.path.exists(name):
             del linecache.cache[name]  # it is a part of that file, which is here
+        self._note(name, DEFINES.search(code) is not None)
         return name
+
+    def _note(self, name: str, defines: bool) -> None:
+        """This input is the last one; the oldest of its sort is forgotten when there are many."""
+        self._defining.pop(name, None)
+        self._others.pop(name, None)
+        names = self._defining if defines else self._others
+        names[name] = None
+        while len(names) > KEPT:
+            oldest = next(iter(names))
+            del names[oldest]
+            linecache.cache.pop(oldest, None)
+            self._filename_map.pop(oldest, None)
 
 
 class _DisplayHook(DisplayHook):  # type: ignore[misc]
@@ -82,6 +116,15 @@ class _DisplayHook(DisplayHook):  # type: ignore[misc]
 
     def finish_displayhook(self) -> None:
         pass
+
+    def cull_cache(self) -> None:
+        """Let go of the oldest outputs, and of the names that stand for them."""
+        super().cull_cache()
+        names = self.shell.user_ns_hidden
+        outputs = self.shell.user_ns.get("_oh", {})
+        for name in [n for n in names if n[1:].isdecimal() and RESULT.fullmatch(n)]:
+            if int(name[1:]) not in outputs:
+                del names[name]
 
 
 class _DisplayPublisher(DisplayPublisher):  # type: ignore[misc]
@@ -114,6 +157,11 @@ class _Interpreter(InteractiveShell):  # type: ignore[misc]
     display_pub_class = _DisplayPublisher
 
     namespace: Namespace
+
+    @contextmanager
+    def _tee(self, channel: str) -> Iterator[None]:
+        """Keep nothing of what is printed, as IPython 9 does for `%notebook` in unbounded lists."""
+        yield
 
     def enable_gui(self, gui: str | None = None) -> None:
         """Do nothing: no window is opened on an engine."""
@@ -181,7 +229,10 @@ class Shell:
         shell.compile.filename = filename
         shell.compile.first_line = first_line + _blank_lines(code)
         number = shell.execution_count
-        result = shell.run_cell(code, store_history=store, silent=silent)
+        try:
+            result = shell.run_cell(code, store_history=store, silent=silent)
+        finally:
+            _forget_old_inputs(shell)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
             raise error.with_traceback(_from_code(error.__traceback__, filename, number))
@@ -202,7 +253,37 @@ class Shell:
         hook = self._shell.displayhook
         hook._ = hook.__ = hook.___ = ""
         hook.shown = ({}, {})
+        self._shell.last_execution_result = None
         self._shell.history_manager.output_hist.clear()
+        names = self._shell.user_ns_hidden
+        for name in [n for n in names if RESULT.fullmatch(n)]:
+            del names[name]
+
+
+def _forget_old_inputs(shell: Any) -> None:
+    """Forget what came of past inputs, and the text of all but the last ones.
+
+    Those that are forgotten are "" in `In`, so that the others stay under their numbers. What came
+    before an input that is forgotten already has been forgotten, too.
+    """
+    history = shell.history_manager
+    for kept in (getattr(history, name, None) for name in ("outputs", "exceptions")):
+        if kept:  # IPython 8 has none
+            kept.clear()
+    with history.db_input_cache_lock:
+        history.db_input_cache.clear()  # there is no file to write it to
+    for texts in (history.input_hist_parsed, history.input_hist_raw):
+        index = len(texts) - KEPT - 1
+        while index > 0 and texts[index]:
+            texts[index] = ""
+            index -= 1
+    number = shell.execution_count - KEPT - 1
+    while (name := f"_i{number}") in shell.user_ns_hidden:
+        text = shell.user_ns_hidden.pop(name)
+        if shell.user_ns.get(name) is text:  # else the user has set it
+            del shell.user_ns[name]
+        history.output_hist_reprs.pop(number, None)
+        number -= 1
 
 
 def _blank_lines(code: str) -> int:
