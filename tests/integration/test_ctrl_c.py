@@ -256,6 +256,59 @@ def test_one_that_comes_later_is_a_first_one(
     nothing_is_left(observer)
 
 
+def test_the_handler_of_python_comes_back(prelude: str, observer: Client, tmp_path: Path) -> None:
+    """By the next call, or one that waits meanwhile; what asks for it then, as asyncio, has it."""
+    script = """
+        import asyncio
+        when_it_waits(press)
+        try:
+            lview.map(slow, range(60))
+        except KeyboardInterrupt:
+            ours = signal.getsignal(signal.SIGINT)
+        rc.last.wait(0)
+        print(signal.getsignal(signal.SIGINT) is ours is not signal.default_int_handler)
+        def over():
+            enginery.client.interrupted.TWICE = 0
+            return True
+        rc.link.wait(over, 60)
+        print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        async def main():
+            press()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                print("cancelled")
+                raise
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt as error:
+            print(error.args)
+        rc.last.abort(running=True)
+    """
+    done = program(script, prelude, tmp_path)
+    assert (done.stderr, done.stdout) == ("", "True\nTrue\ncancelled\n()\n")
+    nothing_is_left(observer)
+
+
+def test_an_answer_that_nobody_waits_for_is_not_kept(
+    observer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither after a timeout nor after Ctrl-C; the question is not kept either."""
+    link = observer.link
+
+    def interrupted(done: object, timeout: float | None) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(TimeoutError):
+        link.ask(Query(0, "status"), timeout=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(link, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            link.ask(Query(0, "status"))
+    assert link.ask(Query(0, "status"))["scheme"]  # answers come in the order of the questions
+    assert (link._answers, link._core.requests) == ({}, {})
+
+
 def test_a_handler_of_the_program_stays(prelude: str, observer: Client, tmp_path: Path) -> None:
     script = """
         def mine(signum, frame):

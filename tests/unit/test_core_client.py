@@ -155,6 +155,35 @@ def test_a_held_question_outlives_the_connection(client, answer, asked):
         assert query.number == 1
 
 
+@pytest.mark.parametrize("what", ["status", "engines"])
+def test_how_things_are_is_asked_at_once(client, what):
+    submit(client, "t1")
+    query = m.Query(1, what)
+    assert said(client.handle(e.Asked(query), 0.0)) == [query]
+    assert said(hear(client, m.Accepted(1)), m.Query) == []
+
+
+@pytest.mark.parametrize("message", [m.Query(1, "explain", ["t1"]), m.Query(1, "status")])
+def test_a_request_that_was_given_up_is_not_said_again(client, message):
+    submit(client, "t1")
+    client.handle(e.Asked(message), 0.0)
+    assert client.handle(e.GivenUp(1), 0.0) == []
+    assert (client.requests, client.held) == ({}, {})
+    assert said(hear(client, m.Accepted(1)), m.Query) == []
+    client.handle(e.Closed("control"), 0.0)
+    client.handle(e.Opened("control"), 0.0)
+    assert said(hear(client, welcome(accepted=1), "control")) == []
+    assert hear(client, m.Reply(1, {}), "control") == []
+    assert client.handle(e.GivenUp(1), 0.0) == []
+
+
+def test_a_task_is_lost_even_if_the_request_for_it_was_given_up(client):
+    client.handle(e.Asked(m.Query(1, "fetch", ["x1"])), 0.0)
+    client.handle(e.GivenUp(1), 0.0)
+    _, effects = reconnect(client, welcome(controller="another"))
+    assert told(effects) == [("x1", "lost")]
+
+
 def test_an_abort_says_what_was_submitted_before_it(client):
     submit(client, "t1")
     (abort,) = said(client.handle(e.Asked(m.Abort(["t1"], number=1)), 0.0))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from enginery.client.interrupted import Presses, Work
+from enginery.client import interrupted
+from enginery.client.interrupted import Presses, Second, Work
 from enginery.error import NoControllerError
 
 MAP = Work(
@@ -106,3 +110,78 @@ def test_nothing_is_said_of_what_is_done_or_closed() -> None:
     Presses(link).tell(error, MAP)
     assert shown(error) == [""]
     assert link.asked == []
+
+
+# --- the handler of SIGINT ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sigint() -> Iterator[Callable[[], Any]]:
+    """Gives the handler of SIGINT, which is Python's own at first, and that of the run later."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def pressed(link: Any) -> Presses:
+    """A link's, after a first press."""
+    presses = Presses(link)
+    presses._at_exit = True  # this is no program that ends
+    presses.tell(KeyboardInterrupt(), MAP)
+    return presses
+
+
+def test_ours_goes_when_the_time_is_over(
+    sigint: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presses = pressed(Deaf())
+    ours = sigint()
+    assert isinstance(ours, Second)
+    presses.put_back()
+    assert sigint() is ours
+    monkeypatch.setattr(interrupted, "TWICE", -1.0)
+    other = threading.Thread(target=presses.put_back)  # where it cannot be done
+    other.start()
+    other.join()
+    assert sigint() is presses.handler is ours
+    presses.put_back()
+    assert sigint() is signal.default_int_handler
+    assert presses.handler is None
+
+
+def test_ours_goes_when_the_link_is_closed(sigint: Callable[[], Any]) -> None:
+    link = Deaf()
+    presses = pressed(link)
+    link.closed = True
+    link.asked.clear()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        signal.raise_signal(signal.SIGINT)
+    assert (caught.value.args, link.asked) == ((), [])
+    assert sigint() is signal.default_int_handler
+    assert presses.handler is None
+
+
+def test_a_handler_that_came_later_stays(
+    sigint: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presses = pressed(Deaf())
+    ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    monkeypatch.setattr(interrupted, "TWICE", -1.0)
+    presses.put_back()
+    assert sigint() is signal.SIG_IGN
+    signal.signal(signal.SIGINT, ours)  # as who had put it there only for a while
+    presses.put_back()
+    assert sigint() is signal.default_int_handler
+
+
+def test_another_link_takes_over(
+    sigint: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = pressed(Deaf()), pressed(Deaf())
+    assert one.handler is None
+    assert sigint() is other.handler
+    monkeypatch.setattr(interrupted, "TWICE", -1.0)
+    one.put_back()
+    assert sigint() is other.handler
+    other.put_back()
+    assert sigint() is signal.default_int_handler

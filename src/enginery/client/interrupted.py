@@ -7,6 +7,12 @@ seconds, where else would be Python's own), at IPython's prompt (where Ctrl-C is
 notebook whose cell has ended (whose kernel ignores SIGINT otherwise), and in a program that is just
 ending. A program that handles SIGINT itself keeps its handler: there only a second wait is a second
 press.
+
+Only the main thread can put a handler back, and nothing of ours runs there when the two seconds are
+over. So it is done by the next press or by the first call in the main thread that submits, asks,
+waits or closes, whichever comes first. Until then ours stands on, and does what Python's own does.
+A program that asks whether Python's own is there sees the difference: asyncio.run(), begun before
+that, does not cancel its main task at Ctrl-C, but ends with KeyboardInterrupt where it comes.
 """
 
 from __future__ import annotations
@@ -93,11 +99,25 @@ class Presses:
         self._second: KeyboardInterrupt | None = None
         self._keys: Any = None  # those of IPython's prompt, once one of them is ours
         self._at_exit = False
+        self.handler: Second | None = None  # ours, from a first press until it is put back
 
     @property
     def listening(self) -> bool:
         """Whether the next press is a second one."""
-        return self._work is not None and monotonic() - self._first <= TWICE
+        return (
+            self._work is not None and monotonic() - self._first <= TWICE and not self._link.closed
+        )
+
+    def put_back(self) -> None:
+        """Put back the handler that was there before the first press, if the time is over.
+
+        Another thread cannot. One that the program has put in its place stays; ours goes when it
+        comes back.
+        """
+        if threading.current_thread() is not threading.main_thread() or self.listening:
+            return
+        if self.handler is not None and self.handler.leave():
+            self.handler = None
 
     def tell(self, error: KeyboardInterrupt, work: Work) -> None:
         """Put into an exception that has ended a wait what that means for the work."""
@@ -145,9 +165,11 @@ class Presses:
         ipython = shell()
         handler = signal.getsignal(signal.SIGINT)
         if isinstance(handler, Second):
+            handler.presses.handler = None
             handler = handler.before
         if handler is signal.default_int_handler:
-            signal.signal(signal.SIGINT, Second(self, handler))
+            self.handler = Second(self, handler)
+            signal.signal(signal.SIGINT, self.handler)
             if ipython is None and not hasattr(sys, "ps1") and not self._at_exit:
                 self._at_exit = True
                 atexit.register(self._listen_at_exit)
@@ -234,16 +256,23 @@ class Second:
     """The handler of SIGINT after a first press; what was there `before` comes back."""
 
     def __init__(self, presses: Presses, before: Callable[[int, FrameType | None], Any]) -> None:
-        self._presses, self.before = presses, before
+        self.presses, self.before = presses, before
+
+    def leave(self) -> bool:
+        """Put back what was there before; False when another handler is there now."""
+        now: Any = signal.getsignal(signal.SIGINT)
+        if now is not self:
+            return False
+        signal.signal(signal.SIGINT, self.before)
+        return True
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         """Stop the work if the press comes in time; raises KeyboardInterrupt in any case."""
-        now: Any = signal.getsignal(signal.SIGINT)
-        if now is self:
-            signal.signal(signal.SIGINT, self.before)
+        if self.leave() and self.presses.handler is self:
+            self.presses.handler = None
         try:
-            if self._presses.listening:
-                throw(self._presses.stopped())
+            if self.presses.listening:
+                throw(self.presses.stopped())
             self.before(signum, frame)
         except KeyboardInterrupt as error:
             trim(error)

@@ -26,6 +26,7 @@ from ..core.events import (
     Closed,
     Delivered,
     EnginesChanged,
+    GivenUp,
     Joined,
     Stop,
     Submitted,
@@ -71,7 +72,7 @@ class Link:
         self._failed: monitors.Failed | None = None
         self.telling: dict[str, Slot] = {}  # tasks that have said how far they are
         self._expecting: OrderedDict[str, Slot] = OrderedDict()
-        self._answers: dict[int, Answered] = {}
+        self._answers: dict[int, Answered | None] = {}  # None: it is waited for
         self._numbers = count(1)
         self._requests = count(1)
         self._posted = 0  # bytes of all submissions that were handed over
@@ -131,6 +132,8 @@ class Link:
 
         `waiting` promises that the caller waits for them at once: they leave then.
         """
+        if self.presses.handler is not None:
+            self.presses.put_back()
         self._check()
         if self._restricted:
             self._check_allowed(tasks)
@@ -184,22 +187,36 @@ class Link:
         ControllerLost when the controller has been away for too long to hope.
         """
         deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
-        return self._await(done, deadline)
+        if self.presses.handler is None:
+            return self._await(done, deadline)
+        self.presses.put_back()
+        ended = self._await(done, deadline)
+        self.presses.put_back()  # if its time has come meanwhile
+        return ended
 
     def look(self) -> None:
         """Take up the news that has come, if the I/O thread rests; never waits."""
+        if self.presses.handler is not None:
+            self.presses.put_back()
         if self._driver.resting:
             self._driver.lead(lambda: False, 0)
 
     def ask(self, message: Any, timeout: float | None = 10.0) -> Any:
-        """Say something on the control lane and give the controller's answer."""
+        """Say something on the control lane and give the controller's answer.
+
+        When that does not come in time (seconds; TimeoutError), it is not asked again later.
+        """
         self._check()
         if isinstance(message, m.Abort):
             self._check_abort(message)
-        number = self._ask(message)
-        if not self.wait(lambda: number in self._answers, timeout):
-            raise _unanswered(message, timeout)
-        return self._answer(number)
+        number = next(self._requests)
+        try:
+            self._ask(message, number)
+            if not self.wait(lambda: self._answers[number] is not None, timeout):
+                raise _unanswered(message, timeout)
+            return self._answer(number)
+        finally:
+            self._asked(number)
 
     def ask_last(self, message: Any, timeout: float = 10.0) -> None:
         """Say what ends the controller; its answer, its goodbye, or its absence will do.
@@ -209,37 +226,48 @@ class Link:
         from .unreached import probe  # needed only here, and by who finds no controller
 
         self._check()
-        number = self._ask(message)
+        number = next(self._requests)
         end = time.monotonic() + timeout
 
         def told() -> bool:
-            return number in self._answers or bool(self.ended)
+            return self._answers[number] is not None or bool(self.ended)
 
-        while not told():
-            rest = end - time.monotonic()
-            if rest <= 0:
-                raise _unanswered(message, timeout)
-            if self.lost_since is None:
-                self.wait(lambda: told() or self.lost_since is not None, rest)
-            elif probe(self.file.url) == "closed":
-                return
-            else:
-                self.wait(told, min(rest, PROBE))
-        if number in self._answers:
+        try:
+            self._ask(message, number)
+            while not told():
+                rest = end - time.monotonic()
+                if rest <= 0:
+                    raise _unanswered(message, timeout)
+                if self.lost_since is None:
+                    self.wait(lambda: told() or self.lost_since is not None, rest)
+                elif probe(self.file.url) == "closed":
+                    return
+                else:
+                    self.wait(told, min(rest, PROBE))
             self._answer(number)
+        finally:
+            self._asked(number)
 
-    def _ask(self, message: Any) -> int:
-        """Say something on the control lane; the number that the answer will have."""
-        number: int = next(self._requests)
+    def _ask(self, message: Any, number: int) -> None:
+        """Say something on the control lane; the answer will have this number."""
         message.number = number
+        self._answers[number] = None
         self._driver.post(Asked(message), wake=False)
-        return number
 
     def _answer(self, number: int) -> Any:
-        answer = self._answers.pop(number)
+        answer = self._answers[number]
+        if answer is None:
+            return None
         if answer.error:
             raise getattr(errors, answer.error, EngineryError)(answer.reason)
         return answer.value
+
+    def _asked(self, number: int) -> None:
+        """Nobody waits for this answer any more, whether it has come or not."""
+        with self._lock:
+            unanswered = self._answers.pop(number, self) is None
+        if unanswered and not self.closed:
+            self._driver.post(GivenUp(number))
 
     def close(self, timeout: float = 5.0) -> None:
         """Say goodbye and end the thread, after what was submitted is accepted.
@@ -251,6 +279,8 @@ class Link:
         with contextlib.suppress(EngineryError):
             self.wait(lambda: not (self._under_way and self._here), timeout)
         self._driver.close(timeout)
+        if self.presses.handler is not None:
+            self.presses.put_back()
 
     @property
     def _here(self) -> bool:
@@ -360,7 +390,8 @@ class Link:
             case EnginesChanged(engines=engines):
                 self.engines = {engine.id: engine for engine in engines}
             case Answered(number=number):
-                self._answers[number] = item
+                if number in self._answers:  # else nobody waits for it
+                    self._answers[number] = item
             case Joined(welcome=welcome):
                 self.welcome = welcome
                 self._restricted = welcome.role != "client"

@@ -22,6 +22,7 @@ from .events import (
     Effect,
     EnginesChanged,
     Event,
+    GivenUp,
     Joined,
     JoinFarm,
     Log,
@@ -45,6 +46,9 @@ GOT_BYTES = 1 << 18
 
 ABOUT_TASKS = m.Query, m.Resubmit, m.Purge
 """What is asked once all that was submitted before has been accepted, so that it is found."""
+
+AT_ONCE = frozenset({"status", "engines"})
+"""Queries that name no tasks, and which are to show what there is now: they do not wait so."""
 
 SEEN = 100_000
 """Functions remembered as sent."""
@@ -74,7 +78,7 @@ class Client:
         self.delivered = 0  # the last Deliver.seq
         self.confirmed = 0  # the last one of which the controller was told
         self.unconfirmed_bytes = 0
-        self.requests: dict[int, m.Message] = {}  # asked and not answered
+        self.requests: dict[int, m.Message] = {}  # asked, not answered, and not given up
         self.held: dict[int, int] = {}  # those of them that follow a Submit.seq not accepted yet
         self.farming = Farming()
         self.watched: set[str] = set()  # tasks that were not submitted here, or not in this way
@@ -107,12 +111,17 @@ class Client:
             case Submitted(tasks=tasks, functions=functions):
                 self._submit(tasks, functions, out)
             case Asked(message=message):
-                self.requests[message.number] = message  # type: ignore[attr-defined]
+                asked: int = message.number  # type: ignore[attr-defined]
+                self.requests[asked] = message
                 self.watched.update(_watched(message))
-                if isinstance(message, ABOUT_TASKS) and self._accepted_seq < self.submitted:
-                    self.held[message.number] = self.submitted
+                if _about_tasks(message) and self._accepted_seq < self.submitted:
+                    self.held[asked] = self.submitted
                 elif "control" in self.joined:
                     out.append(Send("control", self._dated(message)))
+            case GivenUp(number=number):
+                # Its tasks stay watched: it may have arrived, and others may wait for them.
+                self.requests.pop(number, None)
+                self.held.pop(number, None)
             case Opened(conn="farm"):
                 self.farming.opened(out)
             case Closed(conn="farm"):
@@ -352,6 +361,12 @@ class Client:
             f"<Client {self.id} {len(self.outstanding)} outstanding, "
             f"{len(self.unaccepted)} unaccepted, {len(self.unsent)} unsent>"
         )
+
+
+def _about_tasks(request: m.Message) -> bool:
+    """Whether the answer depends on what was submitted before."""
+    at_once = isinstance(request, m.Query) and request.what in AT_ONCE
+    return isinstance(request, ABOUT_TASKS) and not at_once
 
 
 def _watched(request: m.Message) -> list[str]:

@@ -79,6 +79,12 @@ class Asked(Struct, frozen=True):
     message: m.Message
 
 
+class GivenUp(Struct, frozen=True):
+    """Client: nobody waits any more for the answer to the request of that number."""
+
+    number: int
+
+
 class Forked(Struct, frozen=True):
     """Supervisor: a life of the engine of this place has begun."""
 
@@ -109,6 +115,7 @@ Event = (
     | TypedEnded
     | Submitted
     | Asked
+    | GivenUp
     | Forked
     | Died
 )
