@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from enginery import Client, Cluster, ClusterError
+from enginery import Client, Cluster, ClusterError, ControllerLost
 from enginery.cluster.process import Process, birth
 
 SOON = 5.0
@@ -378,3 +378,15 @@ def test_a_cluster_may_outlive_its_program(tmp_path: Path) -> None:
     finally:
         cluster.stop_cluster_sync()
     assert survivors(left, 0.0) == []
+
+
+def test_clients_know_that_their_cluster_was_stopped(own_cluster: Cluster) -> None:
+    clients = [own_cluster.connect_client_sync() for _ in range(3)]
+    for rc in clients:
+        rc.wait_for_engines(2, timeout=30)
+    own_cluster.stop_cluster_sync()
+    for rc in clients:
+        assert rc.link.ended
+        with pytest.raises(ControllerLost, match="^the controller has ended: "):
+            rc[:].apply_sync(abs, -1)
+        rc.close()

@@ -223,3 +223,16 @@ def test_an_engine_has_no_keyboard_and_says_so(rc):
     for call in (lambda: rc[0].apply_sync(input, "name?"), lambda: rc[1].execute("input()").get()):
         with pytest.raises(EOFError, match="cannot ask on an engine; attach a console"):
             call()
+
+
+def test_what_another_client_has_run_is_not_waited_for_longer(rc, cluster):
+    """Its output went to the client that ran it."""
+    printed = rc[0].apply_async(print, "for its own client")
+    assert printed.wait(PATIENCE)
+    with cluster.connect_client_sync() as other:
+        fetched = other.get_result(printed.msg_ids)
+        assert fetched.get(PATIENCE) == [None]
+        assert fetched.wait_for_output(PATIENCE)
+        assert fetched.stdout == [""]
+    assert printed.wait_for_output(PATIENCE)
+    assert printed.stdout == "for its own client\n"

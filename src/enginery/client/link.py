@@ -158,6 +158,7 @@ class Link:
                 slot = self.slots.get(id)
                 if slot is None:
                     slot = self.slots[id] = Slot(id)
+                    slot.mute = not id.startswith(f"{self.id}-")
                 slots.append(slot)
         unknown = self.ask(m.Query(0, "fetch", list(ids)), timeout)["unknown"]
         if unknown:
@@ -268,6 +269,13 @@ class Link:
             unanswered = self._answers.pop(number, self) is None
         if unanswered and not self.closed:
             self._driver.post(GivenUp(number))
+
+    def end(self, why: str) -> None:
+        """The controller is known to have ended, though its goodbye may not have come."""
+        with self.changed:
+            self.ended = self.ended or why
+            self.changed.notify_all()
+        self._driver.wake()
 
     def close(self, timeout: float = 5.0) -> None:
         """Say goodbye and end the thread, after what was submitted is accepted.

@@ -21,6 +21,7 @@ class Slot:
         "engine",
         "id",
         "label",
+        "mute",
         "name",
         "outcome",
         "outputs",
@@ -42,6 +43,7 @@ class Slot:
         self.engine = engine  # the engine asked for, or the one it ran on
         self.submitted = submitted
         self.label = label
+        self.mute = False  # what it puts out goes to another client
         self.received = 0.0
         self.outcome: m.Outcome | None = None
         self.outputs: Outputs | None = None  # what it has put out, once it has
@@ -76,7 +78,7 @@ class Slot:
         outcome = self.outcome
         if outcome is None:
             return False
-        if not outcome.outputs:
+        if not outcome.outputs or self.mute:
             return True
         return self.outputs is not None and self.outputs.complete(outcome)
 

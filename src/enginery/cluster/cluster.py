@@ -109,6 +109,7 @@ class Cluster:
         self._engine_settings = _given(log)
         self._processes = LocalProcesses(self.profile, self.cluster_id, shutdown_atexit)
         self._link: Link | None = None
+        self._clients: weakref.WeakSet[Client] = weakref.WeakSet()  # those made here
         self._attached = False
 
     @classmethod
@@ -259,6 +260,7 @@ class Cluster:
 
         client = Client(self.client_connection_file, timeout=timeout)
         client.cluster = self
+        self._clients.add(client)
         return client
 
     def start_engines_sync(self, n: int | None = None) -> None:
@@ -438,6 +440,8 @@ class Cluster:
         self._processes.stop()
         for engine in others:
             engine.wait(5.0)
+        for client in list(self._clients):
+            client.link.end("its cluster was stopped")
 
     def _engines_started_elsewhere(self) -> list[Process]:
         """The engines on this host, of which no supervisor may be known here."""
