@@ -1,5 +1,6 @@
 """Consoles on engines: a real `jupyter console`, and Jupyter's own client for the details."""
 
+import fcntl
 import json
 import os
 import queue
@@ -7,7 +8,9 @@ import re
 import signal
 import stat
 import sys
+import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from jupyter_core.utils import ensure_event_loop
 import enginery
 from enginery import Cluster, bind_kernel
 from enginery.engine import actions
+from enginery.engine.console.place import Place
 
 PATIENCE = 30
 
@@ -340,6 +344,78 @@ def test_what_waits_is_not_run_after_an_error(view, console, gate, hold):
         view.pull("never")
 
 
+# --- what cannot be told -----------------------------------------------------------------------
+
+ODD = """
+class Odd:
+    def __init__(self, form):
+        self.form = form
+    def __repr__(self):
+        return "odd"
+    def _repr_json_(self):
+        return self.form
+
+class Mute:
+    def __repr__(self):
+        raise SystemExit("mute")
+
+circular, deep = {}, {}
+circular["again"] = circular
+for _ in range(100_000):
+    deep = {"deeper": deep}
+"""
+
+
+@pytest.mark.parametrize("form", ["{(1, 2): 3}", "circular", "deep", "{'n': 10 ** 5000}"])
+def test_a_form_that_json_cannot_say_is_left_out_and_named(file, view, console, form):
+    run(console, ODD)
+    reply, told = run(console, f"Odd({form})", user_expressions={"also": f"Odd({form})"})
+    assert (reply["status"], reply["user_expressions"]["also"]["status"]) == ("ok", "error")
+    (result,) = [content for kind, content in told if kind == "execute_result"]
+    assert result["data"] == {"text/plain": "odd"}
+    assert "cannot be shown as application/json" in "".join(
+        content["text"] for kind, content in told if kind == "stream"
+    )
+    run(console, "circular = deep = None")
+    assert view.apply_sync(bind_kernel) == file
+
+
+def test_a_value_that_ends_the_program_when_it_is_shown_is_an_error(console):
+    run(console, ODD)
+    assert run(console, "Odd({'mute': Mute()})")[0]["ename"] == "SystemExit"
+    assert run(console, "get_ipython().payload_manager.write_payload({(1, 2): 3})")[0]["ename"] == (
+        "TypeError"
+    )
+    code = "class Worse(Exception):\n  _render_traceback_ = Mute.__repr__\nraise Worse('so')"
+    assert run(console, code)[0]["traceback"] == ["Worse: so"]
+    assert run(console, "1")[0]["status"] == "ok"
+
+
+def test_user_code_that_exits_while_it_is_completed_or_inspected_is_told(console):
+    code = """
+def leave(*_, **__):
+    raise SystemExit("from here")
+
+ip = get_ipython()
+ip.object_inspect_mime = ip.Completer.completions = leave
+"""
+    run(console, code)
+    try:
+        for ask in (console.inspect, console.complete):
+            said = ask("code", reply=True, timeout=PATIENCE)["content"]
+            assert (said["status"], said["ename"]) == ("error", "SystemExit")
+    finally:
+        reply, _ = run(console, "del ip.object_inspect_mime, ip.Completer.completions")
+    assert reply["status"] == "ok"
+
+
+def test_a_request_that_makes_no_sense_is_answered(console):
+    message = console.session.msg("execute_request", {})
+    console.shell_channel.send(message)
+    said = console.get_shell_msg(timeout=PATIENCE)["content"]
+    assert (said["status"], said["ename"]) == ("error", "KeyError")
+
+
 # --- interrupts --------------------------------------------------------------------------------
 
 
@@ -428,6 +504,93 @@ def test_binding_again_gives_the_same_and_tells_how_to_attach(view, file):
     ar = view.apply_async(bind_kernel)
     assert ar.get(PATIENCE) == file
     assert f"jupyter console --existing {file} " in ar.stdout
+
+
+def test_a_kernel_that_has_ended_is_replaced(own_cluster):
+    def end_kernel():
+        from enginery.engine.namespace import here
+
+        here().console.close()
+
+    with own_cluster.connect_client_sync() as client:
+        client.wait_for_engines(1, timeout=PATIENCE)
+        engine = client[0]
+        first = engine.apply_sync(bind_kernel)
+        engine.apply_sync(end_kernel)
+        with pytest.raises(enginery.RemoteError, match="no kernel yet"):
+            engine.execute("%connect_info", block=True)
+        second = engine.apply_sync(bind_kernel)
+        assert second != first
+        with attached(second) as console:
+            assert run(console, "1")[0]["status"] == "ok"
+
+
+def test_a_kernel_that_cannot_be_made_leaves_nothing(engines):
+    def fail():
+        import resource
+        import tempfile
+        from pathlib import Path
+
+        import psutil
+
+        from enginery import bind_kernel
+
+        tempfile.gettempdir()  # which tries, the first time, whether a file can be written
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # no file can be written
+        try:
+            bind_kernel()
+        except OSError as error:
+            failed = error.strerror
+        else:
+            failed = None
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        here = psutil.Process()
+        links = [Path(f"/proc/self/fd/{fd}") for fd in Path("/proc/self/fd").iterdir()]
+        places = [str(link.readlink()) for link in links if link.exists()]
+        return failed, here.num_fds(), [place for place in places if "enginery-console" in place]
+
+    view = engines[1]
+    first, second = view.apply_sync(fail), view.apply_sync(fail)
+    assert first[0] == second[0] == "File too large"
+    assert first[1:] == second[1:]
+    assert first[2] == []
+
+
+@pytest.fixture
+def temporary(monkeypatch):
+    """A short directory for temporary files, of this process alone."""
+    with tempfile.TemporaryDirectory(prefix="e-") as directory:
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield Path(directory)
+
+
+def test_a_draft_whose_maker_was_killed_is_removed_and_no_other(temporary):
+    left, used = temporary / ".enginery-console-left", temporary / ".enginery-console-used"
+    left.mkdir()
+    used.mkdir()
+    lock = os.open(used, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        place = Place("engine-0", "key")
+    finally:
+        os.close(lock)
+    try:
+        assert not left.exists()
+        assert used.exists()
+    finally:
+        place.remove()
+
+
+def test_many_places_are_made_at_once(temporary):
+    with ThreadPoolExecutor(8) as pool:
+        places = list(pool.map(lambda n: Place(f"engine-{n}", "key"), range(200)))
+    there = [place.directory.is_dir() for place in places]
+    for place in places:
+        place.remove()
+    assert all(there)
+    assert list(temporary.iterdir()) == []
 
 
 def test_magics(engines, view, file):

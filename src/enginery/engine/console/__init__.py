@@ -33,13 +33,18 @@ def bind_kernel() -> str:
 
 
 def bound(space: Namespace) -> str:
-    """The connection file of this engine's kernel, which is made when it is first asked for."""
+    """The connection file of this engine's kernel, which is made where there is none that lives."""
     from .kernel import Kernel
 
-    if space.console is None:
+    if not lives(space):
         space.console = Kernel(space)
     file: str = space.console.place.file
     return file
+
+
+def lives(space: Namespace) -> bool:
+    """Whether this engine has a kernel that answers."""
+    return space.console is not None and bool(space.console.is_alive())
 
 
 def command(file: str, console: str = "console") -> str:

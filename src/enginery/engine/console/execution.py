@@ -11,6 +11,7 @@ import getpass
 import json
 import queue
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +21,10 @@ from typing import Any, Protocol
 from IPython.core.error import UsageError
 
 from ..namespace import Namespace
-from ..reply import ExecuteReply
 from ..shell import Shell, shell_of
 from ..streams import Streams
 from .desk import Guarded
-from .messages import Message
+from .messages import Message, plain
 
 LEAVING = re.compile(r"(exit|quit)\s*(\(\s*\))?")
 
@@ -71,7 +71,9 @@ class Execution:
         self.may_ask = bool(content.get("allow_stdin", True))
         self.stops_others = bool(content.get("stop_on_error", True))
         self._expressions = dict(content.get("user_expressions") or {})
-        self._given: ExecuteReply | None = None
+        self._shown: dict[str, Any] = {}
+        self._shown_metadata: dict[str, Any] = {}
+        self._payload: list[Any] = []
         self._values: dict[str, Any] = {}
 
     # --- the kernel's thread -------------------------------------------------------------------
@@ -97,20 +99,19 @@ class Execution:
             self._publish("execute_input", {"code": self.code, "execution_count": number})
         with self._streams.aside(self._output), self._asked():
             error = guarded(lambda: self._run(shell))
-        if self._given is not None and not self.silent:
+        if self._shown and not self.silent:
             self._publish("execute_result", {
                 "execution_count": number,
-                "data": self._given.data,
-                "metadata": self._given.data_metadata,
+                "data": self._shown,
+                "metadata": self._shown_metadata,
             })  # fmt: skip
         reply: dict[str, Any] = {"status": "ok", "user_expressions": self._values}
         if error is not None:
-            told = failure(shell.interpreter, error)
-            self._publish("error", told)
-            reply = {"status": "error", **told}
-        payloads = shell.interpreter.payload_manager
-        reply |= {"execution_count": number, "payload": payloads.read_payload()}
-        payloads.clear_payload()
+            failed = failure(shell.interpreter, error)
+            self._publish("error", failed)
+            reply = {"status": "error", **failed}
+        shell.interpreter.payload_manager.clear_payload()
+        reply |= {"execution_count": number, "payload": self._payload}
         self._outlet.finish(self, reply)
 
     @property
@@ -119,10 +120,14 @@ class Execution:
         return LEAVING.fullmatch(self.code.strip()) is not None
 
     def _run(self, shell: Shell) -> None:
-        given = shell.execute(self.code, store=self.store, silent=self.silent)
-        if given.data:
-            self._given = given
-        self._values = shell.interpreter.user_expressions(self._expressions)
+        try:
+            given = shell.execute(self.code, store=self.store, silent=self.silent)
+            self._shown = _sayable(given.data)
+            self._shown_metadata = _sayable(given.data_metadata)
+            values = shell.interpreter.user_expressions(self._expressions)
+            self._values = {name: _expressed(value) for name, value in values.items()}
+        finally:
+            self._payload = plain(shell.interpreter.payload_manager.read_payload())
 
     def _publish(self, kind: str, content: dict[str, Any], size: int = 0) -> None:
         self._outlet.publish(self.request, kind, content, size)
@@ -157,13 +162,34 @@ class Execution:
         return line
 
 
+def _sayable(forms: dict[str, Any]) -> dict[str, Any]:
+    """These forms of a value, by MIME type, without those that cannot be sent; tells of these."""
+    said = {}
+    for kind, form in forms.items():
+        try:
+            said[str(kind)] = plain(form)
+        except Exception as error:
+            why = f"{type(error).__name__}: {text_of(error)}"
+            print(f"This cannot be shown as {kind}: {why}", file=sys.stderr)
+    return said
+
+
+def _expressed(value: dict[str, Any]) -> Any:
+    """What became of one of the expressions that came with the input."""
+    try:
+        return plain(value)
+    except Exception as error:
+        return {"status": "error", **told(error)}
+
+
+def told(error: BaseException) -> dict[str, Any]:
+    """An error as consoles are told it, without a traceback. Raises nothing."""
+    return {"ename": type(error).__name__, "evalue": text_of(error), "traceback": []}
+
+
 def failure(interpreter: Any, error: BaseException) -> dict[str, Any]:
     """An error as consoles are told it."""
-    return {
-        "ename": type(error).__name__,
-        "evalue": _text_of(error),
-        "traceback": _traceback(interpreter, error),
-    }
+    return told(error) | {"traceback": _traceback(interpreter, error)}
 
 
 def _traceback(interpreter: Any, error: BaseException) -> list[str]:
@@ -180,8 +206,8 @@ def _traceback(interpreter: Any, error: BaseException) -> list[str]:
                 type(error), error, _from_user_code(error.__traceback__)
             )
         return [str(line) for line in shown]
-    except Exception:  # the user's own class, which cannot show itself; the console is told this
-        return [f"{type(error).__name__}: {_text_of(error)}"]
+    except BaseException:  # the user's own class, which cannot show itself; this is told
+        return [f"{type(error).__name__}: {text_of(error)}"]
 
 
 def _from_user_code(traceback: TracebackType | None) -> TracebackType | None:
@@ -191,8 +217,9 @@ def _from_user_code(traceback: TracebackType | None) -> TracebackType | None:
     return traceback
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """What an error says. Raises nothing."""
     try:
         return str(error)
-    except Exception:  # the user's own __str__
+    except BaseException:  # the user's own __str__
         return "(its text cannot be had)"

@@ -20,7 +20,7 @@ from ..namespace import Namespace
 from ..shell import shell_of
 from . import answers, execution
 from .execution import Execution
-from .messages import Message, Signer
+from .messages import Message, Signer, plain
 from .place import Place
 
 LIMIT = 4 << 20
@@ -51,18 +51,18 @@ INTERRUPTED = {"ename": "KeyboardInterrupt", "evalue": "", "traceback": ["Keyboa
 
 
 class Kernel(threading.Thread):
-    """See the module's theory. Made in the main thread, once in the life of an engine."""
+    """See the module's theory. Made in the main thread, once while it lives.
+
+    Raises OSError or zmq.ZMQError when it cannot be made, and then leaves nothing behind.
+    """
 
     def __init__(self, space: Namespace) -> None:
         super().__init__(name="enginery-console", daemon=True)
         self.space = space
         self.desk = space.desk
         self.signer = Signer()
-        self.place = Place(f"engine-{space.engine_id()}", self.signer.key)
-        self._context = sockets.new_context()
         self._sockets: list[Any] = []
         self._poller = zmq.Poller()
-        self._wakeup = sockets.Wakeup()
         self._room = threading.Condition()
         self._posted: deque[tuple[Any, ...]] = deque()
         self._size = 0  # characters of output in `_posted`
@@ -71,15 +71,20 @@ class Kernel(threading.Thread):
         self._open: list[Execution] = []  # submitted and not ended, the oldest first
         self._asking: Execution | None = None
         self._origins: dict[bytes, int] = {}  # consoles -> descriptors of their connections
-        try:
+        with contextlib.ExitStack() as undo:
+            self._wakeup = sockets.Wakeup()
+            undo.callback(self._wakeup.close)
+            self.place = Place(f"engine-{space.engine_id()}", self.signer.key)
+            undo.callback(self.place.remove)
+            self._context = sockets.new_context()
+            undo.callback(self._leave)
             self._bind()
             self.place.write()
-        except BaseException:
-            self._leave()
-            raise
-        shell_of(space)  # for the thread uses it
-        self.desk.on_stop = self._wakeup.set
-        self.start()
+            shell_of(space)  # for the thread uses it
+            self.desk.on_stop = self._wakeup.set
+            undo.callback(setattr, self.desk, "on_stop", None)
+            self.start()
+            undo.pop_all()
 
     def _bind(self) -> None:
         def bound(channel: str, kind: int = zmq.ROUTER) -> sockets.Peer:
@@ -94,10 +99,10 @@ class Kernel(threading.Thread):
         self._sockets.insert(0, self._leaving)
         for source in (self._leaving, self._control, self._shell, self._stdin, self._wakeup):
             self._poller.register(source, zmq.POLLIN)
-        self._sockets.remove(heart)  # its thread closes it
         threading.Thread(
             target=_echo, args=(heart,), name="enginery-console-heart", daemon=True
         ).start()
+        self._sockets.remove(heart)  # its thread closes it
 
     # --- for the main thread, and others -------------------------------------------------------
 
@@ -153,6 +158,8 @@ class Kernel(threading.Thread):
             with self._room:
                 self._over = True  # nobody waits for room any more
                 self._room.notify_all()
+            for work in list(self._open):
+                work.gone()  # nobody waits for a line any more
             self._leave()
             self._wakeup.close()
 
@@ -200,10 +207,19 @@ class Kernel(threading.Thread):
         if socket is self._stdin:
             if self._asking is not None and message.kind == "input_reply":
                 work, self._asking = self._asking, None
-                work.answer(str(message.content.get("value", "")))
+                line = message.content.get("value")
+                work.answer(line if isinstance(line, str) else "")
             return
         if socket is self._shell:
             self._origins[origin] = fd
+        try:
+            self._take(socket, message)
+        except BaseException as error:  # it may be the user's own code, which may raise SystemExit
+            self._reply(socket, message, {"status": "error", **execution.told(error)})
+            self._status("idle", message)
+
+    def _take(self, socket: sockets.Peer, message: Message) -> None:
+        """Do what a request asks; what this raises is told to the console."""
         if message.kind == "execute_request" and socket is self._shell:
             self._submit(message)
             return
@@ -223,23 +239,11 @@ class Kernel(threading.Thread):
         answer = answers.ANSWERS.get(message.kind)
         if answer is None:
             return None
-        try:
-            return {"status": "ok", **answer(self.space, message.content)}
-        except Exception as error:  # told to the console; it may be the user's own code
-            return {
-                "status": "error",
-                "ename": type(error).__name__,
-                "evalue": str(error),
-                "traceback": [],
-            }
+        said: dict[str, Any] = plain(answer(self.space, message.content))
+        return {"status": "ok", **said}
 
     def _submit(self, request: Message) -> None:
-        try:
-            work = Execution(request, self.space, self.desk.life.streams, self)
-        except (KeyError, TypeError, ValueError) as error:
-            told = {"ename": type(error).__name__, "evalue": str(error), "traceback": []}
-            self._reply(self._shell, request, {"status": "error", **told})
-            return
+        work = Execution(request, self.space, self.desk.life.streams, self)
         self._open.append(work)
         if work.leaves:
             count = shell_of(self.space).number - 1

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
 
 from ..namespace import here
-from . import bind_kernel, command
+from . import bind_kernel, command, lives
 
 UNBOUND = """this engine has no kernel yet
   Make it one:  %console
@@ -28,10 +27,10 @@ class ConsoleMagics(Magics):  # type: ignore[misc]
     @line_magic  # type: ignore[untyped-decorator]
     def connect_info(self, line: str) -> None:
         """Show how to connect to this engine's kernel, which `%console` makes."""
-        kernel: Any = here().console
-        if kernel is None:
+        space = here()
+        if not lives(space):
             raise UsageError(UNBOUND)
-        file = kernel.place.file
+        file = space.console.place.file
         print(
             f"connection file: {file} (on {socket.gethostname()})\n"
             f"terminal:        {command(file)}\n"

@@ -35,11 +35,11 @@ class Place:
         if len(parent) > LONGEST - len(PREFIX) - 16:
             parent = "/tmp"
         _sweep(Path(parent))
-        draft = tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent)  # for its user alone
-        self._lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.directory = Path(draft).with_name(Path(draft).name.removeprefix("."))
-        os.rename(draft, self.directory)  # only now, with its lock, others may look at it
+        made = _made(parent)
+        while made is None:  # each who sweeps does so once: this ends
+            made = _made(parent)
+        self.directory, lock = made
+        self._locks = [lock]
         self.file = str(self.directory / f"{name}.json")
         self._key = key
 
@@ -62,13 +62,34 @@ class Place:
         private.write(Path(self.file), json.dumps(told, indent=2).encode())
 
     def remove(self) -> None:
-        """Remove it with all that is in it; again is fine. The lock goes with the process."""
+        """Remove it with all that is in it, and then its lock; again, from any thread, is fine."""
         shutil.rmtree(self.directory, ignore_errors=True)
+        with contextlib.suppress(IndexError):  # it was let go already
+            os.close(self._locks.pop())
+
+
+def _made(parent: str) -> tuple[Path, int] | None:
+    """A new directory and its lock; None when it was swept away before it had the lock."""
+    draft = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))  # for its user alone
+    directory = draft.with_name(draft.name.removeprefix("."))
+    lock = -1
+    try:
+        lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.rename(draft, directory)  # only now, with its lock, it has its name
+    except BaseException as error:
+        if lock >= 0:
+            os.close(lock)
+        shutil.rmtree(draft, ignore_errors=True)
+        if isinstance(error, FileNotFoundError):
+            return None
+        raise
+    return directory, lock
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what engines have left that were killed."""
-    for path in parent.glob(f"{PREFIX}*"):
+    """Remove what engines have left that were killed, also before it had its name."""
+    for path in (*parent.glob(f"{PREFIX}*"), *parent.glob(f".{PREFIX}*")):
         with contextlib.suppress(OSError):  # it is somebody else's, in use, or just removed
             if path.is_symlink() or path.stat().st_uid != os.getuid():
                 continue
