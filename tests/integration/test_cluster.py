@@ -387,6 +387,6 @@ def test_clients_know_that_their_cluster_was_stopped(own_cluster: Cluster) -> No
     own_cluster.stop_cluster_sync()
     for rc in clients:
         assert rc.link.ended
-        with pytest.raises(ControllerLost, match="^the controller has ended: "):
+        with pytest.raises(ControllerLost, match=r"^the controller has ended: "):
             rc[:].apply_sync(abs, -1)
         rc.close()
