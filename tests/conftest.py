@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,15 @@ from enginery import Client, Cluster
 from enginery.engine import actions
 
 pytest_plugins = ["tests.gate", "tests.leaks"]
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start hear Ctrl-C, also where this run was started in the background.
+
+    A shell has those ignore SIGINT, and whom they start inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
