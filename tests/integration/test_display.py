@@ -123,7 +123,8 @@ def test_a_hundred_megabytes_are_bounded_everywhere_with_a_notice(own_cluster):
         result = rc[0].apply_async(flood)
         result.get(PATIENCE)
         assert result.wait_for_output(PATIENCE)
-        assert result.stdout.endswith("\nthe end\n")
+        # The end of it, or where a client that was too slow for it would have it.
+        assert result.stdout.endswith(("\nthe end\n", LEFT_OUT))
         assert LEFT_OUT in result.stdout
         assert len(result.stdout) < HEAD + TAIL + (1 << 20)
         grown = [p.memory_info().rss - b for p, b in zip(processes, before, strict=True)]

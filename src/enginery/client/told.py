@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..error import EngineryError, TimeoutError
 from ..frames import trimmed
-from .display.live import LiveOutput, Screen
+from .display.live import ORDERS, LiveOutput, Screen, in_order
 from .metadata import KEYS, Metadata, metadata
-from .outputs import Piece
 
 if TYPE_CHECKING:
     from .interrupted import Work
     from .link import Link, Slot
 
 GroupBy = Literal["type", "engine", "order"]
-
-TYPES = ("stdout", "stderr", "display", "notice")
-
-ORDERS: dict[str, Callable[[tuple[int, int, Piece]], Any]] = {
-    "type": lambda each: (TYPES.index(each[2].stream), each[0], each[2].number),
-    "engine": lambda each: (each[1], each[0], each[2].number),
-    "order": lambda each: (each[0], each[2].number),
-}
 
 LOOK = 0.2
 """Seconds after which it is looked again whether output is to be shown."""
@@ -151,15 +142,9 @@ class Told:
         if groupby not in ORDERS:
             raise ValueError(f"groupby is one of {', '.join(ORDERS)}, not {groupby!r}")
         self.wait_for_output()
-        pieces = [
-            (i, slot.engine, piece)
-            for i, slot in enumerate(self._slots)
-            if (outputs := slot.last_outputs) is not None
-            for piece in outputs.since(0)
-        ]
-        with Screen() as screen:
+        with closing(Screen()) as screen:
             last = None
-            for i, engine, piece in sorted(pieces, key=ORDERS[groupby]):
+            for i, engine, piece in in_order(self._slots, groupby):
                 if last not in {None, (i, piece.stream)}:
                     screen.flush()
                 last = i, piece.stream

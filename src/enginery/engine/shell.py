@@ -27,14 +27,13 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.profiledir import ProfileDir
 from traitlets.config import Config
 
+from ..colours import ESCAPES
 from .console.magics import ConsoleMagics
 from .namespace import Namespace
 from .reply import ExecuteReply
 
 KEPT = 1000
 """Inputs whose text is remembered: the last ones, as `In[n]`, `_i<n>` and in tracebacks."""
-
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 DEFINES = re.compile(r"\b(?:def|class|lambda)\b")
 
@@ -296,7 +295,7 @@ def _print_page(
 ) -> None:
     """What `?` shows."""
     text = data.get("text/plain", "") if isinstance(data, dict) else str(data)
-    print(COLOURS.sub("", text))
+    print(ESCAPES.sub("", text))
 
 
 def shell_of(namespace: Namespace) -> Shell:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from ...colours import shell
 from ..outputs import Piece
 
 if TYPE_CHECKING:
@@ -22,6 +22,15 @@ SHOWN = 256 << 10
 """Characters of one task that are shown while it runs; a notebook server drops more."""
 
 MORE = "[more of its output is not shown here; the result has it: ar.stdout]\n"
+
+
+TYPES = ("stdout", "stderr", "display", "notice")
+
+ORDERS: dict[str, Callable[[tuple[int, int, Piece]], Any]] = {
+    "type": lambda each: (TYPES.index(each[2].stream), each[0], each[2].number),
+    "engine": lambda each: (each[1], each[0], each[2].number),
+    "order": lambda each: (each[0], each[2].number),
+}
 
 
 class Screen:
@@ -48,6 +57,10 @@ class Screen:
             prefix = "" if self._plain else f"[{engine}] "
             self._write(stream, "".join(f"{prefix}{line}\n" for line in lines))
 
+    def close(self) -> None:
+        """Show what is left."""
+        self.flush()
+
     def flush(self, engine: int | None = None) -> None:
         """Show incomplete lines, of one engine or of all."""
         for which, stream in [each for each in self._rests if engine in {None, each[0]}]:
@@ -65,24 +78,15 @@ class Screen:
         transient = dict(shown["transient"])
         if "display_id" in transient:  # which two engines may have chosen alike
             transient["display_id"] = f"{engine}-{transient['display_id']}"
-        publisher = _publisher()
-        if publisher is None or set(data) <= {"text/plain"}:
+        ipython = shell()
+        if ipython is None or set(data) <= {"text/plain"}:
             self.write(engine, "stdout", f"{data.get('text/plain', '')}\n")
             return
         if not self._plain and not shown["update"]:
             self._write("stdout", f"[{engine}]\n")
-        publisher.publish(data=data, metadata=metadata, transient=transient, update=shown["update"])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.flush()
+        ipython.display_pub.publish(
+            data=data, metadata=metadata, transient=transient, update=shown["update"]
+        )
 
 
 class LiveOutput:
@@ -140,8 +144,16 @@ class LiveOutput:
         self.screen.flush()
 
 
-def _publisher() -> Any:
-    """What displays rich output here, if this is IPython."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return None if shell is None else shell.display_pub
+def in_order(slots: Sequence[Slot], groupby: str) -> list[tuple[int, int, Piece]]:
+    """All that the attempts that count have put out: (which slot, engine, piece), in an order.
+
+    "type": all of stdout, then all of stderr, then what was displayed; "engine": engine by engine;
+    "order": slot by slot.
+    """
+    pieces = [
+        (i, slot.engine, piece)
+        for i, slot in enumerate(slots)
+        if (outputs := slot.last_outputs) is not None
+        for piece in outputs.since(0)
+    ]
+    return sorted(pieces, key=ORDERS[groupby])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from ...colours import colourless, shell
@@ -34,7 +35,7 @@ def coloured(text: str) -> str:
 def show(reply: ExecuteReply) -> None:
     """Show the input of one engine and all that it gave, in a notebook."""
     print(coloured(f"[{reply.engine}] In [{reply.number}]: {reply.raw.rstrip()}"))
-    with Screen() as screen:
+    with closing(Screen()) as screen:
         if reply.stdout:
             screen.write(reply.engine, "stdout", reply.stdout)
         for shown in reply.outputs:

@@ -9,11 +9,12 @@ that a notebook that runs without a person (`nbclient`) is saved as it ended.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from ...colours import shell
 
 if TYPE_CHECKING:
     from ..client import Client
@@ -30,9 +31,8 @@ CELL_ENDS = "post_run_cell"
 
 def notebook() -> Any:
     """IPython's shell, if it is that of a Jupyter kernel; None elsewhere, as in a terminal."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell if getattr(shell, "kernel", None) is not None else None
+    ipython = shell()
+    return ipython if getattr(ipython, "kernel", None) is not None else None
 
 
 class Place:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..display import prompts
-from ..display.live import LiveOutput
-from ..told import ORDERS
+from ..display.live import LiveOutput, in_order
 
 if TYPE_CHECKING:
     from ..executed import ExecuteResult
@@ -39,12 +38,6 @@ def grouped(result: ExecuteResult, by: str) -> None:
 def _by_type(slots: Sequence[Slot]) -> None:
     """Show all of stdout, then all of stderr, then what was displayed."""
     live = LiveOutput(slots)
-    pieces = [
-        (i, slot.engine, piece)
-        for i, slot in enumerate(slots)
-        if (outputs := slot.last_outputs) is not None
-        for piece in outputs.since(0)
-    ]
-    for i, engine, piece in sorted(pieces, key=ORDERS["type"]):
+    for i, engine, piece in in_order(slots, "type"):
         live.show(i, engine, piece)
     live.screen.flush()
