@@ -89,7 +89,8 @@ class MultiEngineClient(Connected, Properties):
         replies = self.client.result(slots, name="execute", shape="list").get()
         for reply, slot, (_, printed) in zip(replies, slots, commands, strict=True):
             known = metadata(slot, None)
-            reply.came_with(known if slot.all_put_out else Metadata(known | printed))
+            here = slot.all_put_out and not slot.mute
+            reply.came_with(known if here else Metadata(known | printed))
         return ResultList(replies)
 
     # --- names ----------------------------------------------------------------------------------

@@ -104,8 +104,9 @@ class ParallelMagics:
         told = self._told
         if told is None:
             return self._found()
-        link = told.client.link
-        return (self._found() or told) if link.closed or link.ended else told
+        link = getattr(getattr(told, "client", None), "link", None)
+        gone = link is not None and (link.closed or link.ended)
+        return (self._found() or told) if gone else told
 
     @property
     def engines(self) -> list[int]:
