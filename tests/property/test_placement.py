@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from enginery.core import messages as m
+from enginery.core.ahead import AUTO, WORTH
 from enginery.core.engines import Place
 from enginery.core.placement import Placement
 from enginery.core.tasks import Record, Refusal
@@ -12,16 +13,19 @@ from enginery.schemes import LeastLoad
 
 ENGINES = range(4)
 engines = st.sampled_from(ENGINES)
+functions = st.sampled_from([b"f", b"f", b"g"])
 
 
 class PlacementMachine(RuleBasedStateMachine):
     """Tasks come, go and come back, engines too. The model is a list, searched from its start."""
 
-    @initialize(hwm=st.sampled_from([0, 1, 2, 3]))
+    @initialize(hwm=st.sampled_from([0, 1, 2, 3, AUTO]))
     def begin(self, hwm):
         self.hwm = hwm
         self.placement = Placement(LeastLoad(), hwm)
         self.places = {id: Place(id, b"") for id in ENGINES}
+        for place in self.places.values():
+            place.watched = place.id > 0
         self.waiting = []  # the model: tasks in the order in which they shall go
         self.given = []  # (task, place)
         self.clock = self.count = 0
@@ -32,17 +36,26 @@ class PlacementMachine(RuleBasedStateMachine):
         where=st.frozensets(engines, max_size=3),
         times=st.integers(1, 3),
         priority=st.sampled_from([0, 0, 0, 1, -0.5]),
+        function=functions,
     )
-    def submit(self, where, times, priority):
+    def submit(self, where, times, priority, function):
         for _ in range(times):
             self.count += 1
             terms = m.Terms(priority=priority) if priority else None
             targets = tuple(sorted(where))
-            spec = m.Task(f"t{self.count}", b"", b"", targets=targets, terms=terms)
+            spec = m.Task(f"t{self.count}", function, b"", targets=targets, terms=terms)
             record = Record(spec, b"")
             record.move("wait", 0.0)
             self.placement.add(record)
             self.waiting.append(record)
+        self.give_out()
+
+    @rule(function=functions, seconds=st.sampled_from([0, 0.0001, 0.0005, 0.001, 1]))
+    def hear(self, function, seconds):
+        """A task of this function has taken so long."""
+        self.placement.durations.heard(function, seconds)
+        for place in self.places.values():
+            self.placement.changed(place)
         self.give_out()
 
     @precondition(lambda self: self.given)
@@ -99,11 +112,20 @@ class PlacementMachine(RuleBasedStateMachine):
 
     def room(self, id):
         place = self.places[id]
+        if self.hwm == AUTO:
+            return place.here and (not place.load or (place.watched and place.backlog < WORTH))
         return place.here and (self.hwm == 0 or place.load < self.hwm)
 
+    def brief(self, record):
+        return self.hwm != AUTO or self.placement.durations.expected(record.spec.function) < WORTH
+
     def able(self, record):
+        """The engines that may get a task now, of which those that have nothing come first."""
         barred = {*record.refused, *record.unfit}
-        return [id for id in record.spec.targets or ENGINES if id not in barred and self.room(id)]
+        engines = [id for id in record.spec.targets or ENGINES if id not in barred]
+        engines = [id for id in engines if self.room(id)]
+        idle = [id for id in engines if not self.places[id].load]
+        return engines if self.brief(record) else idle
 
     def expected(self):
         """The first task for which there is an engine, and the best of its engines."""
@@ -126,6 +148,7 @@ class PlacementMachine(RuleBasedStateMachine):
             self.given.append(expected)
             self.clock += 1
             place.used = self.clock
+            record.expected = self.placement.durations.expected(record.spec.function)
             place.put(record)
             self.placement.changed(place)
 

@@ -12,6 +12,7 @@ from math import exp, log
 from random import Random
 from typing import Any
 
+from enginery.core.ahead import AUTO
 from enginery.core.controller import Limits
 from enginery.schemes import SCHEMES, LeastLoad, Load, Scheme
 
@@ -83,7 +84,7 @@ def draw(random: Random) -> Settings:
     s.tasks = int(_between(random, 10, 1500))
     s.burst = int(_between(random, 1, 100))
     s.pace = _between(random, 0.01, 0.5)
-    s.seconds = _between(random, 0.0005, 0.2)
+    s.seconds = _between(random, 0.00005, 0.2)
     s.retries = random.choice((0, 1, 3, 3))
     s.functions = random.randint(1, 8)
     s.actions = {"balanced": 10.0, **_some(random, ACTIONS, 0.5, 0.1, 5.0)}
@@ -99,7 +100,7 @@ def draw(random: Random) -> Settings:
         s.deaf = random.choice((0.0, 0.0, 0.2))
     s.scheme = random.choice((LeastLoad, LeastLoad, Highest, *SCHEMES.values()))()
     s.limits = Limits(
-        hwm=random.choice((1, 1, 2, 64, 0)),
+        hwm=random.choice((AUTO, AUTO, 1, 2, 64, 0)),
         record_limit=random.choice((100_000, 100_000, 0, 10, 100)),
         record_bytes=random.choice((256 << 20, 256 << 20, 3000)),
         function_bytes=random.choice((256 << 20, 256 << 20, 100, 600)),

@@ -36,7 +36,7 @@ def test_defaults(tmp_path: Path) -> None:
         "client_port": 0,
         "engine_port": 0,
         "reuse": False,
-        "hwm": 1,
+        "hwm": "auto",
         "scheme": "leastload",
         "schemes": (),
         "log_level": "INFO",
@@ -146,7 +146,7 @@ def test_nothing_is_read_from_the_current_directory(
     here.mkdir()
     configure(here, "c.TaskScheduler.hwm = 99\nraise SystemExit('read')")
     monkeypatch.chdir(here)
-    assert controller(profile)["hwm"] == 1
+    assert controller(profile)["hwm"] == "auto"
 
 
 def test_unknown_setting_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -169,8 +169,8 @@ def test_broken_configuration_file_names_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
-        (["--hwm=-1"], "--hwm: should not be less than 0"),
-        (["--hwm=many"], "--hwm: expected an int"),
+        (["--hwm=-1"], "--hwm: expected 'auto' or a number from 0 up, not the int -1"),
+        (["--hwm=many"], "--hwm: expected 'auto' or a number from 0 up, not the str 'many'"),
         (["--client-port=99999"], "--client-port: should not be greater than 65535"),
         (["--log-level=loud"], "--log-level: "),
         (["--nosuch=1"], "there is no option --nosuch"),

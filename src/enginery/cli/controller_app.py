@@ -12,6 +12,7 @@ from ..error import ClusterError
 from ..schemes import SCHEMES
 from .app import LOG_OPTIONS, PROFILE_OPTIONS, App, Option
 from .entry import UsageError
+from .hwm import HWM, Hwm
 
 OWN = "module:Class"
 """How a user's own scheme is named."""
@@ -20,7 +21,7 @@ OWN = "module:Class"
 class TaskScheduler(LoggingConfigurable):
     """How tasks are given to engines."""
 
-    hwm = Int(1, min=0, help="Tasks an engine may have at a time; 0: any number.").tag(config=True)
+    hwm = Hwm("auto", help=HWM).tag(config=True)
     scheme_name = Unicode(
         "leastload",
         help=f"Which engine gets the next task: {', '.join(SCHEMES)}, pure, or module:Class.",
@@ -46,7 +47,9 @@ class IPController(App):
         Option(
             "scheme", "TaskScheduler.scheme_name", "NAME", f"{', '.join(SCHEMES)}, pure or {OWN}"
         ),
-        Option("hwm", "TaskScheduler.hwm", "N", "tasks an engine may have at a time (1); 0: any"),
+        Option(
+            "hwm", "TaskScheduler.hwm", "N", "tasks an engine may have at a time (auto); 0: any"
+        ),
         *LOG_OPTIONS,
     )
     examples = """

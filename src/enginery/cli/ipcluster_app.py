@@ -19,6 +19,7 @@ from ..error import NoControllerError
 from ..net.profile import clusters
 from .app import LOG_OPTIONS, PROFILE_OPTIONS, App, Option, print_to_stderr
 from .entry import FAILED, INTERRUPTED, OK
+from .hwm import HWM, Hwm
 
 START_OPTIONS = (
     Option("ip", "ip", "ADDRESS", "the controller listens here (127.0.0.1)"),
@@ -28,7 +29,7 @@ START_OPTIONS = (
     Option(
         "scheme", "scheme", "NAME", "who gets the next task (leastload); your own: module:Class"
     ),
-    Option("hwm", "hwm", "N", "tasks an engine may have at a time (1); 0: any number"),
+    Option("hwm", "hwm", "N", "tasks an engine may have at a time (auto); 0: any number"),
 )
 N = Option("n", "n", "N", "number of engines (one per CPU)")
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -91,7 +92,7 @@ class IPClusterStart(IPCluster):
     scheme = Unicode(
         None, allow_none=True, help="Load-balancing scheme: a name, or your own by module:Class."
     ).tag(config=True)
-    hwm = Int(None, min=0, allow_none=True, help="Tasks an engine may have.").tag(config=True)
+    hwm = Hwm(None, allow_none=True, help=HWM).tag(config=True)
 
     def run(self) -> int:
         """Start the cluster, and stay until it ends or is to be ended."""

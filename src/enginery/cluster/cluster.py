@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from ..core.ahead import meant
 from ..error import ClusterError, ConnectionFileError, EngineryError, NoControllerError
 from ..frames import trims
 from ..net.keys import ConnectionFile
@@ -64,11 +65,11 @@ class Cluster:
             rc[:].apply_sync(os.getpid)
 
     `cluster_id` tells clusters of one profile apart (default: an id of its own; "" is where
-    `Client()` looks). `hwm`, `scheme`, `ip`, `location`, `client_port`, `engine_port` and
-    `log_level` are the options of `ipcontroller`; what is not given comes from the profile's
-    configuration files. `scheme` is a name, or the import path of your own, "module:Class", which
-    is found where this program finds modules. `timeout` (seconds) is for starting. With
-    `shutdown_atexit=False` the cluster outlives the program.
+    `Client()` looks). `hwm` (a number or "auto"), `scheme`, `ip`, `location`, `client_port`,
+    `engine_port` and `log_level` are the options of `ipcontroller`; what is not given comes from
+    the profile's configuration files. `scheme` is a name, or the import path of your own,
+    "module:Class", which is found where this program finds modules. `timeout` (seconds) is for
+    starting. With `shutdown_atexit=False` the cluster outlives the program.
 
     Every method has two forms: `start_cluster()` is awaited, `start_cluster_sync()` blocks.
     Raises ClusterError when a process does not start, ValueError for what cannot be.
@@ -82,7 +83,7 @@ class Cluster:
         profile_dir: str | os.PathLike[str] = "",
         cluster_id: str | None = None,
         engines: str = "local",
-        hwm: int | None = None,
+        hwm: int | str | None = None,
         scheme: str | None = None,
         ip: str | None = None,
         location: str | None = None,
@@ -103,6 +104,8 @@ class Cluster:
         self.timeout = timeout
         self.shutdown_atexit = shutdown_atexit
         log = {"log_level": log_level, "log_format": log_format}
+        if hwm is not None:
+            meant(hwm)
         own = {"hwm": hwm, "ip": ip, "location": location}
         ports = {"client_port": client_port, "engine_port": engine_port}
         self._controller_settings = _given(own | ports | log) | _scheme(scheme)

@@ -16,7 +16,7 @@ class ControllerConfig:
     client_port: int = 0  # 0: a free high port
     engine_port: int = 0
     location: str = ""  # the address that connection files tell, where it is not `ip`
-    hwm: int = 1
+    hwm: int | str = "auto"
     scheme: str = "leastload"  # at the start: a name, or module:Class
     schemes: tuple[str, ...] = ()  # further ones that may be chosen: module:Class
     sys_path: tuple[str, ...] = ()  # where these modules are looked for, too

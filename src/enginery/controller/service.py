@@ -26,6 +26,7 @@ import zmq
 
 from .. import log
 from ..core import messages as m
+from ..core.ahead import meant
 from ..core.controller import Controller, Farm, Limits
 from ..core.events import Closed, Drop, Effect, Log, Received, Send, Stop
 from ..core.laws import BrokenLaw
@@ -75,7 +76,7 @@ class Service:
         self.started = time.time()
         self.now = steady_clock(self.started)
         limits = Limits(
-            hwm=config.hwm,
+            hwm=meant(config.hwm),
             crash_limit=config.crash_limit,
             record_limit=config.record_limit,
             record_bytes=config.record_bytes,
@@ -87,7 +88,7 @@ class Service:
         )
         makers = {each: partial(self.scheme, each) for each in self.schemes}
         self.keys = self._keys()
-        self.farm = NetFarm(self.keys, config.ip, config.hwm) if chosen == PURE else None
+        self.farm = NetFarm(self.keys, config.ip, meant(config.hwm)) if chosen == PURE else None
         farm = Farm(self.farm.front_port, self.farm.back_port) if self.farm else Farm()
         scheme = LeastLoad() if chosen == PURE else self.scheme(chosen)
         self.core = Controller(name, __version__, scheme, limits, schemes=makers, farm=farm)

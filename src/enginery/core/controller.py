@@ -152,14 +152,10 @@ class Controller:
     def deadline(self) -> float | None:
         """When a `Tick` is due, if nothing happens before."""
         accepting = self.intake.accepting
-        if not (
-            self.leaving or self.away or accepting or self.stale or self.work.conditions.timeouts
-        ):
-            return None
         times = [p.give_up_at for p in self.leaving.values() if p.give_up_at is not None]
         times += [(party.away_since or 0.0) + _patience(party) for party in self.away.values()]
-        if (timeout := self.work.conditions.deadline()) is not None:
-            times.append(timeout)
+        if (due := self.work.deadline()) is not None:
+            times.append(due)
         if accepting:
             times.append(next(iter(accepting.values()))[0])
         if self.stale:
@@ -308,8 +304,8 @@ class Controller:
         )  # fmt: skip
         if hello.lane == "control":
             for running in (False, True):
-                aborting = [r for r in place.sent.values() if r.aborting]
-                doomed = [r for r in aborting if r.interrupting is running]
+                unwanted = [r for r in place.sent.values() if r.unwanted]
+                doomed = [r for r in unwanted if r.interrupting is running]
                 if doomed:
                     out.append(Send(conn, abort_of(doomed, running)))
             if place.clears:
@@ -332,7 +328,7 @@ class Controller:
         known.away_since = None
         self.away.pop(hello.identity, None)
         for identity in hello.places:
-            self._place(identity)
+            self._place(identity).watched = True
         self._enter(conn, role, hello.lane, known, out)
         out.append(Send(conn, m.Welcome(self.name, 0, version=self.version)))
 
@@ -447,6 +443,7 @@ class Controller:
         self._forget_lanes(supervisor)
         for identity in supervisor.places:
             place = self.by_identity[identity]
+            place.watched = False
             if place.awaited:
                 self.work.fail_awaiting(place, "its supervisor has ended", now)
         out.append(Log("info", "supervisor.left", {"host": supervisor.host}))
@@ -471,7 +468,8 @@ class Controller:
             case m.Output(stream=stream) if stream != "dropped":  # that is the controller's word
                 self.delivery.output(place, self.work.tasks.get(message.id), message)
             case m.Dropped(ids=ids, numbers=numbers):
-                for id, n in zip(ids, numbers, strict=False):
+                # From the last to the first, so that those put back stand in their old order.
+                for id, n in reversed(list(zip(ids, numbers, strict=False))):
                     self.work.dropped(place, id, n, now)
             case m.Need(hashes=hashes):
                 for hash in hashes:

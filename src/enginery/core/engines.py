@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from . import messages as m
+from .ahead import WORTH
 from .events import Conn
 from .names import public_name
 from .tasks import Record
@@ -63,6 +64,9 @@ class Place:
         self.known: set[bytes] = set()  # functions this life has been sent
         self.used = 0
         self.load = 0
+        self.backlog = 0  # microseconds that this is thought to take, see `ahead`
+        self.heard = 0.0  # when it last told a result, or got something after it had nothing
+        self.watched = False  # a supervisor will tell, should it die, what it had started
         self.death: Death | None = None
         self.give_up_at: float | None = None
         self.late = 0
@@ -100,7 +104,7 @@ class Place:
         self.queue.clear()
         self.sent.clear()
         self.sent_bytes = 0
-        self.load = 0
+        self.load = self.backlog = 0
         self.known = set()
         self.give_up_at = None
 
@@ -109,6 +113,7 @@ class Place:
         record.place = self.id
         self.queue.append(record)
         self.load += 1
+        self.backlog += record.expected
 
     def take(self) -> Record | None:
         """The next task that may be sent now, or None."""
@@ -132,6 +137,27 @@ class Place:
             del self.sent[record.n]
             self.sent_bytes -= record.size
         self.load -= 1
+        self.backlog -= record.expected
+
+    def call_back(self) -> tuple[list[Record], list[Record]]:
+        """Balanced tasks that have not started, as far as is known, and shall run elsewhere.
+
+        Those that were not sent leave the queue; those that were sent stay until the engine has
+        said that it will not start them. What runs is not brief, so that nothing more comes
+        behind it.
+        """
+        if self.sent:
+            running = next(iter(self.sent.values()))
+            self.backlog += WORTH - running.expected
+            running.expected = WORTH
+        queued = [r for r in self.queue if r.state == "queued" and not r.direct]
+        if queued:
+            self.queue = deque(r for r in self.queue if r.state == "queued" and r.direct)
+        sent = list(self.sent.values())[1:]
+        sent = [r for r in sent if not (r.direct or r.unwanted)]
+        for record in sent:
+            record.recalled = record.attempt
+        return queued, sent
 
     def info(self) -> m.EngineInfo:
         """What clients are told."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .ahead import written
 from .engines import Place
 from .placement import key_of
 from .tasks import Record
@@ -70,7 +71,7 @@ def _because(work: Work, place: Place, record: Record) -> str:
     if not place.open:
         return f"{who}: its connection is lost"
     if not work.placement.room(place):
-        return f"{who}: busy with {place.load} (hwm={work.placement.hwm})"
+        return f"{who}: busy with {place.load} (hwm={written(work.placement.hwm)})"
     return f"{who}: free"
 
 

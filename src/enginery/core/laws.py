@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .ahead import AUTO, WORTH
+from .engines import Place
 from .placement import key_of
 from .tasks import Record
 from .work import Work
@@ -77,13 +79,13 @@ def check(controller: Controller) -> None:
     hold(sum(work.functions.needed.values()) == needed, "functions are counted", needed)
     known = all(work.tasks.get(id) is r for id, r in work.history.records.items())
     hold(known, "history is of known tasks")
-    idle = _check_places(work)
+    room = _check_places(work)
     for line in work.placement.lines.values():
         orders = [(-r.rank, r.order) for r in line]
         hold(orders == sorted(orders), "waiting tasks stand in their order", orders)
         head = next(iter(line), None)
         if head is not None:
-            able = [i for i in idle if key_of(head).admits(i)]
+            able = [i for i in room if key_of(head).admits(i)]
             hold(not able, "no task waits while an engine with room may run it", head, able)
     _check_graph(work)
 
@@ -102,7 +104,7 @@ def _check_graph(work: Work) -> None:
 
 
 def _check_places(work: Work) -> list[int]:
-    """The laws about engines; gives the ids of those with room."""
+    """The laws about engines; gives the ids of those with room for whatever comes."""
     hwm = work.placement.hwm
     room = []
     for place in work.places.values():
@@ -115,6 +117,19 @@ def _check_places(work: Work) -> list[int]:
         hold(numbers == sorted(numbers), "what is sent is in order", place)
         balanced = [r for r in (*queued, *sent) if not r.direct]
         hold(hwm <= 0 or len(balanced) <= hwm, "hwm is never exceeded", place, hwm)
-        if work.placement.room(place):
+        expected = [r.expected for r in (*queued, *sent)]
+        hold(place.backlog == sum(expected), "the backlog is counted", place, place.backlog)
+        if hwm == AUTO:
+            _check_ahead(place, balanced)
+        if work.placement.room(place) and (hwm != AUTO or not place.load):
             room.append(place.id)
     return room
+
+
+def _check_ahead(place: Place, balanced: list[Record]) -> None:
+    """Brief tasks only wait at an engine, and not many; it is known that one of them is not."""
+    waiting = [r for r in balanced if r.n != min(place.sent, default=0)]
+    brief = all(r.expected < WORTH for r in waiting)
+    hold(brief, "only what is brief waits at an engine", place, waiting)
+    worth = sum(r.expected for r in waiting[:-1])
+    hold(worth < WORTH, "no more waits at an engine than is done in no time", place, worth)

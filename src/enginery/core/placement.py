@@ -8,6 +8,9 @@ what happens costs the same with a million tasks waiting as with ten.
 
 An engine on which the task has failed is the last choice, never a forbidden one, so a task that
 has failed everywhere still runs. One that has refused the task is forbidden.
+
+With `hwm=AUTO` an engine that has nothing goes before any that has something, and one gets more
+than one task only while these are brief (`ahead`).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from heapq import heappop, heappush
 from math import isnan
 
 from ..schemes import Load, Scheme
+from .ahead import AUTO, WORTH, Durations
 from .engines import Place
 from .tasks import Record
 
@@ -107,6 +111,9 @@ class Placement:
 
     def __init__(self, scheme: Scheme, hwm: int) -> None:
         self.hwm = hwm
+        self.durations = Durations()
+        self.idle: dict[int, Place] = {}  # with AUTO: engines that have nothing
+        self.crowded: dict[int, Place] = {}  # with AUTO: those where something may wait
         self.waiting = 0
         self.lines: dict[Key, Line] = {}
         self._keys: dict[Engines, Key] = {}  # of the lines that there are, but for EVERY
@@ -188,18 +195,33 @@ class Placement:
 
     def room(self, place: Place) -> bool:
         """Whether this engine may be given another balanced task."""
-        return place.open and (self.hwm <= 0 or place.load < self.hwm)
+        if self.hwm == AUTO:
+            return place.open and (not place.load or (place.backlog < WORTH and place.watched))
+        return place.open and (not self.hwm or place.load < self.hwm)
 
     def changed(self, place: Place) -> None:
         """The load of an engine has changed, or it has come or gone."""
         room = self.room(place)
         self.scheme.update(place, room)
+        if self.hwm == AUTO:
+            self._sort(place)
         if room:
             self.places[place.id] = place
             for key in self.unnamed:
                 self._hopeful[key] = None
             for key in self.serves.get(place.id, ()):
                 self._hopeful[key] = None
+
+    def _sort(self, place: Place) -> None:
+        """Note whether an engine has nothing, or so much that something waits there."""
+        if place.load or not place.open:
+            self.idle.pop(place.id, None)
+        else:
+            self.idle[place.id] = place
+        if place.load > 1 and place.open:
+            self.crowded[place.id] = place
+        else:
+            self.crowded.pop(place.id, None)
 
     def fit_again(self, engine: int) -> None:
         """The properties of an engine have changed: what it was unfit for may run there now."""
@@ -260,8 +282,17 @@ class Placement:
 
     def _best(self, key: Key, head: Record) -> Load | None:
         if key is EVERY:
-            return self.scheme.best((), head.avoid)
-        return self.scheme.best(key.allowed, head.avoid, (*key.refused, *key.unfit))
+            best = self.scheme.best((), head.avoid)
+        else:
+            best = self.scheme.best(key.allowed, head.avoid, (*key.refused, *key.unfit))
+        if self.hwm != AUTO or best is None or not best.load:
+            return best
+        brief = self.durations.expected(head.spec.function) < WORTH
+        idle = [place for place in self.idle.values() if key.admits(place.id)]
+        fresh = [place for place in idle if place.id not in head.avoid]
+        if fresh or (idle and not brief):
+            return self.scheme.choose(fresh or idle)
+        return best if brief else None
 
 
 def key_of(record: Record) -> Key:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import database, roles
 from . import messages as m
+from .ahead import written
 from .engines import Place
 from .explain import explain
 from .sessions import Session
@@ -83,7 +84,7 @@ def _status(controller: Controller, now: float) -> dict[str, Any]:
         "bytes": work.bytes,
         "ended": dict(work.history.ended),
         "scheme": "pure" if controller.farm.front else controller.scheme.name,
-        "hwm": controller.limits.hwm,
+        "hwm": written(controller.limits.hwm),
     }
 
 

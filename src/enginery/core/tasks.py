@@ -61,6 +61,7 @@ class Record:
         "attempt",
         "avoid",
         "crashed",
+        "expected",
         "finished",
         "interrupting",
         "n",
@@ -70,6 +71,7 @@ class Record:
         "owner",
         "place",
         "rank",
+        "recalled",
         "refusals",
         "refused",
         "size",
@@ -100,6 +102,8 @@ class Record:
         self.place = -1  # engine id while queued or sent
         self.n = 0  # Attempt.n of the latest attempt
         self.order = 0  # arrival among waiting tasks
+        self.expected = 0  # microseconds that it is thought to take
+        self.recalled = 0  # the attempt that was called back from its engine, to run elsewhere
         self.aborting = False  # it shall not start any more
         self.interrupting = False  # nor go on
         self.outcome: m.Outcome | None = None
@@ -115,6 +119,11 @@ class Record:
     def final(self) -> bool:
         """Whether no further attempt is allowed after the one at hand."""
         return self.direct or self.aborting or self.spent >= self.spec.retries
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether its engine, which has it, is not to start it any more."""
+        return self.aborting or self.recalled == self.attempt
 
     @property
     def recovery(self) -> m.Task | None:

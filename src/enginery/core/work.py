@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ..schemes import Scheme
 from . import messages as m
+from .ahead import PATIENCE
 from .conditions import Conditions
 from .engine import STUCK_REASON
 from .engines import Place
@@ -121,11 +122,17 @@ class Work:
         return False
 
     def dropped(self, place: Place, id: str, n: int, now: float) -> None:
-        """An engine has not started an attempt that was to be aborted, and will not."""
+        """An engine has not started an attempt that was aborted or called back, and will not."""
         record = self.tasks.get(id)
-        if record is not None and record.aborting and place.sent.get(n) is record:
+        if record is None or place.sent.get(n) is not record:
+            return
+        if record.aborting:
             self._leave(record)
             self.end(record, "aborted", now, engine=place.id)
+        elif record.recalled == record.attempt:
+            self._leave(record)
+            record.move("free", now, "called back", place.id)
+            self.conditions.put_back(record, now)
 
     # --- from engines ---------------------------------------------------------------------------
 
@@ -142,7 +149,10 @@ class Work:
             place.late += 1
             return
         self._leave(record)
+        place.heard = now
         if result.status == "ok":
+            took = result.completed - result.started
+            self.placement.durations.heard(record.spec.function, took)
             self.end(record, "ok", now, result=result, engine=place.id)
             return
         status: m.Status
@@ -400,6 +410,7 @@ class Work:
     def _put(self, place: Place, record: Record) -> None:
         self._turn += 1
         place.used = self._turn
+        record.expected = self.placement.durations.expected(record.spec.function)
         place.put(record)
         self.placement.changed(place)
         self.touched[place.id] = place
@@ -416,6 +427,18 @@ class Work:
         placement = self.placement
         for place in self.touched.values():
             placement.changed(place)
+        self._give_out(now)
+        if placement.crowded and placement.idle:
+            self._call_back(now, out)
+            self._give_out(now)
+        for place in self.touched.values():
+            if place.open:
+                self._send(place, now, out)
+        self.touched.clear()
+
+    def _give_out(self, now: float) -> None:
+        """Choose the engines of tasks that wait, as far as there is room."""
+        placement = self.placement
         while placement.waiting:
             found = placement.next()
             if found is None:
@@ -423,14 +446,39 @@ class Work:
             record, place = found
             record.move("assign", now, "assign", place.id)
             self._put(place, record)
-        for place in self.touched.values():
-            if place.open:
-                self._send(place, now, out)
-        self.touched.clear()
+
+    def deadline(self) -> float | None:
+        """When `settle` is due, if nothing happens before."""
+        times = [place.heard + PATIENCE for place in self._stuck()]
+        if (timeout := self.conditions.deadline()) is not None:
+            times.append(timeout)
+        return min(times, default=None)
+
+    def _stuck(self) -> list[Place]:
+        """Engines at which something waits while another one has nothing to do."""
+        placement = self.placement
+        return list(placement.crowded.values()) if placement.idle else []
+
+    def _call_back(self, now: float, out: list[Effect]) -> None:
+        """What waits for long behind something that is not as brief as thought runs elsewhere."""
+        for place in self._stuck():
+            if now < place.heard + PATIENCE:
+                continue
+            queued, sent = place.call_back()
+            for record in reversed(queued):
+                self._leave(record)
+                record.move("free", now, "called back", place.id)
+                self.conditions.put_back(record, now)
+            if sent and (lane := place.lanes.get("control")) is not None:
+                out.append(Send(lane, abort_of(sent, running=False)))
+            self.placement.changed(place)
+            self.placement.crowded.pop(place.id, None)  # until something happens there
 
     def _send(self, place: Place, now: float, out: list[Effect]) -> None:
         conn = place.lanes["tasks"]
         attempts: list[m.Attempt] = []
+        if not place.sent:
+            place.heard = now
         while (record := place.take()) is not None:
             spec = record.spec
             record.attempt += 1

@@ -1,0 +1,66 @@
+"""How much work is sent ahead to an engine, when that is left to the controller (`hwm=AUTO`).
+
+A task that waits at its engine is there when the one before it ends: no message has to come and go
+in between, which for brief tasks would take longer than they do. But one that waits there may wait
+in vain while another engine has nothing to do. So only as much waits there as is done in no time
+(`WORTH`), by what such tasks took so far; a long one, or one of which nothing is known yet, goes
+only to an engine that has nothing else. If one takes long after all, what waits behind it is
+called back as soon as another engine has nothing to do (`PATIENCE`).
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+AUTO = -1
+"""The `hwm` of a controller that finds out by itself how much to send ahead."""
+
+WORTH = 2000
+"""Microseconds of work that an engine is sent ahead; what takes as long is not brief."""
+
+LEAST = 8
+"""Microseconds that anything takes at least."""
+
+FUNCTIONS = 10_000
+"""Functions of which this is remembered."""
+
+PATIENCE = 0.005
+"""Seconds without a result after which what waits at an engine is called back, if another is idle.
+"""
+
+
+class Durations:
+    """What the tasks of each function took, in microseconds, from `LEAST` to `WORTH`.
+
+    A longer one counts at once, shorter ones little by little: that a brief task waits in vain
+    costs more than that a message is saved.
+    """
+
+    def __init__(self) -> None:
+        self._took: dict[bytes, int] = {}
+
+    def heard(self, function: bytes, seconds: float) -> None:
+        """One of them took so long."""
+        took = self._took.get(function, 0)
+        now = ceil(min(max(seconds * 1e6, LEAST), WORTH))
+        self._took[function] = now if now >= took else took - ((took - now + 7) >> 3)
+        if len(self._took) > FUNCTIONS:
+            del self._took[next(iter(self._took))]
+
+    def expected(self, function: bytes) -> int:
+        """What another one is thought to take; `WORTH` when nothing is known."""
+        return self._took.get(function, WORTH)
+
+
+def written(hwm: int) -> int | str:
+    """What people write for it."""
+    return "auto" if hwm == AUTO else hwm
+
+
+def meant(hwm: int | str) -> int:
+    """What they mean by it; ValueError when that is nothing."""
+    if hwm == "auto":
+        return AUTO
+    if type(hwm) is int and hwm >= 0:
+        return hwm
+    raise ValueError(f'hwm is "auto" or a number from 0 up, not {hwm!r}')

@@ -1,0 +1,237 @@
+"""`hwm=AUTO`: brief tasks are sent ahead, and called back when they wait in vain."""
+
+import pytest
+
+from enginery.core import messages as m
+from enginery.core.ahead import AUTO, FUNCTIONS, LEAST, PATIENCE, WORTH, Durations, meant, written
+
+from .hand_controller import Hand, runs, task
+
+BRIEF = 100e-6
+
+
+@pytest.fixture
+def hand():
+    """Two engines with a supervisor, and a client whose function is known to be brief."""
+    hand = Hand(hwm=AUTO)
+    hand.supervisor("a", "b")
+    hand.client("ann")
+    hand.engine("a", conn="engine a")
+    hand.submit("ann", task("known"))
+    finish(hand, "a", "known", seq=1)
+    hand.engine("b", conn="engine b")
+    hand.submit("ann", task("known too"))
+    finish(hand, "b", "known too", seq=1)
+    hand.wait(1.0)
+    return hand
+
+
+def finish(hand, engine, id, *, seq, seconds=BRIEF):
+    """An engine tells that it has run a task."""
+    result = m.Result(id, 1, "ok", b"", started=hand.now, completed=hand.now + seconds)
+    return hand.result(f"engine {engine}", result, seq=seq)
+
+
+def tasks(start, stop, **fields):
+    return [task(f"ann-{i}", **fields) for i in range(start, stop)]
+
+
+def aborts(said, conn):
+    """The attempts that this engine is not to start, by number."""
+    return [
+        n
+        for to, message in said
+        if to == conn and isinstance(message, m.Abort)
+        for n in message.numbers
+    ]
+
+
+def at(hand, engine):
+    """What an engine has."""
+    return [record.spec.id for record in hand.core.work.places[engine].sent.values()]
+
+
+# --- durations ------------------------------------------------------------------------------------
+
+
+def test_nothing_is_known_to_be_brief_at_first():
+    assert Durations().expected(b"f") == WORTH
+
+
+def test_a_longer_one_counts_at_once_and_shorter_ones_little_by_little():
+    durations = Durations()
+    durations.heard(b"f", 50e-6)
+    assert durations.expected(b"f") == 50
+    durations.heard(b"f", 1.0)
+    assert durations.expected(b"f") == WORTH
+    seen = []
+    for _ in range(100):
+        durations.heard(b"f", 0.0)
+        seen.append(durations.expected(b"f"))
+    assert seen == sorted(seen, reverse=True)
+    assert WORTH * 0.8 < seen[0] < WORTH
+    assert seen[-1] == LEAST
+
+
+def test_as_many_functions_are_remembered_as_are_allowed():
+    durations = Durations()
+    for i in range(FUNCTIONS + 5):
+        durations.heard(b"%d" % i, 1e-6)
+    assert durations.expected(b"4") == WORTH
+    assert durations.expected(b"5") == LEAST
+
+
+@pytest.mark.parametrize(("hwm", "number"), [("auto", AUTO), (0, 0), (3, 3)])
+def test_how_people_write_it(hwm, number):
+    assert meant(hwm) == number
+    assert written(number) == hwm
+
+
+@pytest.mark.parametrize("hwm", [-1, "3", 1.5, True, None])
+def test_what_is_no_hwm(hwm):
+    with pytest.raises(ValueError, match="a number from 0 up, not"):
+        meant(hwm)
+
+
+# --- sent ahead -----------------------------------------------------------------------------------
+
+
+def test_what_nothing_is_known_of_goes_one_at_a_time():
+    hand = Hand(hwm=AUTO)
+    hand.supervisor("a")
+    hand.engine("a", conn="engine a")
+    hand.client("ann")
+    assert runs(hand.submit("ann", *tasks(0, 5)), "engine a/tasks") == [("ann-0", 1)]
+
+
+def test_brief_ones_are_sent_ahead_as_far_as_they_are_done_in_no_time(hand):
+    hand.submit("ann", *tasks(0, 100))
+    assert len(at(hand, 0)) == len(at(hand, 1)) == WORTH / 100
+
+
+def test_every_engine_has_one_before_any_has_two(hand):
+    hand.submit("ann", *tasks(0, 2))
+    assert len(at(hand, 0)) == len(at(hand, 1)) == 1
+
+
+def test_long_ones_go_only_where_there_is_nothing_else(hand):
+    hand.submit("ann", *tasks(0, 4))
+    finish(hand, "a", "ann-0", seq=2, seconds=1.0)
+    hand.submit("ann", *tasks(4, 6))
+    assert (at(hand, 0), at(hand, 1)) == (["ann-2"], ["ann-1", "ann-3"])
+    finish(hand, "b", "ann-1", seq=2, seconds=1.0)
+    assert hand.state("ann-4") == "waiting"
+    finish(hand, "b", "ann-3", seq=3)
+    assert at(hand, 1) == ["ann-4"]
+
+
+def test_without_a_supervisor_nothing_is_sent_ahead():
+    hand = Hand(hwm=AUTO)
+    hand.engine("a", conn="engine a")
+    hand.client("ann")
+    hand.submit("ann", task("known"))
+    finish(hand, "a", "known", seq=1)
+    assert runs(hand.submit("ann", *tasks(0, 3)), "engine a/tasks") == [("ann-0", 1)]
+
+
+def test_nor_after_the_supervisor_has_gone(hand):
+    hand.say("supervisor/control", m.Goodbye())
+    hand.submit("ann", *tasks(0, 5))
+    assert (at(hand, 0), at(hand, 1)) == (["ann-0"], ["ann-1"])
+
+
+# --- called back ----------------------------------------------------------------------------------
+
+
+def test_what_waits_in_vain_is_called_back_and_runs_elsewhere(hand):
+    hand.submit("ann", *tasks(0, 6))
+    for seq, id in enumerate(("ann-1", "ann-3", "ann-5"), 2):
+        finish(hand, "b", id, seq=seq)
+    assert at(hand, 0) == ["ann-0", "ann-2", "ann-4"]
+    assert hand.core.work.deadline() == pytest.approx(hand.now + PATIENCE)
+    said = hand.wait(PATIENCE)
+    assert aborts(said, "engine a/control") == [3, 4]
+    assert hand.core.work.deadline() is None
+    hand.say("engine a/control", m.Dropped(["ann-2", "ann-4"], [3, 4]))
+    assert (at(hand, 0), at(hand, 1)) == (["ann-0"], ["ann-2", "ann-4"])
+    assert hand.core.work.tasks["ann-2"].attempt == 2
+    assert [cause for _, cause, _ in hand.core.work.tasks["ann-2"].story][-3:] == [
+        "called back", "assign", "send",
+    ]  # fmt: skip
+
+
+def test_it_comes_back_in_its_order_and_before_others(hand):
+    hand.submit("ann", *tasks(0, 6))
+    for seq, id in enumerate(("ann-1", "ann-3", "ann-5"), 2):
+        finish(hand, "b", id, seq=seq)
+    hand.wait(PATIENCE)
+    hand.submit("ann", task("long", engine=1), *tasks(6, 8))
+    said = hand.say_all("engine a/control", m.Dropped(["ann-2", "ann-4"], [3, 4]), "engine")
+    assert runs(said, "engine b/tasks") == [("ann-2", 2), ("ann-4", 2)]
+
+
+def test_while_all_are_busy_nothing_is_called_back(hand):
+    hand.submit("ann", *tasks(0, 6))
+    assert hand.core.work.deadline() is None
+    assert aborts(hand.wait(1.0), "engine a/control") == []
+
+
+def test_what_had_started_meanwhile_ends_where_it_is(hand):
+    hand.submit("ann", *tasks(0, 4))
+    finish(hand, "b", "ann-1", seq=2)
+    finish(hand, "b", "ann-3", seq=3)
+    assert aborts(hand.wait(PATIENCE), "engine a/control") == [3]
+    finish(hand, "a", "ann-0", seq=2)
+    finish(hand, "a", "ann-2", seq=3)
+    assert hand.outcome("ann-2").status == "ok"
+    hand.say("engine a/control", m.Dropped(["ann-2"], [3]))
+    assert hand.outcome("ann-2").attempt == 1
+
+
+def test_nothing_more_is_sent_behind_what_takes_long_after_all(hand):
+    hand.submit("ann", *tasks(0, 4))
+    finish(hand, "b", "ann-1", seq=2)
+    finish(hand, "b", "ann-3", seq=3)
+    hand.wait(PATIENCE)
+    hand.say("engine a/control", m.Dropped(["ann-2"], [3]))
+    hand.submit("ann", *tasks(4, 60))
+    assert at(hand, 0) == ["ann-0"]
+
+
+def test_what_was_called_back_and_then_aborted_does_not_run(hand):
+    hand.submit("ann", *tasks(0, 4))
+    finish(hand, "b", "ann-1", seq=2)
+    finish(hand, "b", "ann-3", seq=3)
+    hand.wait(PATIENCE)
+    hand.say("ann/control", m.Abort(["ann-2"], number=1))
+    hand.say("engine a/control", m.Dropped(["ann-2"], [3]))
+    assert hand.outcome("ann-2").status == "aborted"
+
+
+def test_an_engine_that_reconnects_is_told_again_what_was_called_back(hand):
+    hand.submit("ann", *tasks(0, 4))
+    finish(hand, "b", "ann-1", seq=2)
+    finish(hand, "b", "ann-3", seq=3)
+    hand.wait(PATIENCE)
+    hand.close("engine a/control")
+    said = hand.engine("a", conn="engine a", seen=3, lanes=("control",))
+    assert [message.numbers for message in said if isinstance(message, m.Abort)] == [[3]]
+
+
+def test_what_was_called_back_from_an_engine_that_dies_costs_no_retry(hand):
+    hand.submit("ann", *tasks(0, 4))
+    finish(hand, "b", "ann-1", seq=2)
+    finish(hand, "b", "ann-3", seq=3)
+    hand.wait(PATIENCE)
+    hand.close("engine a/tasks")
+    hand.exited("a", started=2, finished=1)
+    assert hand.outcome("ann-0").status == "lost"
+    assert at(hand, 1) == ["ann-2"]
+    assert hand.core.work.tasks["ann-2"].spent == 0
+
+
+def test_direct_requests_stay_where_they_are(hand):
+    hand.submit("ann", task("ann-0", engine=0), task("ann-1", engine=0))
+    assert aborts(hand.wait(PATIENCE), "engine a/control") == []
+    assert at(hand, 0) == ["ann-0", "ann-1"]
+    assert hand.core.work.deadline() is None
