@@ -230,7 +230,7 @@ class World(Cluster):
         _nothing("placement", {"waiting": work.placement.waiting} | lines, ("waiting", "lines"))
         for place in work.places.values():
             _nothing(repr(place), vars(place), ("queue", "sent", "sent_bytes", "load"))
-        if set(work.tasks) != set(work.history.records):
+        if set(work.tasks) != {record.spec.id for record in work.history}:
             raise Broken("unexpected: a task is kept that is not in the history")
         if work.functions.bytes > max(work.functions.limit, 0):
             raise Broken("unexpected: more functions are kept than fit")

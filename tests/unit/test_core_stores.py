@@ -75,7 +75,7 @@ def test_beyond_the_bytes_too_but_the_latest_stays():
     history.add(done("a"))
     history.add(done("b"))
     assert [r.spec.id for r in history.add(done("c", 5000))] == ["a", "b"]
-    assert history.bytes == sum(r.size for r in history.records.values())
+    assert history.bytes == sum(r.size for r in history)
 
 
 def test_with_no_limit_of_records_left_a_task_is_forgotten_at_once():

@@ -107,7 +107,7 @@ class Conditions:
         """Note when a task that has not run yet will have waited for too long."""
         terms = record.spec.terms
         if terms is not None and record.limited and terms.timeout < inf:
-            accepted = record.story[0][0] if record.story else now
+            accepted = record.steps[0] if record.steps else now
             self._timeouts += 1
             heappush(self.timeouts, (accepted + terms.timeout, self._timeouts, record))
 

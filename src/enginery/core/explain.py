@@ -23,7 +23,7 @@ def explain(work: Work, record: Record, now: float) -> list[str]:
     }[record.state](work, record)
     terms = record.spec.terms
     if terms is not None and record.limited and record.state in {"held", "waiting"}:
-        left = record.story[0][0] + terms.timeout - now
+        left = record.steps[0] + terms.timeout - now
         told.append(f"it gives up in {max(left, 0.0):.1f} s (timeout={terms.timeout:g})")
     return told
 

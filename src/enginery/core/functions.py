@@ -19,6 +19,7 @@ class Functions:
         self.blobs: OrderedDict[bytes, bytes] = OrderedDict()
         self.bytes = 0
         self.needed: dict[bytes, int] = {}
+        self._hashes: dict[bytes, bytes] = {}
 
     def __contains__(self, hash: bytes) -> bool:
         return hash in self.blobs
@@ -34,13 +35,15 @@ class Functions:
             self.blobs.move_to_end(hash)
             return
         self.blobs[hash] = blob
+        self._hashes[hash] = hash
         self.bytes += len(blob)
         if self.bytes > self.limit:
             self._shrink()
 
-    def need(self, hash: bytes) -> None:
-        """One more unfinished task needs it."""
+    def need(self, hash: bytes) -> bytes:
+        """One more unfinished task needs it; gives the one object that all shall use for it."""
         self.needed[hash] = self.needed.get(hash, 0) + 1
+        return self._hashes.get(hash, hash)
 
     def release(self, hash: bytes) -> None:
         """One task less needs it."""
@@ -57,3 +60,4 @@ class Functions:
             if self.bytes <= self.limit:
                 return
             self.bytes -= len(self.blobs.pop(hash))
+            del self._hashes[hash]

@@ -6,7 +6,8 @@ existed is known from its id, which counts its client's tasks.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Iterator
 
 from .tasks import Record
 
@@ -17,9 +18,13 @@ class History:
     def __init__(self, records: int, bytes: int) -> None:
         self.limit_records = records
         self.limit_bytes = bytes
-        self.records: OrderedDict[str, Record] = OrderedDict()
         self.bytes = 0
+        self.count = 0
         self.ended: dict[str, int] = {}  # how many tasks ended in which way, ever
+        self._records: deque[Record] = deque()  # also those that were removed, for a while
+
+    def __iter__(self) -> Iterator[Record]:
+        return (record for record in self._records if record.kept)
 
     def add(self, record: Record) -> list[Record]:
         """Keep a task that is done; gives those that are forgotten for it."""
@@ -27,18 +32,25 @@ class History:
         assert outcome is not None
         self.ended[outcome.status] = self.ended.get(outcome.status, 0) + 1
         record.size += outcome.size()
-        self.records[record.spec.id] = record
+        record.kept = True
+        self._records.append(record)
+        self.count += 1
         self.bytes += record.size
         forgotten = []
-        while len(self.records) > self.limit_records or (
-            self.bytes > self.limit_bytes and len(self.records) > 1
-        ):
-            _, old = self.records.popitem(last=False)
-            self.bytes -= old.size
-            forgotten.append(old)
+        while self.count > self.limit_records or (self.bytes > self.limit_bytes and self.count > 1):
+            old = self._records.popleft()
+            if old.kept:
+                self._forget(old)
+                forgotten.append(old)
         return forgotten
 
     def remove(self, record: Record) -> None:
         """Keep it no longer."""
-        del self.records[record.spec.id]
+        self._forget(record)
+        if 2 * self.count < len(self._records):
+            self._records = deque(self)
+
+    def _forget(self, record: Record) -> None:
+        record.kept = False
+        self.count -= 1
         self.bytes -= record.size

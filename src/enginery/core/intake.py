@@ -224,13 +224,14 @@ class Intake:
             if record.state != "done":
                 reason = f"task {id} has not ended ({record.state}); abort it, or wait for it"
                 return m.Refused(reason, "TaskNotDone", message.number)
-        ids = set(message.ids)
-        for id, record in list(self.work.history.records.items()):
-            if queries.visible(self.work, session, id) is None:
-                continue
-            at = record.outcome.engine if record.outcome is not None else -1
-            if message.every or id in ids or at in message.engines:
-                self.work.forget(record)
+        for id in dict.fromkeys(message.ids):
+            self.work.forget(self.work.tasks[id])
+        if message.every or message.engines:
+            for record in list(self.work.history):
+                at = record.outcome.engine if record.outcome is not None else -1
+                mine = queries.visible(self.work, session, record.spec.id) is not None
+                if mine and (message.every or at in message.engines):
+                    self.work.forget(record)
         return m.Reply(message.number)
 
     # --- the end --------------------------------------------------------------------------------

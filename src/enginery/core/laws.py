@@ -77,8 +77,10 @@ def check(controller: Controller) -> None:
     chains = sum(len(r.spec.functions()) for r in work.tasks.values() if r.state != "done")
     needed = chains + sum(len(s.lacking) for s in controller.intake.lacking.values())
     hold(sum(work.functions.needed.values()) == needed, "functions are counted", needed)
-    known = all(work.tasks.get(id) is r for id, r in work.history.records.items())
+    known = all(work.tasks.get(r.spec.id) is r for r in work.history)
     hold(known, "history is of known tasks")
+    kept = sum(1 for _ in work.history)
+    hold(kept == work.history.count, "history is counted", kept, work.history.count)
     room = _check_places(work)
     for line in work.placement.lines.values():
         orders = [(-r.rank, r.order) for r in line]

@@ -109,7 +109,7 @@ def _ids(records: Iterable[Record], session: Session) -> list[str]:
 def _queues(work: Work, session: Session, query: m.Query) -> dict[Any, Any]:
     queues: dict[Any, Any] = {}
     completed: dict[int, list[Record]] = {}
-    for record in work.history.records.values():
+    for record in work.history:
         if record.outcome is not None and record.outcome.started:
             completed.setdefault(record.outcome.engine, []).append(record)
     for place in work.places.values():

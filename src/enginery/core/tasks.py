@@ -16,7 +16,7 @@ another engine. One that has failed for good goes on as its *recovery*, if it ha
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from . import messages as m
 from .graph import Wait
@@ -64,6 +64,7 @@ class Record:
         "expected",
         "finished",
         "interrupting",
+        "kept",
         "n",
         "order",
         "origin",
@@ -78,7 +79,7 @@ class Record:
         "spec",
         "spent",
         "state",
-        "story",
+        "steps",
         "unfit",
         "wait",
     )
@@ -108,7 +109,8 @@ class Record:
         self.interrupting = False  # nor go on
         self.outcome: m.Outcome | None = None
         self.finished = 0.0
-        self.story: list[tuple[float, str, int]] = []
+        self.steps: list[Any] = []  # of its story, one after the other: that takes half the room
+        self.kept = False  # in the history
 
     @property
     def direct(self) -> bool:
@@ -153,7 +155,13 @@ class Record:
             self.state = TRANSITIONS[self.state, move]
         except KeyError:
             raise AssertionError(f"{self!r} cannot {move}") from None
-        self.story.append((now, cause or move, engine))
+        self.steps += (now, cause or move, engine)
+
+    @property
+    def story(self) -> list[tuple[float, str, int]]:
+        """Every move: when, why, and the engine it had to do with, or -1."""
+        steps = iter(self.steps)
+        return list(zip(steps, steps, steps, strict=True))
 
     def __repr__(self) -> str:
         where = f" on {self.place}" if self.place >= 0 else ""

@@ -8,6 +8,7 @@ send, once for all that has happened.
 from __future__ import annotations
 
 from math import inf
+from sys import intern
 from typing import Any
 
 from msgspec.structs import replace
@@ -73,8 +74,9 @@ class Work:
         record = self.tasks[spec.id] = Record(spec, owner)
         self.bytes += record.size
         self.unfinished += 1
+        spec.name = intern(spec.name)  # a million tasks have a few names
         if spec.terms is None:
-            self.functions.need(spec.function)
+            spec.function = self.functions.need(spec.function)
         else:
             for function in spec.functions():
                 self.functions.need(function)
@@ -323,7 +325,7 @@ class Work:
                 facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
                 self.end(record, "lost", now, facts=facts, engine=place.id)
         place.queue.clear()
-        place.load = 0
+        place.load = place.backlog = 0
         self.conditions.moved[place.id] = place
 
     def forget(self, record: Record) -> bool:
