@@ -275,7 +275,7 @@ def test_explain(ask: Ask, rc: Client, busy: list[str]) -> None:
     [waiting] = submit(rc, "waiting", abs, [1]).msg_ids
     told = ask.text("explain", waiting, busy[0]).splitlines()
     assert told[0].startswith(f"task {waiting}, number ")
-    assert "  engine 0: busy with 1 (hwm=1)" in told
+    assert "  engine 0: busy with 1 (hwm=auto)" in told
     assert any(line.startswith("  it runs on engine ") for line in told)
     tasks = ask.json("explain", waiting)["tasks"]
     assert tasks[0]["explanation"] == [line.strip() for line in rc.explain(waiting).split("\n")[1:]]

@@ -78,6 +78,20 @@ def test_beyond_the_bytes_too_but_the_latest_stays():
     assert history.bytes == sum(r.size for r in history)
 
 
+def test_what_is_removed_takes_no_room_and_does_not_count():
+    history, records = History(3, 1 << 20), [done(f"t{i}") for i in range(4)]
+    for record in records[:3]:
+        history.add(record)
+    history.remove(records[0])
+    assert list(history) == records[1:3]
+    assert history.add(records[3]) == []
+    assert (history.count, history.bytes) == (3, sum(r.size for r in records[1:]))
+    for record in records[1:3]:
+        history.remove(record)
+    assert list(history) == [records[3]]
+    assert len(history._records) == 1
+
+
 def test_with_no_limit_of_records_left_a_task_is_forgotten_at_once():
     assert [r.spec.id for r in History(0, 1000).add(done("a"))] == ["a"]
 

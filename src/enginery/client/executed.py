@@ -54,7 +54,7 @@ class ExecuteResult(AsyncResult):
         super().__init__(client, slots, **form)
         self._values = Replies(self._slots, client.link)
 
-    def _assemble(self, values: list[Any]) -> Any:
+    def _assemble(self, values: Sequence[Any]) -> Any:
         return values[0] if self._scalar else ResultList(values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .results import AsyncResult
@@ -14,7 +15,7 @@ class JoinedResult(AsyncResult):
     of_one = False
     """Whether one engine was asked, and not a list of them with one in it."""
 
-    def _assemble(self, values: list[Any]) -> Any:
+    def _assemble(self, values: Sequence[Any]) -> Any:
         return join(values)
 
     @property

@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import count
+from sys import intern
 from typing import Any
 
 from .. import error as errors
@@ -421,6 +422,9 @@ class Link:
         slot = self.slots.pop(outcome.id, None)
         if slot is None:
             return
+        # A hundred thousand results name themselves, and a few functions and engines.
+        outcome.id = slot.id
+        outcome.name, outcome.incarnation = intern(outcome.name), intern(outcome.incarnation)
         slot.end(outcome, now)
         self.telling.pop(outcome.id, None)
         if not slot.all_put_out:

@@ -25,7 +25,7 @@ from .failed import Call, Failed
 from .interrupted import Work
 from .metadata import KEYS
 from .told import Told
-from .values import Values
+from .values import Value, Values
 
 if TYPE_CHECKING:
     from .display.shown import Shown
@@ -93,7 +93,9 @@ class AsyncResult(Told):
         self.return_exceptions = return_exceptions
         self._client = client  # which must not be closed as long as somebody may wait
         self._shape = shape
-        self._values = Values(self._slots, sizes)
+        self._values: Value | Values = (
+            Value(self._slots[0], sizes) if self._scalar else Values(self._slots, sizes)
+        )
         self._sizes = sizes
         self._chunks = sizes is not None
         self._total = len(self._values) if total is None else total
@@ -214,7 +216,8 @@ class AsyncResult(Told):
         error, anything else `CompositeError`. With `return_exceptions` failures are given as
         values. TimeoutError when it is not done in time; call it again then.
         """
-        self._wait_or_raise(timeout)
+        if not self.ready():
+            self._wait_or_raise(timeout)
         return self._assemble(self._checked(self._all_values(), return_exceptions))
 
     @trimmed
@@ -432,7 +435,7 @@ class AsyncResult(Told):
 
     # --- pieces ---------------------------------------------------------------------------------
 
-    def _assemble(self, values: list[Any]) -> Any:
+    def _assemble(self, values: Sequence[Any]) -> Any:
         """The value of the whole call from the values of its items."""
         return values[0] if self._scalar else values
 
@@ -463,7 +466,9 @@ class AsyncResult(Told):
         if not self.wait(timeout):
             raise not_done(self._call(), self.failed, timeout or 0.0)
 
-    def _all_values(self) -> list[Any]:
+    def _all_values(self) -> Sequence[Any]:
+        if self._scalar:
+            return self._values.part(0)
         return [value for i in range(len(self._slots)) for value in self._values.part(i)]
 
     def _value(self, item: int) -> Any:
@@ -483,8 +488,12 @@ class AsyncResult(Told):
             return error
         throw(error)
 
-    def _checked(self, values: list[Any], return_exceptions: bool | None = None) -> list[Any]:
+    def _checked(
+        self, values: Sequence[Any], return_exceptions: bool | None = None
+    ) -> Sequence[Any]:
         """Values for the user; what failed among them is raised, or put in its place."""
+        if self._scalar and not isinstance(values[0], Failed):
+            return values
         failures = [value for value in values if isinstance(value, Failed)]
         if not failures:
             return values
@@ -517,7 +526,9 @@ def _failed(slot: Slot) -> bool:
 class Items(Iterator[Any]):
     """Goes through the items of a result as they arrive; see `AsyncResult.__iter__`."""
 
-    def __init__(self, result: AsyncResult, arrivals: Arrivals | Arrival, values: Values) -> None:
+    def __init__(
+        self, result: AsyncResult, arrivals: Arrivals | Arrival, values: Value | Values
+    ) -> None:
         self._result, self._arrivals, self._values = result, arrivals, values
         self._next = 0  # the next item when ordered, else how many slots were taken
         self._taken: list[Any] = []  # of the last slot, backwards

@@ -86,26 +86,35 @@ class Slot:
         return f"<Slot {self.id} {self.outcome.status if self.outcome else 'pending'}>"
 
 
+class _Ref(ref[Slot]):
+    """Refers to a slot and knows under which id that is found."""
+
+    __slots__ = ("id",)
+    id: str
+
+
 class KnownSlots:
     """Slots by the ids of their tasks, for as long as somebody else holds them.
 
-    A `WeakValueDictionary` does the same at three times the cost, of which every call has its part.
+    A `WeakValueDictionary` does the same at twice the cost, of which every call has its part.
     """
 
-    __slots__ = ("_limit", "_refs")
+    __slots__ = ("_gone", "_refs")
 
     def __init__(self) -> None:
-        self._refs: dict[str, ref[Slot]] = {}
-        self._limit = 1024  # as many entries, and those of slots that are gone are removed
+        refs: dict[str, _Ref] = {}
+
+        def gone(each: _Ref) -> None:
+            if refs.get(each.id) is each:  # else there is a newer slot of that id
+                del refs[each.id]
+
+        self._refs, self._gone = refs, gone
 
     def add(self, slots: Iterable[Slot]) -> None:
         """Know these, too."""
-        refs = self._refs
         for slot in slots:
-            refs[slot.id] = ref(slot)
-        if len(refs) > self._limit:
-            self._refs = {id: each for id, each in list(refs.items()) if each() is not None}
-            self._limit = max(1024, 2 * len(self._refs))
+            self._refs[slot.id] = each = _Ref(slot, self._gone)
+            each.id = slot.id
 
     def get(self, id: str) -> Slot | None:
         """The slot of this task, if it is still held."""
@@ -117,4 +126,5 @@ class KnownSlots:
 
     def values(self) -> list[Slot]:
         """All that are still held."""
-        return [slot for each in list(self._refs.values()) if (slot := each()) is not None]
+        refs = self._refs.copy()  # at one go: slots may be collected at any moment
+        return [slot for each in refs.values() if (slot := each()) is not None]

@@ -32,7 +32,7 @@ class Told:
 
     def __init__(self, link: Link, slots: Sequence[Slot], scalar: bool) -> None:
         self._link = link
-        self._slots = list(slots)
+        self._slots = tuple(slots)
         self._scalar = scalar
         self._metadata: list[Metadata] | None = None
         self._begin = 0.0  # when the first of its tasks was submitted

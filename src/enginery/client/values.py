@@ -50,6 +50,38 @@ def unpack(outcome: Outcome, first: int, size: int | None) -> list[Any]:
 UNREAD = object()
 
 
+class Value:
+    """The same as `Values` for one task, of which there may be very many."""
+
+    __slots__ = ("_part", "_size", "_slot")
+
+    def __init__(self, slot: Slot, sizes: Sequence[int] | None) -> None:
+        self._slot = slot
+        self._size = None if sizes is None else sizes[0]
+        self._part: Sequence[Any] | None = None
+
+    def __len__(self) -> int:
+        return 1 if self._size is None else self._size
+
+    def first(self, i: int) -> int:
+        """As in `Values`."""
+        return 0
+
+    def slot(self, item: int) -> int:
+        """As in `Values`."""
+        return 0
+
+    def part(self, i: int) -> Sequence[Any]:
+        """As in `Values`."""
+        if self._part is None:
+            outcome = self._slot.outcome
+            assert outcome is not None
+            part = tuple(unpack(outcome, 0, self._size))
+            if self._part is None:
+                self._part = part
+        return self._part
+
+
 class Values:
     """The items of some tasks, unpickled when somebody first asks, and kept; len: how many."""
 
