@@ -21,6 +21,11 @@ WORTH = 2000
 LEAST = 8
 """Microseconds that anything takes at least."""
 
+BUNDLE = 100
+"""Microseconds of brief tasks that one engine is given in a row, as long as more than that waits
+for every engine: about what it costs to send one more message.
+"""
+
 FUNCTIONS = 10_000
 """Functions of which this is remembered."""
 

@@ -21,7 +21,7 @@ from heapq import heappop, heappush
 from math import isnan
 
 from ..schemes import Load, Scheme
-from .ahead import AUTO, WORTH, Durations
+from .ahead import AUTO, BUNDLE, WORTH, Durations
 from .engines import Place
 from .tasks import Record
 
@@ -114,6 +114,7 @@ class Placement:
         self.durations = Durations()
         self.idle: dict[int, Place] = {}  # with AUTO: engines that have nothing
         self.crowded: dict[int, Place] = {}  # with AUTO: those where something may wait
+        self._bundle: Place | None = None  # with AUTO: the engine that is given several in a row
         self.waiting = 0
         self.lines: dict[Key, Line] = {}
         self._keys: dict[Engines, Key] = {}  # of the lines that there are, but for EVERY
@@ -281,18 +282,35 @@ class Placement:
         return first, self.places[its_engine.id]
 
     def _best(self, key: Key, head: Record) -> Load | None:
-        if key is EVERY:
-            best = self.scheme.best((), head.avoid)
-        else:
-            best = self.scheme.best(key.allowed, head.avoid, (*key.refused, *key.unfit))
-        if self.hwm != AUTO or best is None or not best.load:
+        if self.hwm != AUTO:
+            return self._by_scheme(key, head)
+        expected = self.durations.expected(head.spec.function)
+        brief = expected < WORTH
+        last = self._bundle
+        if (
+            brief
+            and last is not None
+            and 0 < last.backlog <= BUNDLE - expected
+            and self.waiting * expected > BUNDLE * len(self.scheme.open)
+            and self.room(last)
+            and key.admits(last.id)
+            and last.id not in head.avoid
+        ):
+            return last
+        best = self._by_scheme(key, head)
+        self._bundle = None if best is None else self.places[best.id]
+        if best is None or not best.load:
             return best
-        brief = self.durations.expected(head.spec.function) < WORTH
         idle = [place for place in self.idle.values() if key.admits(place.id)]
         fresh = [place for place in idle if place.id not in head.avoid]
         if fresh or (idle and not brief):
             return self.scheme.choose(fresh or idle)
         return best if brief else None
+
+    def _by_scheme(self, key: Key, head: Record) -> Load | None:
+        if key is EVERY:
+            return self.scheme.best((), head.avoid)
+        return self.scheme.best(key.allowed, head.avoid, (*key.refused, *key.unfit))
 
 
 def key_of(record: Record) -> Key:
