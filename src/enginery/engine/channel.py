@@ -55,6 +55,7 @@ class Channel:
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._rest = b""
+        self._posted = b""
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
@@ -70,6 +71,27 @@ class Channel:
         """Say this; nothing happens when the other end is gone."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(json.encode(line) + b"\n")
+
+    def post(self, line: Line) -> None:
+        """Say this as soon as the other end has room; never waits. See `flush`."""
+        self._posted += json.encode(line) + b"\n"
+        self.flush()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something was posted for which the other end had no room yet."""
+        return bool(self._posted)
+
+    def flush(self, wait: bool = False) -> None:
+        """Say what was posted, as far as there is room; with `wait` all of it."""
+        try:
+            while self._posted:
+                flags = 0 if wait else socket.MSG_DONTWAIT
+                self._posted = self._posted[self._socket.send(self._posted, flags) :]
+        except BlockingIOError:
+            pass
+        except (BrokenPipeError, ConnectionResetError):
+            self._posted = b""
 
     def receive(self) -> list[Line] | None:
         """What has arrived, waiting for something to; None when the other end has finished."""

@@ -80,8 +80,12 @@ class Nursery:
         gc.freeze()  # so that collections in the engines leave these pages shared
         while True:
             sources = [self.channel.fileno(), self.bell.fileno()]
-            ready, _, _ = select.select(sources, [], [], LOOK if self.lives else None)
-            if not ready:
+            # The supervisor may say much at once: if both waited to be heard, both would for ever.
+            full = [self.channel.fileno()] if self.channel.unsent else []
+            ready, free, _ = select.select(sources, full, [], LOOK if self.lives else None)
+            if free:
+                self.channel.flush()
+            elif not ready:
                 self.look_at_memory()
             if self.bell.fileno() in ready:
                 self.bell.heard()
@@ -117,13 +121,13 @@ class Nursery:
             pid = os.fork()
         except OSError as error:  # no process or no memory to be had: it has ended as it began
             facts = {"error": str(error)}
-            self.channel.send(Ended(order.seat, order.incarnation, 1, 0, 0, facts))
+            self.channel.post(Ended(order.seat, order.incarnation, 1, 0, 0, facts))
             return
         if pid == 0:
             self.be_engine(order)
         self.lives[pid] = life = Child(order, pid, time.monotonic())
         self.look_at_group(life)
-        self.channel.send(Begun(order.seat, order.incarnation, pid))
+        self.channel.post(Begun(order.seat, order.incarnation, pid))
 
     def look_at_memory(self) -> None:
         """Note how things are, to see what has changed when an engine has ended."""
@@ -168,7 +172,7 @@ class Nursery:
             facts["oom"] = True
         seat = life.order.seat
         page = self.pages[seat]
-        self.channel.send(
+        self.channel.post(
             Ended(seat, life.order.incarnation, status, page.started, page.finished, facts)
         )
         if (order := self.waiting.pop(seat, None)) is not None:
@@ -194,6 +198,7 @@ class Nursery:
                 select.select([self.bell], [], [], left)
                 self.bell.heard()
                 self.reap()
+        self.channel.flush(wait=True)
 
     # --- in the new process --------------------------------------------------------------------
 
