@@ -8,13 +8,14 @@ SEED ?= 1
 # pip of $(PYTHON) works on the new environment, so the venv package of Debian is not needed.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PYTHON) -m pip --python $(BIN)/python install --quiet
 
-.PHONY: help test check lint types coverage demo bench sim tutorials chromium clean
+.PHONY: help test check lint types coverage demo bench bench-peers sim tutorials chromium clean
 
 help:
 	@echo "make demo        the census of the standard library on four engines"
 	@echo "make test        every test, in an environment of its own"
 	@echo "make check       lint, types, unit and property tests: under two minutes"
-	@echo "make bench       speed, beside others that do the same"
+	@echo "make bench       speed, beside what Python and bare ZeroMQ offer"
+	@echo "make bench-peers speed, beside Ray, Dask and others too, each in an environment of its own"
 	@echo "make sim SEED=n  one run of the simulator again"
 	@echo "make coverage    every test, and the lines none of them reaches"
 	@echo "make tutorials   the notebooks of docs/tutorial run again, their outputs stored"
@@ -62,13 +63,28 @@ tutorials: $(VENV)/complete
 demo: $(VENV)/runtime
 	$(BIN)/python examples/stdlib_census.py
 
-bench: $(VENV)/runtime
+bench: $(VENV)/complete
 	$(BIN)/python -m bench
+
+# One environment per adapter that has a list of what it needs. Who cannot be installed here is
+# named in the table, and does not keep the others from it.
+PEERS := .venv-peers
+PEER_LISTS := $(wildcard bench/peers/*.txt)
+
+$(PEERS)/%/complete: bench/peers/%.txt
+	@echo "installing $* into $(PEERS)/$*"
+	@mkdir -p $(PEERS) && echo '*' > $(PEERS)/.gitignore
+	@$(PYTHON) -m venv --clear --without-pip $(PEERS)/$*
+	-@PIP_DISABLE_PIP_VERSION_CHECK=1 $(PYTHON) -m pip --python $(PEERS)/$*/bin/python \
+		install --quiet --requirement $< && touch $@
+
+bench-peers: $(VENV)/complete $(PEER_LISTS:bench/peers/%.txt=$(PEERS)/%/complete)
+	$(BIN)/python -m bench --peers --plot build/bench.svg
 
 sim: $(VENV)/complete
 	$(BIN)/python -m tests.sim $(SEED)
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .coverage .coverage.* \
+	rm -rf $(VENV) $(PEERS) build dist src/*.egg-info .coverage .coverage.* \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis tests/notebook/artifacts
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

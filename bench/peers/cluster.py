@@ -1,34 +1,71 @@
-"""enginery: a cluster on this machine, all connections encrypted as always."""
+"""enginery: a cluster on this machine as it is by default, all connections encrypted."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
+
 from enginery import Cluster
 
+from ..processes import those_without
 from ..workloads.chatter import ENGINES, ITEMS, LINES
-from ..workloads.makespan import sleep
 from ..workloads.noop import noop
+from . import Each, Everywhere, Map, Submit, all_answered
 
 
 @contextmanager
-def submitter(engines: int) -> Iterator[Callable[..., Callable[[], Any]]]:
-    """A function that submits `f(x)` and returns one that waits for its result."""
-    with Cluster(n=engines, hwm=64) as rc:
+def submitter(engines: int) -> Iterator[Submit]:
+    """Tasks of a load-balanced view."""
+    with Cluster(n=engines) as rc:
         lview = rc.load_balanced_view()
         yield lambda f, x: lview.apply_async(f, x).get
 
 
+def servers() -> list[psutil.Process]:
+    """The controller."""
+    return those_without("enginery engine", "resource_tracker")
+
+
 @contextmanager
 def caller() -> Iterator[Callable[[int], Any]]:
-    """A function that has one engine call a no-op with `x`, and returns what that gave."""
+    """A task, waited for where it is submitted."""
     with Cluster(n=1) as rc:
         lview = rc.load_balanced_view()
         yield lambda x: lview.apply_sync(noop, x)
+
+
+@contextmanager
+def mapper(engines: int) -> Iterator[Map]:
+    """A map of a load-balanced view."""
+    with Cluster(n=engines) as rc:
+        yield rc.load_balanced_view().map_sync
+
+
+@contextmanager
+def carrier(engines: int) -> Iterator[tuple[Each, Everywhere]]:
+    """Direct views: of one engine each, and of all."""
+    with Cluster(n=engines) as rc:
+        views, everyone = [rc[i] for i in rc.ids], rc[:]
+
+        def each(f: Callable[..., Any], values: Sequence[Any]) -> list[Any]:
+            waiting = [
+                view.apply_async(f, value) for view, value in zip(views, values, strict=True)
+            ]
+            return [result.get() for result in waiting]
+
+        yield each, everyone.apply_sync
+
+
+@contextmanager
+def grapher(engines: int) -> Iterator[tuple[Callable[..., Any], Callable[[Any], Any]]]:
+    """Tasks whose arguments are results of others, which need not be there yet."""
+    with Cluster(n=engines) as rc:
+        yield rc.load_balanced_view().apply_async, lambda result: result.get()
 
 
 def start(engines: int) -> float:
@@ -37,21 +74,7 @@ def start(engines: int) -> float:
     with Cluster(n=engines) as rc:
         pids = rc[:].apply_sync(os.getpid)
         seconds = time.perf_counter() - begin
-    if len(set(pids)) != engines:
-        raise RuntimeError(f"{engines} engines were wanted, processes {pids} answered")
-    return seconds
-
-
-def makespan(durations: list[float], engines: int) -> float:
-    """Seconds from the submission of these sleeps to the last result."""
-    with Cluster(n=engines) as rc:
-        lview = rc.load_balanced_view()
-        lview.map_sync(sleep, [0.0] * 10 * engines)
-        begin = time.perf_counter()
-        results = lview.map_sync(sleep, durations)
-        seconds = time.perf_counter() - begin
-    if results != durations:
-        raise RuntimeError("wrong results")
+    all_answered(pids, engines)
     return seconds
 
 

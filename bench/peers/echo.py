@@ -1,6 +1,7 @@
-"""Bare ZeroMQ: a client, `zmq.proxy`, and a process that sends back what it gets. No encryption.
+"""Bare ZeroMQ: a client, `zmq.proxy`, and processes that send back what they get. No encryption.
 
-The same three processes and four hops that a task and its result need, and nothing else.
+The same processes and four hops that a task and its result need, with a message for each task,
+and nothing else.
 """
 
 from __future__ import annotations
@@ -9,55 +10,105 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from typing import Any
 
 import zmq
+
+from . import Submit
 
 ANY_PORT = "tcp://127.0.0.1:*"
 PAYLOAD = b"x" * 200
 """About as many bytes as a small task has."""
 
 
+def packed(x: int) -> bytes:
+    """A task."""
+    return PAYLOAD + b"%d" % x
+
+
+def unpacked(frame: bytes) -> int:
+    """What it was made of."""
+    return int(frame[len(PAYLOAD) :])
+
+
 @contextmanager
-def caller() -> Iterator[Callable[[int], int]]:
-    """A function that sends a message through the relay, and returns what came back."""
+def connected(
+    kind: int, engines: int, relay: Callable[[Connection], None]
+) -> Iterator[zmq.Socket[bytes]]:
+    """A socket of this kind, connected to a relay that has so many echoes behind it."""
     here, there = multiprocessing.Pipe()
-    relay = multiprocessing.Process(target=run_relay, args=(there,), daemon=True)
-    relay.start()
+    processes = [multiprocessing.Process(target=relay, args=(there,), daemon=True)]
+    processes[0].start()
     front, back = here.recv()
-    echo = multiprocessing.Process(target=run_echo, args=(back,), daemon=True)
-    echo.start()
+    for _ in range(engines):
+        processes.append(multiprocessing.Process(target=run_echo, args=(back,), daemon=True))
+        processes[-1].start()
     context = zmq.Context()
-    socket = context.socket(zmq.REQ)
+    socket = context.socket(kind)
+    socket.set_hwm(0)
     socket.connect(front)
-
-    def call(x: int) -> int:
-        socket.send(PAYLOAD + b"%d" % x)
-        return int(socket.recv()[len(PAYLOAD) :])
-
     try:
-        yield call
+        yield socket
     finally:
         context.destroy(linger=0)
-        for process in (relay, echo):
+        for process in processes:
             process.terminate()
             process.join()
 
 
-def run_relay(pipe: Connection) -> None:
-    """Say where it listens, then pass everything on in both directions."""
+@contextmanager
+def caller() -> Iterator[Callable[[int], int]]:
+    """A message there and back."""
+    with connected(zmq.REQ, 1, run_proxy) as socket:
+
+        def call(x: int) -> int:
+            socket.send(packed(x))
+            return unpacked(socket.recv())
+
+        yield call
+
+
+@contextmanager
+def submitter(engines: int) -> Iterator[Submit]:
+    """A message per task; answers are read until the one that is asked for is there."""
+    with connected(zmq.DEALER, engines, run_proxy) as socket:
+        answers: dict[int, int] = {}
+
+        def submit(_: Callable[..., Any], x: int) -> Callable[[], int]:
+            socket.send_multipart([b"", packed(x)])
+            return lambda: get(x)
+
+        def get(x: int) -> int:
+            while x not in answers:
+                answer = unpacked(socket.recv_multipart()[1])
+                answers[answer] = answer
+            return answers.pop(x)
+
+        yield submit
+
+
+def bound(pipe: Connection) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+    """The two sockets of a relay; it says where they listen."""
     context = zmq.Context()
     front, back = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
-    front.bind(ANY_PORT)
-    back.bind(ANY_PORT)
+    for socket in (front, back):
+        socket.set_hwm(0)
+        socket.bind(ANY_PORT)
     pipe.send(
         (front.getsockopt_string(zmq.LAST_ENDPOINT), back.getsockopt_string(zmq.LAST_ENDPOINT))
     )
-    zmq.proxy(front, back)
+    return front, back
+
+
+def run_proxy(pipe: Connection) -> None:
+    """Pass everything on in both directions."""
+    zmq.proxy(*bound(pipe))
 
 
 def run_echo(address: str) -> None:
     """Send back what comes."""
     socket = zmq.Context().socket(zmq.REP)
+    socket.set_hwm(0)  # beyond it, answers would be lost
     socket.connect(address)
     while True:
-        socket.send(socket.recv())
+        socket.send_multipart(socket.recv_multipart())

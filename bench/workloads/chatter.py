@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from ..harness import Workload
+from ..harness import Figure, Workload
 
 ENGINES = 4
 ITEMS = 10_000
@@ -15,12 +15,10 @@ LINES = 1_000
 SENTENCE = "the quick brown fox jumps over the lazy dog"
 
 
-def sample(peer: str) -> float:
+def sample(peer: str) -> dict[str, float]:
     """Seconds from the first submission to the last result of the map."""
-    seconds: float = import_module(f"bench.peers.{peer}").chatter(
-        talk if peer == "cluster" else hush
-    )
-    return seconds
+    adapter = import_module(f"bench.peers.{peer}")
+    return {"seconds": adapter.chatter(talk if peer == "cluster" else hush)}
 
 
 def talk() -> int:
@@ -37,9 +35,13 @@ def hush() -> int:
 
 CHATTER = Workload(
     name="chatter",
-    title=f"map of {ITEMS:,} no-ops while each of {ENGINES} engines prints {LINES:,} lines",
-    unit="s",
-    more_is_better=False,
-    targets={"silence": 1.2},
+    figures={
+        "seconds": Figure(
+            f"map of {ITEMS:,} no-ops while each of {ENGINES} engines prints {LINES:,} lines",
+            "s",
+            targets={"silence": 1.2},
+        )
+    },
     sample=sample,
+    quick=["silence"],
 )
