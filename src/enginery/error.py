@@ -201,6 +201,10 @@ class ProtocolError(EngineryError):
     """A peer sent something that is not in the protocol, or not in its place."""
 
 
+class MemoryUnavailable(ProtocolError):
+    """A message refers to shared memory that is not there (any more), or may not be opened."""
+
+
 class VersionMismatch(ProtocolError):
     """A peer speaks another version of the protocol; `theirs` is its number."""
 

@@ -1,0 +1,138 @@
+"""What an engine or a client lends to the controller, and borrows from it."""
+
+from __future__ import annotations
+
+import os
+
+from ...core import messages as m
+from ...error import MemoryUnavailable
+from . import raw
+from .arena import Arena
+from .probe import Probe
+from .segments import Own, opened
+
+LEAST = 256 * 1024
+"""Bytes of buffers from which on a payload is put into shared memory."""
+
+Buffers = tuple[m.Buffer, ...]
+
+
+class Memory:
+    """See the module's text. Any thread may lend; the one that reads the socket borrows."""
+
+    def __init__(self) -> None:
+        self.probe = Probe()
+        self.controller = 0  # its process id, when it shares memory with this process
+        self._arena = Arena()
+
+    def meet(self, message: m.Message) -> None:
+        """Look at what a controller says first; a probe that cannot be opened is struck out."""
+        if type(message) is m.Welcome:
+            message.memory = self.probe.found(message.memory)
+            self.controller = 0 if message.memory is None else message.memory.pid
+
+    def lend(self, buffers: Buffers) -> Buffers:
+        """Copy buffers that are large, all together, into memory that others can open.
+
+        They themselves when they are not, or where this cannot be done.
+        """
+        if not self.controller or sum(buffer.nbytes for buffer in buffers) < LEAST:
+            return buffers
+        lent = self._arena.lend([memoryview(buffer.data).cast("B") for buffer in buffers])
+        if lent is None:
+            return buffers
+        segment, view = lent
+        return tuple(
+            m.Buffer(None, Lent(segment, view, at, buffer.nbytes))
+            for buffer, at in zip(buffers, segment.places, strict=False)
+        )
+
+    def borrow(self, segment: m.Segment) -> Borrowed | Missing:
+        """Map what the controller has; MemoryUnavailable when it is another's."""
+        if not self.controller or segment.pid != self.controller:
+            raise MemoryUnavailable(f"process {segment.pid} is not the controller")
+        try:
+            return Borrowed(segment)
+        except (MemoryUnavailable, OSError) as error:  # told to who needs it: maybe nobody does
+            return Missing(str(error))
+
+    def look(self) -> float | None:
+        """Give back what has been idle for long; seconds until to look again, None: no need."""
+        return self._arena.look()
+
+    def close(self) -> None:
+        """Give up what nobody else has."""
+        self.controller = 0
+        self.probe.close()
+        self._arena.close()
+
+
+class Lent:
+    """A buffer in a segment of this process, which stays open meanwhile."""
+
+    __slots__ = ("_segment", "_view", "nbytes", "reference")
+
+    def __init__(self, segment: Own, view: memoryview, offset: int, nbytes: int) -> None:
+        self._segment = segment
+        self._view = view[offset : offset + nbytes]
+        self.nbytes = nbytes
+        self.reference: m.Reference | None = (segment.name, offset, nbytes)
+
+    def view(self) -> memoryview:
+        """Its bytes."""
+        return self._view
+
+
+class Borrowed:
+    """A segment of another process, mapped; what is made of it keeps the mapping.
+
+    A process can have so many mappings (65,530 by default); beyond that it is copied.
+    """
+
+    def __init__(self, segment: m.Segment) -> None:
+        fd = opened(segment)
+        try:
+            memory = raw.mapped(fd, segment.size)
+        except OSError:
+            memory = _read(fd, segment.size)
+        finally:
+            os.close(fd)
+        self._view = memoryview(memory).cast("B").toreadonly()
+
+    def buffer(self, offset: int, nbytes: int) -> m.Buffer:
+        """A part of it."""
+        return m.Buffer(self._view[offset : offset + nbytes])
+
+
+def _read(fd: int, size: int) -> bytearray:
+    """All of a file; one call reads 2 GiB at most."""
+    data = bytearray(size)
+    view, done = memoryview(data), 0
+    while done < size:
+        done += os.preadv(fd, [view[done:]], done)
+    return data
+
+
+class Missing:
+    """A segment that could not be opened; who looks into a buffer of it is told why."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def buffer(self, offset: int, nbytes: int) -> m.Buffer:
+        """One without its bytes."""
+        return m.Buffer(None, MissingPart(self._why, nbytes))
+
+
+class MissingPart:
+    """A buffer whose bytes cannot be had."""
+
+    __slots__ = ("_why", "nbytes", "reference")
+
+    def __init__(self, why: str, nbytes: int) -> None:
+        self._why, self.nbytes = why, nbytes
+        self.reference: m.Reference | None = None
+
+    def view(self) -> memoryview:
+        """Raise MemoryUnavailable."""
+        raise MemoryUnavailable(self._why)
