@@ -242,7 +242,9 @@ def test_a_timeout_is_kept(scene: Scene, name: str) -> None:
     end = scene.timed[name]
     assert end is not None, "it hangs"
     assert end.seconds < TIMEOUT + 1
-    if end.raised is None:
+    if name == "ar.wait_for_send":  # no memory of the caller's is under way
+        assert end.given is True
+    elif end.raised is None:
         assert end.given is False or "has not answered" in end.given or "lost" in end.given
     else:
         assert isinstance(end.raised, enginery.TimeoutError | NoControllerError)

@@ -30,6 +30,7 @@ SECRET = os.urandom(16)
 EXAMPLES: list[m.Message] = [
     hello("client", "tasks"),
     m.Goodbye("bye"),
+    m.Shares(),
     m.Need((SECRET,)),
     m.Results(1, [m.Result("x-1", 1, "ok", b"")]),
     m.Output("x-1", 1, 0, "stdout", "text"),

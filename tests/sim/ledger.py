@@ -81,7 +81,17 @@ class Entry:
     @property
     def timeout(self) -> float:
         """Seconds that it may wait; 0: any."""
-        return self.task.terms.timeout if self.task.terms is not None else 0.0
+        return 0.0 if self.task.terms is None or self.direct else self.task.terms.timeout
+
+    @property
+    def direct(self) -> bool:
+        """Whether one particular engine must run it."""
+        return self.task.engine >= 0
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The tasks whose values it takes."""
+        return () if self.task.terms is None else self.task.terms.inputs
 
 
 class Ledger(Observer):
@@ -170,7 +180,9 @@ class Ledger(Observer):
         match move:
             case "hold" | "wait":
                 self._depends(entry, "open" if move == "hold" else "met")
-            case "assign" if not record.direct:
+            case "assign" if record.direct:
+                self._depends(entry, "met")
+            case "assign":
                 self.assigned += 1
                 if not self.assigned % 16 and "priority" in self.world.settings.terms:
                     self._nobody_is_passed_over(record, engine)
@@ -190,17 +202,23 @@ class Ledger(Observer):
         entry.accepted = self.world.clock.now
         known = self.world.controller.core.work.tasks
         task = entry.task
-        if task.terms is not None and task.engine < 0:
-            ids = rules.named(task.terms)
+        if task.terms is not None:
+            ids = rules.named(task.terms, entry.direct)
             entry.unknown = any(id not in known or id == task.id for id in ids)
+            entry.unknown |= any(self._hidden(entry.client, id) for id in entry.takes)
             late = not entry.in_vain and not set(ids) <= known.keys() | self.ends.keys()
             if entry.again and late:
                 raise Broken(f"unexpected: {task.id} arrives before what it depends on, {ids}")
 
+    def _hidden(self, client: ClientNode, id: str) -> bool:
+        """Whether a client may not have the value of this task."""
+        known = self.tasks.get(id)
+        return known is not None and client.role == "task" and known.client is not client
+
     def _depends(self, entry: Entry, wanted: str) -> None:
         """A task is held while its dependencies are open, and waits for an engine once met."""
         terms = entry.task.terms
-        found = "met" if terms is None else rules.verdict(terms, self.ends)
+        found = "met" if terms is None else rules.verdict(terms, self.ends, entry.direct)
         if entry.unknown or found != wanted:
             raise Broken(f"unexpected: {entry.task} is taken as {wanted}, but is {found}")
 
@@ -287,9 +305,11 @@ class Ledger(Observer):
     def _is_impossible(self, entry: Entry, record: Record) -> None:
         terms, ends = entry.task.terms, self.ends
         work = self.world.controller.core.work
-        follow = terms.follow if terms is not None and not entry.level else None
+        follow = None
+        if terms is not None and not (entry.level or entry.direct):
+            follow = terms.follow
         if terms is not None and record.state in {"new", "held"}:
-            if entry.unknown or rules.verdict(terms, ends) == "impossible":
+            if entry.unknown or rules.verdict(terms, ends, entry.direct) == "impossible":
                 return
             if follow is not None and rules.verdict(terms, ends) == "met" and follow.ids:
                 targets = entry.task.targets
@@ -352,16 +372,27 @@ class Ledger(Observer):
         if entry.bodies[level] > allowed:
             raise Broken(f"duplicated: {attempt.id} starts {entry.bodies[level]} times")
         self._starts_where_it_may(entry, task, engine, attempt)
+        for id, value in zip(entry.takes, attempt.inputs, strict=True):
+            if not self._has_given(self.tasks[id], value.value):
+                raise Broken(f"unexpected: {attempt.id} takes {value.value!r} from {id}")
+
+    def _has_given(self, entry: Entry, value: bytes) -> bool:
+        """Whether this is the value of a task."""
+        if entry.outcome is not None and entry.outcome.status != "expired":
+            return (entry.outcome.status, entry.outcome.value) == ("ok", value)
+        real = ("ok", value) in entry.ends.values()
+        liars = (e for e in self.world.engines if isinstance(e, Liar))
+        return real or any(entry.task.id == id for liar in liars for id, _ in liar.entrusted)
 
     def _starts_where_it_may(
         self, entry: Entry, task: m.Task, engine: EngineNode, attempt: m.Attempt
     ) -> None:
-        if entry.task.engine < 0 and entry.task.terms is not None:
+        if entry.task.terms is not None:
             self._depends(entry, "met")
-        if task.engine >= 0 and not entry.again:
+        if task.engine >= 0 and engine.core.id != task.engine:
+            raise Broken(f"unexpected: {attempt.id} starts on engine {engine.core.id}")
+        if task.engine >= 0 and not (entry.again or entry.takes):
             line = entry.client.name, task.engine
-            if engine.core.id != task.engine:
-                raise Broken(f"unexpected: {attempt.id} starts on engine {engine.core.id}")
             if entry.order < self.direct[line]:
                 raise Broken(f"unexpected: {attempt.id} starts after a later request")
             self.direct[line] = entry.order
@@ -423,7 +454,8 @@ class Ledger(Observer):
             case "overtime":
                 true = self._ran_too_long(entry, outcome) or world.lied(outcome)
             case "impossible" | "timeout":
-                true = not outcome.started  # the reasons were looked at when it was decided
+                # The reasons were looked at when it was decided.
+                true = not outcome.started and self._is_cause(entry, outcome.cause)
             case "aborted":
                 true = entry.aborted or world.lied(outcome)
             case "lost":
@@ -436,6 +468,23 @@ class Ledger(Observer):
         decided = self.ends.get(task.id)
         if not true or decided is None or decided.status != outcome.status:
             raise Broken(f"unexpected: {outcome} of {entry}, decided as {decided}")
+
+    def _is_cause(self, entry: Entry, cause: m.Outcome | None) -> bool:
+        """Whether a task has failed whose value one takes, or the cause of that."""
+        if cause is None:
+            return True
+        end = self.ends.get(cause.id)
+        if end is None or end.status != cause.status or cause.status == "ok" or cause.cause:
+            return False
+        looked, more = set(), list(entry.takes)
+        while more:
+            id = more.pop()
+            if id == cause.id:
+                return True
+            if id not in looked and id in self.ends and self.ends[id].status == "impossible":
+                looked.add(id)
+                more += self.tasks[id].takes
+        return False
 
     def _ran_too_long(self, entry: Entry, outcome: m.Outcome) -> bool:
         terms = entry.stage(entry.level).terms
@@ -481,11 +530,15 @@ class Ledger(Observer):
 
 
 def renewed(task: m.Task, id: str, renamed: dict[str, str]) -> m.Task:
-    """What a task is when it is run again: it depends on those alone that are run again, too."""
+    """What a task is when it is run again: it depends on those alone that are run again, too.
+
+    And it takes the values of others, as it did.
+    """
     terms = task.terms
     if terms is not None:
         after, follow = (_renamed(each, renamed) for each in (terms.after, terms.follow))
-        terms = replace(terms, after=after, follow=follow)
+        inputs = tuple(renamed.get(id, id) for id in terms.inputs)
+        terms = replace(terms, after=after, follow=follow, inputs=inputs)
     return replace(task, id=id, terms=terms)
 
 

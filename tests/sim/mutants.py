@@ -25,6 +25,7 @@ from enginery.core import (
     engines,
     functions,
     graph,
+    inputs,
     intake,
     placement,
     sessions,
@@ -44,6 +45,7 @@ RARE = {
 """Those that take thousands of histories: hunted by hand, not in every run of the tests."""
 
 HINTS: dict[str, int] = {
+    "run again it takes the value it took": 110,
     "an engine runs again what arrives again": 660,
     "who is given up keeps its queue": 279,
     "an outcome that arrives again is told again": 243,
@@ -242,6 +244,47 @@ MUTANTS: dict[str, Mutant] = {
         "self.conditions.moved[place.id] = place",
         "self.conditions.moved[place.id] = place; self.conditions._strand(now)",
     ),
+    # --- values that are taken
+    "a value goes before the last that takes it has ended": (
+        inputs.Inputs, "release",
+        "if left:", "if False:",
+    ),
+    "a value is kept for ever": (
+        inputs.Inputs, "release",
+        "self.values.pop(id, None)", "None",
+    ),
+    "what was there before is not kept for who takes it": (
+        inputs.Inputs, "need",
+        "if not known and id in tasks:", "if False:",
+    ),
+    "values come in another order": (
+        inputs.Inputs, "of",
+        "for id in ids", "for id in reversed(tuple(ids))",
+    ),
+    "what takes the value of what failed waits on": (
+        graph.Wait, "verdict",
+        '"impossible" in (inputs, after, follow)', '"impossible" in (after, follow)',
+    ),
+    "a direct request does not wait for what it takes": (
+        work.Work, "_accept_direct",
+        "terms is not None and terms.inputs", "False",
+    ),
+    "run again it takes the value it took": (
+        work.Work, "again",
+        "renamed.get(id, id)", "id",
+    ),
+    "what is hidden can be taken": (
+        intake.Intake, "_hidden",
+        "queries.visible(self.work, session, id) is None", "False",
+    ),
+    "the cause is what was not run": (
+        graph.Taken, "cause",
+        "self.against.outcome.cause or self.against.outcome", "self.against.outcome",
+    ),
+    "a value is not sent again": (
+        work, "attempt_of",
+        "record.inputs,", "record.inputs if record.attempt < 2 else (),",
+    ),
     # --- refusals
     "what all have refused waits on": (
         conditions.Conditions, "check",
@@ -291,7 +334,7 @@ MUTANTS: dict[str, Mutant] = {
     # --- times and priorities
     "a timeout is ignored": (
         conditions.Conditions, "_time_out",
-        'self._give_up(record, "timeout", f"{what} in {record.spec.terms.timeout:g} s", now)',
+        'self._give_up(record, "timeout", reason, now, None)',
         "pass",
     ),
     "a timeout ends what runs": (

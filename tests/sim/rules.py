@@ -58,9 +58,17 @@ def scattered(terms: m.Terms, ends: Ends) -> bool:
     return follow is not None and follow.all and len(engines_of(follow, ends)) > 1
 
 
-def verdict(terms: m.Terms, ends: Ends) -> Verdict:
-    """Of all that a task waits for."""
-    verdicts = {verdict_of(terms.after, ends), verdict_of(terms.follow, ends)}
+def taken(terms: m.Terms) -> m.Dependency:
+    """That the tasks whose values one takes have succeeded."""
+    return m.Dependency(terms.inputs)
+
+
+def verdict(terms: m.Terms, ends: Ends, direct: bool = False) -> Verdict:
+    """Of all that a task waits for; a direct request does for what it takes only."""
+    inputs = verdict_of(taken(terms), ends)
+    if direct:
+        return inputs
+    verdicts = {inputs, verdict_of(terms.after, ends), verdict_of(terms.follow, ends)}
     if "impossible" in verdicts or scattered(terms, ends):
         return "impossible"
     return "open" if "open" in verdicts else "met"
@@ -74,6 +82,8 @@ def permitted(terms: m.Terms, targets: Collection[int], ends: Ends) -> set[int] 
     return engines & set(targets) if targets else engines
 
 
-def named(terms: m.Terms) -> list[str]:
-    """Every task that is named by these."""
-    return [id for each in (terms.after, terms.follow) if each is not None for id in each.ids]
+def named(terms: m.Terms, direct: bool = False) -> list[str]:
+    """Every task that is named by these; of those of a direct request, that counts."""
+    others = () if direct else (terms.after, terms.follow)
+    named = [id for each in others if each is not None for id in each.ids]
+    return [*terms.inputs, *named]

@@ -102,6 +102,7 @@ def _terms(terms: m.Terms | None) -> str:
     }  # fmt: skip
     said += [f"{name} {value:g}" for name, value in times.items() if value]
     said += [f"{len(terms.recoveries)} recoveries"] if terms.recoveries else []
+    said += [f"takes {_list(terms.inputs)}"] if terms.inputs else []
     return f" [{'; '.join(said)}]" if said else ""
 
 

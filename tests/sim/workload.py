@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KINDS = ("error", "flaky", "kill", "endless", "changes")
 """What tasks do, besides ending well."""
 
-TERMS = ("after", "follow", "priority", "timeout", "recovery", "time limit")
+TERMS = ("after", "follow", "priority", "timeout", "recovery", "time limit", "inputs")
 """What tasks ask for, besides to be run."""
 
 PICKY = ("refused", "unfit")
@@ -133,9 +133,9 @@ class User:
     def terms(self, id: str, functions: dict[bytes, bytes], direct: bool) -> m.Terms | None:
         """What a task asks for; rarely what has no meaning for a direct request."""
         random, settings = self.random, self.world.settings
-        if direct and random.random() < 0.9:
-            return None
+        odd = not direct or random.random() < 0.1
         wanted = {name for name, p in settings.terms.items() if random.random() < p}
+        wanted = wanted if odd else wanted & {"inputs"}
         if not wanted:
             return None
         limit = random.expovariate(0.3 / settings.seconds) if "time limit" in wanted else 0.0
@@ -147,6 +147,7 @@ class User:
             priority=random.choice(PRIORITIES) if "priority" in wanted else 0.0,
             time_limit=limit,
             recoveries=self.recoveries(functions, limit) if "recovery" in wanted else (),
+            inputs=self.inputs() if "inputs" in wanted else (),
         )
 
     def dependency(self, sizes: tuple[int, ...]) -> m.Dependency:
@@ -160,6 +161,10 @@ class User:
             chosen.append("nobody-1")
         success, failure = random.choice(WHICH)
         return m.Dependency(tuple(chosen), random.random() < 0.6, success, failure)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Tasks whose values one takes, each once."""
+        return tuple(dict.fromkeys(self.dependency((0, 1, 1, 1, 2, 3, 9)).ids))
 
     def recoveries(self, functions: dict[bytes, bytes], limit: float) -> tuple[m.Task, ...]:
         """A chain of one to three tasks, each for when the one before has failed."""
@@ -228,6 +233,10 @@ class User:
         if not told:
             return
         ids = self.random.sample(told, min(len(told), self.random.choice((1, 1, 2, 5))))
+        if self.random.random() < 0.5:  # with what they take
+            ledger = self.world.ledger
+            taken = [i for id in ids for i in ledger.tasks[id].takes if i in ledger.ends]
+            ids = list(dict.fromkeys([*ids, *taken]))
         new = [f"{self.client.name}-{len(self.submitted) + 1 + i}" for i in range(len(ids))]
         for old, id in zip(ids, new, strict=True):
             self.world.jobs[id] = self.world.jobs[old]

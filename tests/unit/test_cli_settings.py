@@ -36,6 +36,7 @@ def test_defaults(tmp_path: Path) -> None:
         "client_port": 0,
         "engine_port": 0,
         "reuse": False,
+        "shared_memory": True,
         "hwm": "auto",
         "scheme": "leastload",
         "schemes": (),

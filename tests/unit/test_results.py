@@ -528,7 +528,12 @@ def test_display_outputs_without_prefix(hand, make, capsys, monkeypatch):
 
 def test_sent(hand, make):
     (slot,), result = make("single", 1)
+    assert result.sent  # no memory of the caller's is under way
+    slot.sending = (lambda: True,)
     assert (result.sent, result.wait_on_send(0), result.wait_for_send(0)) == (False,) * 3
+    slot.sending = (lambda: False, lambda: None)
+    assert result.wait_on_send(0)
+    slot.sending = (lambda: True,)
     hand.deliver(outcome(slot))
     assert result.sent
     assert result.wait_on_send(0)

@@ -38,7 +38,7 @@ shut the controller down           -       -       yes     -
 """
 
 MEANING: dict[str, tuple[type[m.Message], ...]] = {
-    "say who it is, take leave": (m.Hello, m.Goodbye),
+    "say who it is, take leave": (m.Hello, m.Goodbye, m.Shares),
     "send results and output": (m.Results, m.Output),
     "tell of an engine's end": (m.Exited,),
     "submit tasks": (m.Define, m.Submit),

@@ -16,15 +16,18 @@ from enginery.version import PROTOCOL
 from enginery.wire import codec
 
 HELLO = m.Hello(PROTOCOL, "1", "engine", "tasks", b"i" * 16, places=(b"a", b"b"))
+IMPOSSIBLE = m.Outcome("u", "impossible", cause=m.Outcome("t", "error", b"why"))
 OUTCOME = m.Outcome("t", "ok", b"v", (m.Buffer(b"w" * 9),), facts={"signal": 9, "x": [1.5, None]})
 TERMS = m.Terms(
     m.Dependency(("a", "b"), success=False), m.Dependency((), all=False), 2.5, -1.0, 9.0,
     True, True,
     (m.Task("r", b"k", b"", terms=m.Terms(priority=2.0)), m.Task("s", b"l", b"")),
+    ("c", "d"), ("x", "ys[3]"),
 )  # fmt: skip
 SAMPLES: list[m.Message] = [
     HELLO,
-    m.Welcome("c", 3),
+    m.Welcome("c", 3, memory=m.Segment(7, 8, 64, b"t" * 16)),
+    m.Shares(),
     m.Refused("no", number=4),
     m.Again(),
     m.Goodbye("done"),
@@ -34,11 +37,12 @@ SAMPLES: list[m.Message] = [
     m.Submit(2, [m.Task("t", b"h", b"a", terms=TERMS)]),
     m.Accepted(1),
     m.Run([m.Attempt(1, "t", 1, b"h", b"a", (m.Buffer(bytearray(b"y" * 20)),), False)]),
+    m.Run([m.Attempt(2, "t", 1, b"h", b"", inputs=(m.Value(b"v", (m.Buffer(b"x" * 9),)),))]),
     m.Results(1, [m.Result("t", 1, "error", b"v", (m.Buffer(memoryview(b"z")),), 1.0, 2.0, 3)]),
     m.Acked(1),
     m.Output("t", 1, 0, "stderr", "é\n"),
     m.Dropped(["t"], [3]),
-    m.Deliver(1, [OUTCOME], [m.Output("t", 1, 0, "stdout", "")]),
+    m.Deliver(1, [OUTCOME, IMPOSSIBLE], [m.Output("t", 1, 0, "stdout", "")]),
     m.Got(1),
     m.Abort(["t"], True),
     m.Resubmit(["t"], ["u"], 3),

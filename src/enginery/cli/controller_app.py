@@ -67,6 +67,9 @@ class IPController(App):
         config=True, setting=True
     )
     reuse = Bool(False, help="Keep the keys of the last start.").tag(config=True, setting=True)
+    shared_memory = Bool(
+        True, help="Share memory for large arrays with engines and clients of this host."
+    ).tag(config=True, setting=True)
 
     def modernize(self, config: Config) -> None:
         """`schemename` is the older spelling of `scheme_name`."""

@@ -23,7 +23,9 @@ from ..wire import payload
 from ..wire.chunks import MapChunk
 from ..wire.functions import FunctionCache
 from ..wire.modules import PushedModules
+from ..wire.taking import taken_by
 from ..wire.unsendable import explain_unsendable
+from .inputs import Inputs
 from .link import Link
 from .slots import KnownSlots, Slot
 
@@ -85,10 +87,13 @@ class Calls:
         `waiting` promises that the caller waits for the results at once.
         """
         hash, blobs = self._function(f, name)
-        arguments, buffers = self._arguments(f, args, kwargs)
+        inputs = Inputs(self.link)
+        arguments, buffers = self._arguments(f, args, kwargs, inputs)
         terms = wishes.terms
         if wishes.recovery:
             terms = self._recovering(wishes, blobs)(arguments, buffers)
+        if inputs.ids:
+            terms = inputs.terms(terms)
         next_id, now = self.link.next_id, time()
         tasks = [
             Task(
@@ -116,15 +121,20 @@ class Calls:
         slots: list[Slot] = []
         batch: list[Task] = []
         size = FIRST_BATCH
+        inputs = Inputs(self.link)
         try:
             for engine, args in placed:
-                arguments, buffers = self._arguments(f, args, kwargs)
+                arguments, buffers = self._arguments(f, args, kwargs, inputs)
                 if recovering is not None:
                     terms = recovering(arguments, buffers)
+                asked = terms
+                if inputs.ids:
+                    asked = inputs.terms(terms)
+                    inputs = inputs.next()
                 batch.append(
                     Task(
                         next_id(), hash, arguments, buffers, name, engine,
-                        wishes.targets, wishes.retries, now, wishes.label, terms,
+                        wishes.targets, wishes.retries, now, wishes.label, asked,
                     )
                 )  # fmt: skip
                 if len(batch) >= size:
@@ -150,10 +160,11 @@ class Calls:
         now = time()
         functions: dict[bytes, bytes] = {}
         tasks: list[Task] = []
+        inputs = Inputs(self.link)  # of all: the first waits for what any of them takes
         for f, args, kwargs, name, wishes in calls:
             hash, blobs = self._function(f, name)
             functions |= blobs
-            arguments, buffers = self._arguments(f, args, kwargs)
+            arguments, buffers = self._arguments(f, args, kwargs, inputs)
             tasks.append(
                 Task(
                     "", hash, arguments, buffers, name, ANYWHERE, wishes.targets, wishes.retries,
@@ -166,6 +177,7 @@ class Calls:
         first.id = self.link.next_id()
         if recoveries:
             first.terms = replace(first.terms or Terms(), recoveries=tuple(recoveries))
+        first.terms = inputs.terms(first.terms)
         return self._submit([first], functions)
 
     def abort(self, slots: Iterable[Slot], running: bool = False) -> None:
@@ -227,14 +239,21 @@ class Calls:
         return hash, {hash: blob}
 
     def _arguments(
-        self, f: Callable[..., Any], args: Args, kwargs: Kwargs
+        self, f: Callable[..., Any], args: Args, kwargs: Kwargs, inputs: Inputs
     ) -> tuple[bytes, tuple[Buffer, ...]]:
-        try:
-            return payload.dumps((args, kwargs))
-        except UnsendableError as error:
-            names = _parameters(f, len(args))
-            call = f"{name_of(f)}({', '.join([*names, *kwargs])})"
-            raise explain_unsendable(call, args, kwargs, error, names=names) from None
+        packed = payload.dumps_scalars((args, kwargs))
+        if packed is not None:
+            return packed
+        with taken_by(inputs):
+            try:
+                arguments, buffers = payload.dumps((args, kwargs))
+            except UnsendableError as error:
+                names = _parameters(f, len(args))
+                call = f"{name_of(f)}({', '.join([*names, *kwargs])})"
+                raise explain_unsendable(call, args, kwargs, error, names=names) from None
+        if inputs.used:
+            inputs.look_at(f, args, kwargs)
+        return arguments, self.link.memory.lend(buffers) if buffers else buffers
 
 
 def _of_each_run(terms: Terms | None) -> Terms | None:

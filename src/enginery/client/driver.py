@@ -33,6 +33,7 @@ from ..net import monitors, sockets
 from ..net.keys import ConnectionFile
 from ..net.wakeup import Wakeup
 from ..wire import codec
+from ..wire.memory.peer import Memory
 
 REST = 0.02
 """Seconds for which the I/O thread rests after it was not needed."""
@@ -49,8 +50,11 @@ class Driver:
     `tell` is called with what is new for the user, by the thread at the helm.
     """
 
-    def __init__(self, file: ConnectionFile, core: Client, tell: Callable[[News], None]) -> None:
+    def __init__(
+        self, file: ConnectionFile, core: Client, tell: Callable[[News], None], memory: Memory
+    ) -> None:
         self.core = core
+        self._memory = memory
         self.closed = False
         self._tell = tell
         self._file = file
@@ -182,7 +186,7 @@ class Driver:
                 self.resting = False
                 with self._at_helm():
                     while not (self._wanted or self.closed):
-                        self._turn(None)
+                        self._turn(self._memory.look())
         finally:
             self._end()
 
@@ -193,6 +197,7 @@ class Driver:
                 self._send([Send("tasks", m.Goodbye("closed"))])
             self._context.destroy(linger=500)
             self._wakeup.close()
+            self._memory.close()
         self._tell([])
 
     # --- one turn, at the helm --------------------------------------------------------------------
@@ -253,16 +258,19 @@ class Driver:
         return events
 
     def _read(self, lane: str, socket: sockets.Peer, now: float) -> Iterable[Effect]:
+        memory = self._memory if lane == "tasks" else None
         more = True
         while more:
             frames = sockets.recv_frames(socket)
             if frames is None:
                 return
             try:
-                messages = codec.decode(frames)
+                messages = codec.decode(frames, borrow=memory.borrow if memory else None)
             except ProtocolError as error:
                 messages = [m.Refused(f"it speaks another language: {error}", "ProtocolError")]
             for message in messages:
+                if memory is not None:
+                    memory.meet(message)
                 yield from self.core.handle(Received(lane, "controller", message), now)
             more = sockets.readable(socket)
 
@@ -284,7 +292,8 @@ class Driver:
         for message in batches.pop("farm", ()):  # each for another engine, perhaps
             sockets.send(self._lanes["farm"], codec.encode([message]))
         for lane, messages in batches.items():
-            sockets.send(self._lanes[lane], codec.encode(messages))
+            by_reference = lane == "tasks" and self._memory.controller > 0
+            sockets.send(self._lanes[lane], codec.encode(messages, by_reference))
 
     def _join_farm(self, port: int) -> None:
         """Connect to the queue of the pure scheme, and leave that of a former controller."""

@@ -18,6 +18,7 @@ from . import fates, text
 from .failed import Call, Failed, message, note
 from .missing import missing, module_missing, remedies
 from .original import by_name, restore
+from .values import failure_of
 
 FRAMES = 3
 """Frames of user code shown in a message; `error.traceback` has them all."""
@@ -35,7 +36,10 @@ LEAST = 30
 def exception(failed: Failed, call: Call) -> Exception:
     """The exception of one item, made anew each time: raising one twice would mix tracebacks."""
     if failed.why is None:
-        return fates.system_error(failed, call)
+        error = fates.system_error(failed, call)
+        if failed.outcome.cause is not None:
+            error.__cause__ = _cause(failed.outcome.cause, call)
+        return error
     if isinstance(failed.why, Exception):
         return _unreadable(failed.why, failed, call)
     return _remote_error(failed.why, failed, call)
@@ -97,6 +101,12 @@ def _remote_error(failure: Failure, failed: Failed, call: Call) -> RemoteError:
         note(error, line)
     note(error, call.kept)
     return error
+
+
+def _cause(outcome: Outcome, call: Call) -> Exception:
+    """What the task would have raised whose failure made this one impossible."""
+    other = Call(outcome.name or f"task {outcome.id}", 1, 0, False, call.engines)
+    return exception(failure_of(outcome), other)
 
 
 def _where(outcome: Outcome, call: Call) -> str:

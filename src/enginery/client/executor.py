@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..error import ControllerLost
+from ..wire.taking import Takeable
 from .results import AsyncResult
 
 if TYPE_CHECKING:
@@ -20,12 +21,20 @@ LOOK = 1.0
 """Seconds after which it is looked whether there still is a controller."""
 
 
-class TaskFuture(Future[Any]):
-    """The future of one task; `async_result` has its metadata and output."""
+class TaskFuture(Takeable, Future[Any]):
+    """The future of one task; `async_result` has its metadata and output.
+
+    As an argument of another call it arrives as its value, as an `AsyncResult` does.
+    """
 
     def __init__(self, async_result: AsyncResult) -> None:
         super().__init__()
         self.async_result = async_result
+
+    @property
+    def as_argument(self) -> AsyncResult:
+        """What its value is taken from where it is an argument."""
+        return self.async_result
 
     def cancel(self) -> bool:
         """Keep the task from running; True when it has not run and never will.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .results import AsyncResult
@@ -14,6 +14,11 @@ class JoinedResult(AsyncResult):
 
     of_one = False
     """Whether one engine was asked, and not a list of them with one in it."""
+
+    @property
+    def assembly(self) -> Callable[[list[Any]], Any]:
+        """The same on an engine."""
+        return join
 
     def _assemble(self, values: Sequence[Any]) -> Any:
         return join(values)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from sys import intern
 from typing import Any
+from weakref import ref
 
 from .. import error as errors
 from ..core import messages as m
@@ -36,6 +37,7 @@ from ..error import ControllerLost, EngineryError, NoControllerError
 from ..net import monitors, sockets
 from ..net.keys import ConnectionFile
 from ..version import __version__
+from ..wire.memory.peer import Memory
 from .driver import Driver, News
 from .interrupted import Presses
 from .slots import Slot
@@ -85,7 +87,9 @@ class Link:
             version=__version__,
             python=platform.python_version(),
         )
-        self._driver = Driver(file, self._core, self._tell)
+        self.memory = Memory()
+        self._core.memory = self.memory.probe.name
+        self._driver = Driver(file, self._core, self._tell, self.memory)
         try:
             self._connect(timeout)
         except BaseException:
@@ -140,8 +144,10 @@ class Link:
             self._check_allowed(tasks)
         slots = [Slot(t.id, t.name, t.engine, t.submitted, t.label) for t in tasks]
         size = 0
-        for task in tasks:
+        for slot, task in zip(slots, tasks, strict=True):
             size += task.size()
+            if task.buffers:
+                slot.sending = self._sending(task)
         if self._under_way > self._core.credit:
             self.wait(lambda: self._under_way <= self._core.credit, None)
         with self._lock:  # that of `changed`, whose own `with` costs more
@@ -170,6 +176,15 @@ class Link:
                 f"no task has the id {unknown[0]!r}, or its result is not kept any more"
             )
         return slots
+
+    def _sending(self, task: m.Task) -> tuple[Callable[[], object], ...]:
+        """What tells whether memory of the caller's is still to be sent.
+
+        The core keeps the buffers until the controller has them. Nobody says so in a farm.
+        """
+        if task.engine < 0 and self.farms:
+            return (lambda: True,)
+        return tuple(ref(buffer) for buffer in task.buffers if buffer.part is None)
 
     def expect(self, slots: Sequence[Slot]) -> None:
         """Outcomes of these tasks will come without a submission."""

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from ..core.messages import Abort
 from ..frames import throw, trimmed
+from ..wire.inputs import joined
+from ..wire.taking import Takeable
 from . import text
 from .arrivals import Arrival, Arrivals
 from .display import reprs
@@ -61,8 +63,11 @@ class Owner(Protocol):
         """Make the result of tasks."""
 
 
-class AsyncResult(Told):
+class AsyncResult(Told, Takeable):
     """The result of a call that may still be running; made by views.
+
+    As an argument of another call, at any depth of lists and dictionaries, it arrives as its value;
+    that call waits for it meanwhile (`ImpossibleDependency` if it fails).
 
     `shape` "single" gives the bare value; "list" one value per engine, in target order; "map" one
     list of all items. It can be waited for, iterated (values as they arrive), indexed, awaited.
@@ -197,12 +202,15 @@ class AsyncResult(Told):
 
     @property
     def sent(self) -> bool:
-        """Whether buffers that were sent may be changed: certain only when it is done."""
-        return self.ready()
+        """Whether arrays and other buffers among the arguments may be changed now.
+
+        At once where they were put into shared memory, else when the controller has them.
+        """
+        return self.ready() or all(slot.sent for slot in self._slots)
 
     def wait_for_send(self, timeout: float | None = None) -> bool:
-        """Wait until `sent`; gives whether it is."""
-        return self.wait(timeout)
+        """Wait until `sent`, at most `timeout` seconds; gives whether it is."""
+        return self._wait(lambda: self.sent, timeout)
 
     wait_on_send = wait_for_send
 
@@ -432,6 +440,20 @@ class AsyncResult(Told):
         statuses = {slot.outcome.status if slot.outcome else "" for slot in self._slots} - {"ok"}
         status = "error" if len(statuses) > 1 else "".join(statuses) or "ok"
         return f"<AsyncResult: {self.name}:{status if self.ready() else 'pending'}>"
+
+    # --- as an argument ---------------------------------------------------------------------------
+
+    @property
+    def as_argument(self) -> AsyncResult:
+        """What its value is taken from where it is an argument: itself."""
+        return self
+
+    @property
+    def assembly(self) -> Callable[[list[Any]], Any] | None:
+        """What makes its value from those of its tasks on an engine; None: it has one only."""
+        if self._scalar:
+            return None
+        return joined if self._chunks else list
 
     # --- pieces ---------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ class Slot:
         "outcome",
         "outputs",
         "received",
+        "sending",
         "submitted",
         "watchers",
     )
@@ -48,6 +49,12 @@ class Slot:
         self.outcome: m.Outcome | None = None
         self.outputs: Outputs | None = None  # what it has put out, once it has
         self.watchers: tuple[Callable[[Slot], None], ...] = ()
+        self.sending: tuple[Callable[[], object], ...] = ()  # each: whether the caller's memory is
+
+    @property
+    def sent(self) -> bool:
+        """Whether the memory of its arguments is not needed any more."""
+        return self.outcome is not None or not any(still() for still in self.sending)
 
     def end(self, outcome: m.Outcome, now: float) -> None:
         """The task is done."""

@@ -43,6 +43,16 @@ class Told:
         return [slot.id for slot in self._slots]
 
     @property
+    def link(self) -> Link:
+        """The connection that its tasks were sent over."""
+        return self._link
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """Its tasks, as their client knows them."""
+        return self._slots
+
+    @property
     def metadata(self) -> Any:
         """What is known of its task (a dict, see `Metadata`), or a list of that for several."""
         every = self._all_metadata()

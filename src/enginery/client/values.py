@@ -47,6 +47,19 @@ def unpack(outcome: Outcome, first: int, size: int | None) -> list[Any]:
     ]
 
 
+def failure_of(outcome: Outcome) -> Failed:
+    """The failure of a task that has failed; of a chunk, that of the first item that did."""
+    if outcome.status != "error":
+        return Failed(None, outcome, 0)
+    try:
+        why = payload.loads(outcome.value, outcome.buffers).value
+    except Exception as error:  # as above
+        return Failed(error, outcome, 0)
+    if isinstance(why, ChunkFailed):
+        why = next(each for each in why.outcomes if isinstance(each, Failure))
+    return Failed(why, outcome, 0)
+
+
 UNREAD = object()
 
 

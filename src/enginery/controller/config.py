@@ -24,6 +24,7 @@ class ControllerConfig:
     record_limit: int = 100_000
     record_bytes: int = 256 << 20
     budget_bytes: int = 1 << 30
+    shared_memory: bool = True  # large buffers by reference, with who is on this host
     reuse: bool = False  # keep keys and connection files over restarts
     log_level: str = "info"
     log_format: str = "logfmt"

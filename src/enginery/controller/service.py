@@ -30,7 +30,7 @@ from ..core.ahead import meant
 from ..core.controller import Controller, Farm, Limits
 from ..core.events import Closed, Drop, Effect, Log, Received, Send, Stop
 from ..core.laws import BrokenLaw
-from ..error import ClusterError, ProtocolError, VersionMismatch
+from ..error import ClusterError, MemoryUnavailable, ProtocolError, VersionMismatch
 from ..net import sockets
 from ..net.auth import Authenticator
 from ..net.bell import Bell, heeded
@@ -41,6 +41,7 @@ from ..net.reception import Reception
 from ..schemes import LeastLoad, Scheme
 from ..version import __version__
 from ..wire import codec
+from ..wire.memory.keeper import Keeper
 from .catalogue import PURE, known, make
 from .config import ControllerConfig
 
@@ -92,6 +93,8 @@ class Service:
         farm = Farm(self.farm.front_port, self.farm.back_port) if self.farm else Farm()
         scheme = LeastLoad() if chosen == PURE else self.scheme(chosen)
         self.core = Controller(name, __version__, scheme, limits, schemes=makers, farm=farm)
+        self.keeper = Keeper(config.shared_memory)
+        self.core.memory = self.keeper.probe.name
         self.effects: list[Effect] = []  # of this turn, not carried out yet
         self.outbox: dict[bytes, list[m.Message]] = {}
         self.complained: dict[bytes | str, float] = {}
@@ -186,6 +189,7 @@ class Service:
             port.close()
         if self.farm is not None:
             self.farm.close()
+        self.keeper.probe.close()
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -272,16 +276,22 @@ class Service:
         port.refused.clear()
 
     def _feed(self, conn: bytes, role: str, frames: Sequence[Any], now: float) -> None:
+        pid = self.core.lender(conn)
+        borrow = self.keeper.borrowing(pid) if pid else None
         try:
-            messages = codec.decode(frames, whole=False)
+            messages = codec.decode(frames, whole=False, borrow=borrow)
         except VersionMismatch as error:
             self._complain(conn, str(error))
             reason = f"{error}; this controller is enginery {__version__}"
             self.effects.append(Send(conn, m.Refused(reason, "VersionMismatch")))
         except ProtocolError as error:
             self._complain(conn, str(error))
+            if isinstance(error, MemoryUnavailable):  # maybe in good faith, to wait for an answer
+                self.effects.append(self.core.unreadable(conn, str(error)))
         else:
             for message in messages:
+                if type(message) is m.Hello:
+                    self.keeper.meet(message)
                 self.core.feed(Received(conn, role, message), now, self.effects)
 
     def _complain(self, conn: bytes, what: str) -> None:
@@ -332,7 +342,8 @@ class Service:
         outbox, self.outbox = self.outbox, {}
         for conn, messages in outbox.items():
             # Who cannot be reached is leaving: the port tells as soon as all it said is read.
-            self.ports[conn[:1]].send(conn, codec.encode(messages))
+            frames = codec.encode(messages, by_reference=self.core.shares(conn))
+            self.ports[conn[:1]].send(conn, frames)
 
 
 def steady_clock(started: float) -> Callable[[], float]:

@@ -47,8 +47,8 @@ GOT_BYTES = 1 << 18
 ABOUT_TASKS = m.Query, m.Resubmit, m.Purge
 """What is asked once all that was submitted before has been accepted, so that it is found."""
 
-AT_ONCE = frozenset({"status", "engines"})
-"""Queries that name no tasks, and which are to show what there is now: they do not wait so."""
+AT_ONCE = frozenset({"status", "engines", "kept"})
+"""Queries that name no tasks, or such as have ended: they do not wait so, and show what is now."""
 
 SEEN = 100_000
 """Functions remembered as sent."""
@@ -60,6 +60,7 @@ class Client:
     def __init__(self, identity: bytes, *, host: str, pid: int, version: str, python: str) -> None:
         self.identity = identity
         self.host, self.pid, self.version, self.python = host, pid, version, python
+        self.memory: m.Segment | None = None  # what the controller may open
         self.id = ""
         self.controller = ""
         self.session = 0
@@ -140,6 +141,7 @@ class Client:
         hello = m.Hello(
             PROTOCOL, self.version, "client", "tasks" if lane == "tasks" else "control",
             self.identity, host=self.host, pid=self.pid, seen=self.delivered, python=self.python,
+            memory=self.memory if lane == "tasks" else None,
         )  # fmt: skip
         out.append(Send(lane, hello))
 
@@ -314,6 +316,8 @@ class Client:
         self.id = str(welcome.id)
         self.joined.add(lane)
         self.greeting.discard(lane)
+        if welcome.memory is not None:
+            out.append(Send(lane, m.Shares()))
         if welcome.farm_port != self.farming.port:
             self.farming.port = welcome.farm_port
             out.append(JoinFarm(welcome.farm_port))

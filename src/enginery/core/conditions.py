@@ -5,18 +5,22 @@ A task that cannot run any more is given up here, at once, and so is what depend
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from heapq import heappop, heappush
 from math import inf
 
 from . import messages as m
 from .engines import Place
 from .graph import Graph, Wait
+from .inputs import Inputs
 from .placement import Placement
 from .tasks import Record
 
-GiveUp = Callable[[Record, m.Status, str, float], None]
-"""Ends a task that has not run: it, how, why, now."""
+GiveUp = Callable[[Record, m.Status, str, float, m.Outcome | None], None]
+"""Ends a task that has not run: it, how, why, now, and the failure that is the cause, if any."""
+
+Address = Callable[[Record, float, str], None]
+"""Puts a direct request into its engine's queue: it, now, why now."""
 
 
 class Conditions:
@@ -27,22 +31,34 @@ class Conditions:
         tasks: Mapping[str, Record],
         places: Mapping[int, Place],
         placement: Placement,
+        inputs: Inputs,
+        *,
         give_up: GiveUp,
+        address: Address,
     ) -> None:
-        self.tasks, self.places, self.placement = tasks, places, placement
+        self.tasks, self.places, self.placement, self.inputs = tasks, places, placement, inputs
         self.graph = Graph()
         self.timeouts: list[tuple[float, int, Record]] = []  # a heap: when, a number, whose
         self._timeouts = 0  # how many there ever were
         self.moved: dict[int, Place] = {}
-        self._give_up = give_up
+        self._give_up, self._address = give_up, address
 
-    def accept(self, record: Record, terms: m.Terms, now: float) -> None:
-        """A balanced task that asks for more than to be run."""
+    def accept(
+        self, record: Record, terms: m.Terms, now: float, hidden: Collection[str] = ()
+    ) -> None:
+        """A balanced task that asks for more than to be run, or a direct one that takes values.
+
+        Those of the tasks that are `hidden` are not for its client.
+        """
         self._limit(record, now)
-        wait = Wait(terms)
-        unknown = self.graph.enter(record, wait, self.tasks)
+        wait = Wait(terms, record.direct)
+        unknown = next(iter(hidden), "") or self.graph.enter(record, wait, self.tasks)
         if unknown:
-            self._impossible(record, f"there is no task {unknown}, or it is not kept any more", now)
+            reason = f"there is no task {unknown}, or it is not kept any more"
+            if wait.inputs is not None and unknown in wait.inputs.ids:
+                takes = f"{wait.inputs.argument(unknown)} is the value of a task"
+                reason = f"{takes}, but {reason}: pass ar.get() instead of ar"
+            self._impossible(record, reason, now)
         elif wait.verdict() == "open":
             record.move("hold", now, "accepted")
         else:
@@ -52,7 +68,13 @@ class Conditions:
         """A task has nothing to wait for any more, for better or for worse."""
         record.wait = None
         if wait.verdict() == "impossible":
-            self._impossible(record, wait.obstacle(), now)
+            self._impossible(record, wait.obstacle(), now, wait.cause)
+            return
+        if wait.inputs is not None:
+            record.inputs = self.inputs.of(record.takes)
+            record.input_bytes = sum(value.size() for value in record.inputs)
+        if record.direct:
+            self._address(record, now, cause)
             return
         if wait.follow is not None and wait.follow.ids:
             engines = wait.follow.engines.intersection(record.allowed or wait.follow.engines)
@@ -89,8 +111,10 @@ class Conditions:
                 reason = f"every engine has refused it: {'; '.join(reasons[:3])}"
                 self._impossible(record, reason, now)
 
-    def _impossible(self, record: Record, reason: str, now: float) -> None:
-        self._give_up(record, "impossible", reason, now)
+    def _impossible(
+        self, record: Record, reason: str, now: float, cause: m.Outcome | None = None
+    ) -> None:
+        self._give_up(record, "impossible", reason, now, cause)
 
     def put_back(self, record: Record, now: float) -> None:
         """A task that had been given to an engine waits again."""
@@ -132,7 +156,8 @@ class Conditions:
             what = (
                 "its dependencies were not met" if record.state == "held" else "no engine took it"
             )
-            self._give_up(record, "timeout", f"{what} in {record.spec.terms.timeout:g} s", now)
+            reason = f"{what} in {record.spec.terms.timeout:g} s"
+            self._give_up(record, "timeout", reason, now, None)
 
     def _resolve(self, ended: list[Record], now: float) -> None:
         """Tell those that depend on what has ended, and on what ends by that, and so on."""

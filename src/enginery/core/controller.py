@@ -69,6 +69,8 @@ class Peer:
     role: str
     lane: str
     party: Place | Session | Supervisor
+    pid: int = 0  # of the process, where the controller can open its memory
+    shares: bool = False  # it can open the controller's, too
 
     def says(self, hello: m.Hello) -> bool:
         """Whether this hello comes from the party that is known to be here."""
@@ -107,6 +109,7 @@ class Controller:
         self.schemes = schemes  # those that a client may choose
         self.farm = farm
         self.limits = limits
+        self.memory: m.Segment | None = None  # what peers open to show that they share the host
         self.work = Work(
             scheme,
             hwm=limits.hwm,
@@ -199,6 +202,34 @@ class Controller:
                 if (conn := session.lanes.get("tasks")) is not None:
                     out.append(Send(conn, message))
 
+    # --- shared memory --------------------------------------------------------------------------
+
+    def lender(self, conn: Conn) -> int:
+        """The process whose memory messages on this connection may refer to; 0: of none."""
+        peer = self.peers.get(conn)
+        return 0 if peer is None else peer.pid
+
+    def shares(self, conn: Conn) -> bool:
+        """Whether what is sent on this connection may refer to the controller's memory."""
+        peer = self.peers.get(conn)
+        return peer is not None and peer.shares
+
+    def unreadable(self, conn: Conn, reason: str) -> Send:
+        """What to answer to a message whose memory cannot be opened.
+
+        Who is not known (any more) says hello again first, as after any message.
+        """
+        if conn not in self.peers:
+            return Send(conn, m.Again())
+        return Send(conn, m.Refused(reason, "ProtocolError"))
+
+    def _offer(self, conn: Conn, hello: m.Hello) -> m.Segment | None:
+        """What to open in return; the driver has struck out of a hello what it could not open."""
+        if hello.memory is None or self.memory is None:
+            return None
+        self.peers[conn].pid = hello.memory.pid
+        return self.memory
+
     # --- who is there ---------------------------------------------------------------------------
 
     def _received(
@@ -220,6 +251,8 @@ class Controller:
             out.append(Drop(conn, "its key has changed"))
         elif isinstance(message, m.Goodbye):
             self._goodbye(conn, peer, message, now, out)
+        elif isinstance(message, m.Shares):
+            peer.shares = peer.pid > 0
         elif isinstance(peer.party, Session):
             self._from_client(conn, peer.party, message, now, out)
         elif isinstance(peer.party, Place):
@@ -298,7 +331,7 @@ class Controller:
                 conn,
                 m.Welcome(
                     self.name, place.id, version=self.version, incarnation=life,
-                    farm_port=self.farm.back,
+                    farm_port=self.farm.back, memory=self._offer(conn, hello),
                 ),
             )
         )  # fmt: skip
@@ -358,6 +391,7 @@ class Controller:
             self.name, session.id, session.accepted, CREDIT, self.version,
             "pure" if self.farm.front else self.scheme.name, self.limits.hwm, role=role,
             farm_port=0 if role == "monitor" else self.farm.front, session=session.number,
+            memory=self._offer(conn, hello),
         )  # fmt: skip
         out.append(Send(conn, welcome))
         if hello.lane == "tasks":

@@ -72,6 +72,7 @@ class Engine:
         self.place = place
         self.incarnation = incarnation
         self.host, self.pid, self.version, self.python = host, pid, version, python
+        self.memory: m.Segment | None = None  # what the controller may open
         self.id = -1
         self.controller = ""  # the name of the one that knows us
         self.joined: set[str] = set()  # lanes on which the controller knows us
@@ -143,6 +144,7 @@ class Engine:
         hello = m.Hello(
             PROTOCOL, self.version, "engine", "tasks" if lane == "tasks" else "control",
             self.place, self.incarnation, self.host, self.pid, self.seen, python=self.python,
+            memory=self.memory if lane == "tasks" else None,
         )  # fmt: skip
         out.append(Send(lane, hello))
 
@@ -205,6 +207,8 @@ class Engine:
             self._drop_work(now, out)  # another controller, which knows of none
         self.controller = welcome.controller
         self.id = int(welcome.id)
+        if welcome.memory is not None:
+            out.append(Send(lane, m.Shares()))
         if welcome.farm_port and lane == "tasks":
             out.append(JoinFarm(welcome.farm_port))
         if lane == "control" and self.changes:

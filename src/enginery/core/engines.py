@@ -122,20 +122,20 @@ class Place:
             queue.popleft()
         if not queue or len(self.sent) >= AHEAD:
             return None
-        if self.sent and self.sent_bytes + queue[0].size > AHEAD_BYTES:
+        if self.sent and self.sent_bytes + queue[0].size + queue[0].input_bytes > AHEAD_BYTES:
             return None
         record = queue.popleft()
         self.n += 1
         record.n = self.n
         self.sent[self.n] = record
-        self.sent_bytes += record.size
+        self.sent_bytes += record.size + record.input_bytes
         return record
 
     def leave(self, record: Record) -> None:
         """A task that was queued or sent here is no longer."""
         if self.sent.get(record.n) is record:
             del self.sent[record.n]
-            self.sent_bytes -= record.size
+            self.sent_bytes -= record.size + record.input_bytes
         self.load -= 1
         self.backlog -= record.expected
 

@@ -31,13 +31,17 @@ def explain(work: Work, record: Record, now: float) -> list[str]:
 def _held(work: Work, record: Record) -> list[str]:
     lines = ["it waits for tasks that it depends on:"]
     assert record.wait is not None
-    for name, condition in (("after", record.wait.after), ("follow", record.wait.follow)):
+    wait = record.wait
+    conditions = {"after": wait.after, "follow": wait.follow, "values it takes": wait.inputs}
+    for name, condition in conditions.items():
         if condition is None or condition.verdict() == "met":
             continue
         open_ = [id for id in condition.ids if id in work.tasks and work.tasks[id].state != "done"]
         how = "all" if condition.dependency.all else "any"
         lines.append(f"{name}: {len(open_)} of {len(condition.ids)} have not ended ({how} count)")
-        lines += [f"  task {id} is {work.tasks[id].state}" for id in open_[:SHOWN]]
+        for id in open_[:SHOWN]:
+            taken = f", for {wait.inputs.argument(id)}" if wait.inputs is condition else ""
+            lines.append(f"  task {id} is {work.tasks[id].state}{taken}")
     return lines
 
 

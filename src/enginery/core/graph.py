@@ -23,6 +23,7 @@ class End(NamedTuple):
     id: str
     ok: bool
     engine: int
+    outcome: m.Outcome
 
     @classmethod
     def of(cls, record: Record) -> End:
@@ -30,7 +31,8 @@ class End(NamedTuple):
         outcome = record.outcome
         assert outcome is not None
         ran = outcome.facts.get("started", True) if outcome.facts else True
-        return cls(record.spec.id, outcome.status == "ok", outcome.engine if ran else -1)
+        engine = outcome.engine if ran else -1
+        return cls(record.spec.id, outcome.status == "ok", engine, outcome)
 
 
 class Condition:
@@ -53,14 +55,14 @@ class Condition:
         self.success, self.failure = dependency.success, dependency.failure
         self.ended = 0
         self.counted = 0
-        self.against = ""  # the last task that does not count
+        self.against: End | None = None  # of the last task that does not count
         self.engines: set[int] = set()  # where those ran that count, if that matters
 
     def count(self, end: End) -> bool:
         """One of the tasks has ended; False when that has decided nothing."""
         self.ended += 1
         if not (self.success if end.ok else self.failure):
-            self.against = end.id
+            self.against = end
             return True
         self.counted += 1
         if self.follows and end.engine >= 0:
@@ -80,32 +82,86 @@ class Condition:
     def obstacle(self) -> str:
         """Why it is impossible."""
         how = "succeeded" if self.dependency.failure else "failed"
+        against = "" if self.against is None else self.against.id
         if self.dependency.all:
-            return f"task {self.against}, which it depends on, {how}"
-        return f"every task that it depends on {how}, {self.against} the last"
+            return f"task {against}, which it depends on, {how}"
+        return f"every task that it depends on {how}, {against} the last"
+
+
+class Taken(Condition):
+    """All tasks whose values one task takes as arguments, and what these arguments are called."""
+
+    __slots__ = ("arguments",)
+
+    def __init__(self, ids: tuple[str, ...], arguments: tuple[str, ...]) -> None:
+        super().__init__(m.Dependency(ids))
+        self.arguments = dict(zip(ids, arguments, strict=False))
+
+    @property
+    def cause(self) -> m.Outcome | None:
+        """The failure that makes it impossible: of one of these tasks, or of what that one took."""
+        if self.against is None:
+            return None
+        return self.against.outcome.cause or self.against.outcome
+
+    def argument(self, id: str) -> str:
+        """The argument that takes the value of this task, in words."""
+        return " ".join(filter(None, ("its argument", self.arguments.get(id))))
+
+    def obstacle(self) -> str:
+        """Why it is impossible."""
+        assert self.against is not None
+        id, outcome = self.against.id, self.against.outcome
+        named = f"task {id} ({outcome.name})" if outcome.name else f"task {id}"
+        told = f"{self.argument(id)} is the value of {named}, which {_how(outcome)}"
+        if outcome.cause is not None:
+            told += f" because task {outcome.cause.id} {_how(outcome.cause)}"
+        return told
+
+
+HOW = {
+    "aborted": "was aborted", "impossible": "was not run", "timeout": "was not run in time",
+    "overtime": "ran for too long", "lost": "was lost", "kills": "was lost",
+}  # fmt: skip
+"""In which way tasks have failed, in words, where that is not the usual one."""
+
+
+def _how(outcome: m.Outcome) -> str:
+    return HOW.get(outcome.status, "failed")
 
 
 class Wait:
-    """What one task waits for: `after` restricts when it runs, `follow` also where."""
+    """What one task waits for: `after` restricts when it runs, `follow` also where.
 
-    __slots__ = ("after", "follow")
+    `inputs` are the tasks whose values it takes; a direct request waits for nothing else.
+    """
 
-    def __init__(self, terms: m.Terms) -> None:
-        self.after = Condition(terms.after) if terms.after is not None else None
-        self.follow = Condition(terms.follow, True) if terms.follow is not None else None
+    __slots__ = ("after", "follow", "inputs")
+
+    def __init__(self, terms: m.Terms, direct: bool = False) -> None:
+        after, follow = (None, None) if direct else (terms.after, terms.follow)
+        self.after = Condition(after) if after is not None else None
+        self.follow = Condition(follow, True) if follow is not None else None
+        self.inputs = Taken(terms.inputs, terms.arguments) if terms.inputs else None
 
     @property
     def conditions(self) -> list[Condition]:
         """Those that there are."""
-        return [each for each in (self.after, self.follow) if each is not None]
+        return [each for each in (self.inputs, self.after, self.follow) if each is not None]
 
     def verdict(self) -> Verdict:
-        """Of both conditions together."""
+        """Of all conditions together."""
+        inputs = "met" if self.inputs is None else self.inputs.verdict()
         after = "met" if self.after is None else self.after.verdict()
         follow = "met" if self.follow is None else self.follow.verdict()
-        if "impossible" in (after, follow) or self.scattered:
+        if "impossible" in (inputs, after, follow) or self.scattered:
             return "impossible"
-        return "met" if after == follow == "met" else "open"
+        return "met" if inputs == after == follow == "met" else "open"
+
+    @property
+    def cause(self) -> m.Outcome | None:
+        """The failure of a task whose value it takes, if that is why it is impossible."""
+        return None if self.inputs is None else self.inputs.cause
 
     @property
     def scattered(self) -> bool:
@@ -115,7 +171,7 @@ class Wait:
 
     def obstacle(self) -> str:
         """Why it is impossible."""
-        if self.follow is not None and self.scattered:
+        if self.cause is None and self.follow is not None and self.scattered:
             engines = " and ".join(map(str, sorted(self.follow.engines)))
             return f"the tasks that it is to follow ran on several engines, {engines}"
         return next(e for e in self.conditions if e.verdict() == "impossible").obstacle()

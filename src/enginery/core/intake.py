@@ -83,7 +83,9 @@ class Intake:
             if task.engine >= 0 and not roles.may_address_engines(session.role):
                 out.append(Send(conn, m.Refused("a task key may not address an engine")))
                 out.append(Log("warning", "peer.refused", {"role": session.role, "what": "direct"}))
-            elif self.work.accept(task, session.identity, now) is None:
+                continue
+            hidden = () if task.terms is None else self._hidden(session, task.terms.inputs)
+            if self.work.accept(task, session.identity, now, hidden) is None:
                 self._known_already(session, task.id)
         session.taken = submit.seq
         if before <= self.budget:
@@ -91,6 +93,13 @@ class Intake:
         held, session.held = session.held, []
         for abort in held:
             self.abort(session.lanes.get("control", conn), session, abort, now, out)
+
+    def _hidden(self, session: Session, ids: Iterable[str]) -> tuple[str, ...]:
+        """Those of these tasks of which this client may not know."""
+        tasks = self.work.tasks
+        return tuple(
+            id for id in ids if id in tasks and queries.visible(self.work, session, id) is None
+        )
 
     def _known_already(self, session: Session, id: str) -> None:
         """A client that had been forgotten submits again what it does not know to be accepted."""
@@ -200,6 +209,11 @@ class Intake:
             if not all(hash in self.work.functions for hash in record.origin.functions()):
                 reason = f"the function of task {id} is not kept any more; submit it anew"
                 return m.Refused(reason, "UnknownTask", number)
+            for taken in record.takes:
+                if taken not in message.ids and queries.visible(self.work, session, taken) is None:
+                    reason = f"task {id} takes the value of task {taken}, which is not kept"
+                    reason += " any more; submit it anew"
+                    return m.Refused(reason, "UnknownTask", number)
             old.append(record)
         renamed = dict(zip(message.ids, message.new, strict=True))
         for record, id in self._in_order(list(zip(old, message.new, strict=True))):

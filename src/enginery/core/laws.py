@@ -45,6 +45,7 @@ def check_record(work: Work, record: Record) -> None:
             hold(record.spec.engine == place.id, "a direct request goes where it is sent", record)
         if record.state == "sent":
             hold(place.sent.get(record.n) is record, "what is sent is noted", record, place)
+        hold(len(record.inputs) == len(record.takes), "what is sent has what it takes", record)
 
 
 def _check_done(work: Work, record: Record) -> None:
@@ -73,7 +74,9 @@ def check(controller: Controller) -> None:
             size += record.size
     hold(waiting == work.placement.waiting, "waiting tasks are counted", waiting, work.placement)
     hold(unfinished == work.unfinished, "unfinished tasks are counted", unfinished, work.unfinished)
+    size += sum(value.size() for value in work.inputs.values.values())
     hold(size == work.bytes, "bytes are counted", size, work.bytes)
+    _check_inputs(work)
     chains = sum(len(r.spec.functions()) for r in work.tasks.values() if r.state != "done")
     needed = chains + sum(len(s.lacking) for s in controller.intake.lacking.values())
     hold(sum(work.functions.needed.values()) == needed, "functions are counted", needed)
@@ -90,6 +93,25 @@ def check(controller: Controller) -> None:
             able = [i for i in room if key_of(head).admits(i)]
             hold(not able, "no task waits while an engine with room may run it", head, able)
     _check_graph(work)
+
+
+def _check_inputs(work: Work) -> None:
+    """The values that unfinished tasks take are there as soon as they can be, and no others."""
+    needed: dict[str, int] = {}
+    for record in work.tasks.values():
+        if record.state == "done":
+            hold(not record.inputs, "what is done takes nothing", record)
+            continue
+        for id in record.takes:
+            needed[id] = needed.get(id, 0) + 1
+            known = work.tasks.get(id)
+            if known is not None and known.outcome is not None:
+                well = known.outcome.status == "ok"
+                hold((id in work.inputs.values) is well, "a value is kept for who takes it", known)
+        for id, value in zip(record.takes, record.inputs, strict=False):
+            hold(work.inputs.values.get(id) is value, "there is one value of a task", record, id)
+    hold(needed == work.inputs.needed, "who takes a value is counted", needed)
+    hold(work.inputs.values.keys() <= needed.keys(), "no value is kept for nobody")
 
 
 def _check_graph(work: Work) -> None:
@@ -114,7 +136,8 @@ def _check_places(work: Work) -> list[int]:
         sent = list(place.sent.values())
         hold(place.load == len(queued) + len(sent), "load is counted", place, place.load)
         hold(all(r.state == "sent" for r in sent), "sent tasks are sent", place)
-        hold(place.sent_bytes == sum(r.size for r in sent), "sent bytes are counted", place)
+        size = sum(r.size + r.input_bytes for r in sent)
+        hold(place.sent_bytes == size, "sent bytes are counted", place)
         numbers = list(place.sent)
         hold(numbers == sorted(numbers), "what is sent is in order", place)
         balanced = [r for r in (*queued, *sent) if not r.direct]

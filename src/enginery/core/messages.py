@@ -22,25 +22,65 @@ words (`wire.codec`).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
 Role = Literal["engine", "client", "task", "monitor"]
 
 
-class Buffer:
-    """A large buffer that travels as a frame of its own, beside the batch and never copied.
+class Segment(Struct, array_like=True, frozen=True, gc=False):
+    """Memory of a process that others on its host may open (`wire.memory`).
 
-    `data` is anything with the buffer protocol; where it is only passed on, a tuple of such.
+    It is descriptor `fd` of process `pid`, has `size` bytes, and holds what it held when `token`
+    was drawn.
     """
 
-    __slots__ = ("data", "nbytes")
+    pid: int
+    fd: int
+    size: int
+    token: bytes
 
-    def __init__(self, data: Any) -> None:
-        self.data = data
-        pieces = data if type(data) is tuple else (data,)
-        self.nbytes: int = sum(memoryview(piece).nbytes for piece in pieces)
+
+Reference = tuple[Segment, int, int]
+"""A part of a segment: from this byte on, so many bytes."""
+
+
+class Part(Protocol):
+    """A buffer that lies in a segment; `reference` is None when that cannot be named to others."""
+
+    nbytes: int
+    reference: Reference | None
+
+    def view(self) -> memoryview:
+        """Its bytes; raises MemoryUnavailable when they cannot be had."""
+
+
+class Buffer:
+    """A large buffer, never copied: it travels as a frame of its own beside the batch.
+
+    `data` is anything with the buffer protocol; where it is only passed on, a tuple of such. One
+    that lies in shared memory is a `part`, and goes by reference to who shares it; its `data` may
+    be left out, and is looked for when it is needed.
+    """
+
+    __slots__ = ("__weakref__", "_data", "nbytes", "part")
+
+    def __init__(self, data: Any, part: Part | None = None) -> None:
+        self._data = data
+        self.part = part
+        if part is not None:
+            self.nbytes: int = part.nbytes
+        else:
+            pieces = data if type(data) is tuple else (data,)
+            self.nbytes = sum(memoryview(piece).nbytes for piece in pieces)
+
+    @property
+    def data(self) -> Any:
+        """Its bytes; MemoryUnavailable when they are gone."""
+        if self._data is None and self.part is not None:
+            return self.part.view()
+        return self._data
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Buffer) and bytes(self) == bytes(other)
@@ -84,6 +124,7 @@ class Hello(Message, tag="!"):
     seen: int = 0
     places: tuple[bytes, ...] = ()  # a supervisor's engines, in the order of their ids
     python: str = ""
+    memory: Segment | None = None  # who can open it is on the same host
 
 
 class Welcome(Message, tag="W"):
@@ -102,6 +143,11 @@ class Welcome(Message, tag="W"):
     )
     session: int = 0  # to a client; another one than before: it had been forgotten meanwhile
     incarnation: bytes = b""  # to an engine: the life that is meant
+    memory: Segment | None = None  # the controller's own, if it could open that of the `Hello`
+
+
+class Shares(Message, tag="m"):
+    """This peer can open the controller's memory, too: large buffers may come by reference."""
 
 
 class Refused(Message, tag="X"):
@@ -167,6 +213,8 @@ class Terms(Struct, array_like=True, gc=False):
     clear_before: bool = False  # empty the engine's namespace before each run
     clear_after: bool = False  # and after it
     recoveries: tuple[Task, ...] = ()  # each runs in its stead when all before have failed for good
+    inputs: tuple[str, ...] = ()  # tasks whose values its arguments take; not before they succeeded
+    arguments: tuple[str, ...] = ()  # what these are called, for messages
 
 
 class Task(Struct, array_like=True, gc=False):
@@ -202,7 +250,9 @@ class Task(Struct, array_like=True, gc=False):
                 size += 100 * len(dependency.ids)
         for task in terms.recoveries:
             size += 500 + len(task.arguments) + sum(b.nbytes for b in task.buffers)
-        return size + 200
+        for argument in terms.arguments:
+            size += len(argument)
+        return size + 200 + 100 * len(terms.inputs)
 
     def functions(self) -> tuple[bytes, ...]:
         """The hashes of all functions it may need: its own and those of its recoveries."""
@@ -224,6 +274,18 @@ class Accepted(Message, tag="A"):
     seq: int
 
 
+class Value(Struct, array_like=True, gc=False):
+    """What a task has given, as it came from its engine: for one that takes it as an argument."""
+
+    value: bytes
+    buffers: tuple[Buffer, ...] = ()
+
+    def size(self) -> int:
+        """Bytes this value occupies, about."""
+        size = 100 + len(self.value)
+        return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
+
+
 class Attempt(Struct, array_like=True, gc=False):
     """One execution of a task; `n` counts what one life of an engine is given, from 1."""
 
@@ -239,6 +301,7 @@ class Attempt(Struct, array_like=True, gc=False):
     time_limit: float = 0.0  # seconds that it may run; 0: any
     clear_before: bool = False  # the engine's namespace is to be empty when it starts
     clear_after: bool = False  # and when it has ended
+    inputs: tuple[Value, ...] = ()  # what the tasks of `Terms.inputs` have given
 
 
 class Run(Message, tag="R"):
@@ -340,7 +403,9 @@ class Outcome(Struct, array_like=True, gc=False):
     `ok` and `error` carry what the engine sent. `lost`: its engine died while it ran; `kills`: it
     was running each time one of several engines died; `aborted`; `overtime`: it ran for too long;
     `impossible`: what it depends on cannot be met; `timeout`: it was not met in time; `expired`: it
-    is done, but its result is not kept any more. `facts` tells the rest in plain values.
+    is done, but its result is not kept any more. `facts` tells the rest in plain values. What is
+    impossible because a task failed whose value it takes has that one's outcome as its `cause`, or
+    the cause of that.
     """
 
     id: str
@@ -356,10 +421,13 @@ class Outcome(Struct, array_like=True, gc=False):
     outputs: int = 0
     name: str = ""
     facts: dict[str, Any] = {}
+    cause: Outcome | None = None
 
     def size(self) -> int:
         """Bytes this outcome occupies, about."""
         size = 300 + len(self.value)
+        if self.cause is not None:
+            size += self.cause.size()
         return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
 
 
@@ -528,6 +596,7 @@ class Exited(Message, tag="x"):
 AnyMessage = (
     Hello
     | Welcome
+    | Shares
     | Refused
     | Again
     | Goodbye

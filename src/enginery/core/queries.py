@@ -50,6 +50,8 @@ def answer(controller: Controller, session: Session, query: m.Query, now: float)
             return _numbered(work, session)
         case "states":
             return _states(work, session, query.ids)
+        case "kept":
+            return [id for id in query.ids if visible(work, session, id) is not None]
         case "story":
             return [list(step) for id in query.ids for step in _known(work, session, id).story]
     raise LookupError(f"nobody knows what {query.what!r} asks for")

@@ -21,6 +21,7 @@ NOBODY: Final[frozenset[str]] = frozenset()
 MAY_SEND: Final[dict[type[m.Message], frozenset[str]]] = {
     m.Hello: EVERYONE,
     m.Goodbye: EVERYONE,
+    m.Shares: EVERYONE,
     m.Need: EVERYONE,
     # engines and their supervisors
     m.Results: ENGINE,

@@ -3,7 +3,7 @@
 A task enters when its function is there. It is *held* while it depends on tasks that have not
 ended, *waiting* while no engine has been chosen, *queued* in the queue of the engine that will run
 it, *sent* when that engine has it, and *done* when its one outcome is known. A direct request is
-never waiting: its engine is given.
+never waiting: its engine is given. It is held only for the values that its arguments take.
 
 Each time a task is sent counts as a new *attempt*, and only the result of the latest attempt on
 the latest life of its engine counts; others are *late*. A task whose engine is lost before it had
@@ -27,6 +27,7 @@ Move = Literal["hold", "wait", "assign", "send", "free", "retry", "refuse", "rec
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     ("new", "hold"): "held",
     ("held", "wait"): "waiting",
+    ("held", "assign"): "queued",  # a direct request
     ("new", "wait"): "waiting",
     ("new", "assign"): "queued",  # a direct request
     ("waiting", "assign"): "queued",
@@ -63,6 +64,8 @@ class Record:
         "crashed",
         "expected",
         "finished",
+        "input_bytes",
+        "inputs",
         "interrupting",
         "kept",
         "n",
@@ -99,6 +102,8 @@ class Record:
         self.refusals: dict[int, Refusal] | None = None  # what they said
         self.origin = spec  # what was submitted, also when its recovery runs
         self.wait: Wait | None = None  # what it is held for
+        self.inputs: tuple[m.Value, ...] = ()  # what its arguments take, when all of it is there
+        self.input_bytes = 0
         self.rank = 0.0  # larger goes first
         self.place = -1  # engine id while queued or sent
         self.n = 0  # Attempt.n of the latest attempt
@@ -139,7 +144,12 @@ class Record:
     def limited(self) -> bool:
         """Whether its timeout holds: it has one, and has not run yet."""
         terms = self.spec.terms
-        return terms is not None and terms.timeout > 0 and not self.spent
+        return terms is not None and terms.timeout > 0 and not self.spent and not self.direct
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The tasks whose values its arguments take, also those of its recoveries."""
+        return () if self.origin.terms is None else self.origin.terms.inputs
 
     def refuse(self, engine: int, refusal: Refusal, for_good: bool) -> None:
         """An engine will not run it, for good or for now."""

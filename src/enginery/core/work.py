@@ -7,6 +7,7 @@ send, once for all that has happened.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import inf
 from sys import intern
 from typing import Any
@@ -22,6 +23,7 @@ from .engines import Place
 from .events import Effect, Log, Send
 from .functions import Functions
 from .history import History
+from .inputs import Inputs
 from .placement import Placement
 from .tasks import Record, Refusal
 
@@ -51,14 +53,18 @@ class Work:
         self.tasks: dict[str, Record] = {}
         self.places: dict[int, Place] = {}
         self.placement = Placement(scheme, hwm)
-        self.conditions = Conditions(self.tasks, self.places, self.placement, self._give_up)
+        self.inputs = Inputs()
+        self.conditions = Conditions(
+            self.tasks, self.places, self.placement, self.inputs,
+            give_up=self._give_up, address=self._address,
+        )  # fmt: skip
         self.numbers: dict[str, int] = {}  # of the tasks that have one
         self.numbered: dict[int, str] = {}
         self._numbers = 0
         self.functions = Functions(function_bytes)
         self.history = History(record_limit, record_bytes)
         self.crash_limit = crash_limit
-        self.bytes = 0  # of tasks that are not done
+        self.bytes = 0  # of tasks that are not done, and of the values that they take
         self.unfinished = 0
         self.late = 0
         self.ended: list[Record] = []
@@ -67,8 +73,13 @@ class Work:
 
     # --- from clients ---------------------------------------------------------------------------
 
-    def accept(self, spec: m.Task, owner: bytes, now: float) -> Record | None:
-        """A task arrives, after its function; None when it is here already."""
+    def accept(
+        self, spec: m.Task, owner: bytes, now: float, hidden: Collection[str] = ()
+    ) -> Record | None:
+        """A task arrives, after its function; None when it is here already.
+
+        It may not take the values of tasks that are `hidden` from its client.
+        """
         if spec.id in self.tasks:
             return None
         record = self.tasks[spec.id] = Record(spec, owner)
@@ -80,8 +91,9 @@ class Work:
         else:
             for function in spec.functions():
                 self.functions.need(function)
+            self.bytes += self.inputs.need(spec.terms.inputs, self.tasks)
         if spec.engine >= 0:
-            self._accept_direct(record, now)
+            self._accept_direct(record, now, hidden)
             return record
         if spec.targets:
             record.allowed = spec.targets = tuple(sorted(set(spec.targets)))
@@ -90,16 +102,24 @@ class Work:
                     self._no_engine(record, engine, now)
                     return record
         if spec.terms is not None:
-            self.conditions.accept(record, spec.terms, now)
+            self.conditions.accept(record, spec.terms, now, hidden)
             return record
         record.move("wait", now, "accepted")
         self.placement.add(record)
         return record
 
-    def _accept_direct(self, record: Record, now: float) -> None:
+    def _accept_direct(self, record: Record, now: float, hidden: Collection[str]) -> None:
+        place, terms = self.places.get(record.spec.engine), record.spec.terms
+        if terms is not None and terms.inputs and place is not None and place.there:
+            self.conditions.accept(record, terms, now, hidden)
+        else:
+            self._address(record, now, "accepted")
+
+    def _address(self, record: Record, now: float, cause: str) -> None:
+        """A direct request goes to its engine."""
         place = self.places.get(record.spec.engine)
-        if place is not None and (place.here or place.awaited):
-            record.move("assign", now, "accepted", place.id)
+        if place is not None and place.there:
+            record.move("assign", now, cause, place.id)
             self._put(place, record)
         else:
             self._no_engine(record, record.spec.engine, now)
@@ -224,12 +244,14 @@ class Work:
     ) -> Record | None:
         """Run a finished task once more as a new one; of what it depends on, only the `renamed`.
 
-        None when there is a task of this id already.
+        It takes their new values, and the old ones of others. None when there is a task of this id
+        already.
         """
         terms = old.origin.terms
         if terms is not None:
             after, follow = (_renamed(each, renamed) for each in (terms.after, terms.follow))
-            terms = replace(terms, after=after, follow=follow)
+            inputs = tuple(renamed.get(id, id) for id in terms.inputs)
+            terms = replace(terms, after=after, follow=follow, inputs=inputs)
         return self.accept(replace(old.origin, id=id, submitted=now, terms=terms), owner, now)
 
     def lose(self, place: Place, reason: str, now: float) -> list[Effect]:
@@ -350,9 +372,11 @@ class Work:
             self._numbers += 1
         return self.numbers[id]
 
-    def _give_up(self, record: Record, status: m.Status, reason: str, now: float) -> None:
+    def _give_up(
+        self, record: Record, status: m.Status, reason: str, now: float, cause: m.Outcome | None
+    ) -> None:
         """A task has not run, and will not."""
-        self.end(record, status, now, facts={"reason": reason, "started": False})
+        self.end(record, status, now, facts={"reason": reason, "started": False}, cause=cause)
 
     # --- the end of a task ----------------------------------------------------------------------
 
@@ -365,6 +389,7 @@ class Work:
         result: m.Result | None = None,
         facts: dict[str, Any] | None = None,
         engine: int = -1,
+        cause: m.Outcome | None = None,
     ) -> None:
         """The task is done: this is its one outcome."""
         spec = record.spec
@@ -378,6 +403,7 @@ class Work:
             record.outcome = m.Outcome(
                 spec.id, status, engine=engine, incarnation=incarnation, attempt=record.attempt,
                 submitted=spec.submitted, completed=now, name=spec.name, facts=facts or {},
+                cause=cause,
             )  # fmt: skip
         else:
             record.outcome = m.Outcome(
@@ -389,9 +415,13 @@ class Work:
         self.bytes -= record.size
         self.unfinished -= 1
         self.functions.release(spec.function)
+        if self.inputs.needed:
+            self.bytes += self.inputs.ended(record)
         if spec.terms is not None:
             for function in spec.functions()[1:]:
                 self.functions.release(function)
+            self.bytes -= self.inputs.release(record.takes)
+            record.inputs = ()
         self.ended.append(record)
         for old in self.history.add(record):
             self._drop(old)
@@ -509,7 +539,7 @@ def attempt_of(record: Record, place: Place) -> m.Attempt:
         record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,
         record.final, spec.name, place.clears,
         terms.time_limit if terms.time_limit < inf else 0.0,
-        terms.clear_before, terms.clear_after,
+        terms.clear_before, terms.clear_after, record.inputs,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """One attempt's call, from its arguments to what is sent of its result.
 
-A result is what the function returned, at that moment. Large buffers are sent without a copy and
+A result is what the function returned, at that moment. Large buffers are put into memory that the
+controller shares, which is a copy. Where it shares none they are sent without a copy and
 kept until the controller has them, so memory that somebody on the engine could still write to is
 copied first: that of `pull("a")`, not that of an array which the function made and nobody else
 holds.
@@ -9,11 +10,12 @@ holds.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ..core.messages import Attempt, Buffer
 from ..error import UnsendableError
-from ..wire import payload
+from ..wire import inputs, payload
 from ..wire.chunks import ChunkFailed, MapChunk, salvage
 from ..wire.dependent import Fit, dependent
 from ..wire.failure import Failure, Kind
@@ -21,6 +23,7 @@ from .functions import Functions
 from .namespace import Namespace
 
 Packed = tuple[bytes, tuple[Buffer, ...]]
+Lend = Callable[[tuple[Buffer, ...]], tuple[Buffer, ...]]
 
 
 class Call:
@@ -48,7 +51,11 @@ class Call:
                 function.call.check()  # else an engine that is not to run it would lose its names
             namespace.clear()
             namespace.lend(function.names, function.stores)
-        loaded = payload.loads(attempt.arguments, attempt.buffers)
+        if attempt.inputs:
+            with inputs.given(attempt.inputs):
+                loaded = payload.loads(attempt.arguments, attempt.buffers)
+        else:
+            loaded = payload.loads(attempt.arguments, attempt.buffers)
         namespace.lend_more(loaded.names, loaded.stores)
         self.withheld = function.withheld | loaded.withheld
         args, kwargs = loaded.value
@@ -57,10 +64,14 @@ class Call:
         self.kind = "result"
         self.packed = _pack(value, isinstance(function.call, MapChunk))
 
-    def result(self) -> Packed:
-        """What to send when it has returned."""
+    def result(self, lend: Lend | None = None) -> Packed:
+        """What to send when it has returned; `lend` puts what is large into shared memory."""
         data, buffers = self.packed
-        return (data, tuple(map(own, buffers))) if buffers else self.packed
+        if not buffers:
+            return self.packed
+        if lend is not None and (lent := lend(buffers)) is not buffers:
+            return data, lent
+        return data, tuple(map(own, buffers))
 
     def failure(self, error: BaseException) -> Packed:
         """What to send when it has raised."""

@@ -14,10 +14,14 @@ from ..error import ProtocolError
 from ..net import sockets
 from ..net.keys import ConnectionFile
 from ..wire import codec
+from ..wire.memory.peer import Memory
 
 
 class Lane:
-    """The end of a connection that one thread owns; only `post` and `wake` are for others."""
+    """The end of a connection that one thread owns; only `post` and `wake` are for others.
+
+    With a `memory`, large buffers go by reference where the controller shares it.
+    """
 
     def __init__(
         self,
@@ -25,8 +29,10 @@ class Lane:
         file: ConnectionFile,
         name: m.Lane,
         poller: zmq.Poller | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.name = name
+        self.memory = memory
         self.socket, self.monitor = sockets.dealer(context, file)
         self.wakeup = sockets.Wakeup()
         self.nonsense = 0  # batches that were not understood
@@ -58,17 +64,22 @@ class Lane:
                 elif isinstance(change, sockets.Failed):
                     self.failed = change.reason
         if self.socket in ready and (frames := sockets.recv_frames(self.socket)) is not None:
+            memory = self.memory
             try:
-                messages = codec.decode(frames)
+                messages = codec.decode(frames, borrow=memory.borrow if memory else None)
             except ProtocolError:
                 self.nonsense += 1
             else:
+                if memory is not None:
+                    for message in messages:
+                        memory.meet(message)
                 events += [Received(self.name, "controller", message) for message in messages]
         return events
 
     def send(self, messages: Sequence[m.Message]) -> bool:
         """Send as one batch; False when there is no connection, and nothing is kept."""
-        return sockets.send(self.socket, codec.encode(messages))
+        by_reference = self.memory is not None and self.memory.controller > 0
+        return sockets.send(self.socket, codec.encode(messages, by_reference))
 
     def post(self, message: m.Message) -> None:
         """Have the owner of this lane send a message; for other threads."""

@@ -13,13 +13,14 @@ import time
 
 from ..core import messages as m
 from ..core.engine import Engine
-from ..core.events import Finished
+from ..core.events import Closed, Event, Finished, Received
 from ..error import ClusterError, NoControllerError, UnmetDependency
 from ..net import sockets
 from ..net.keys import ConnectionFile
 from ..net.owner import Owner
 from ..version import __version__
 from ..wire.dependent import Unfit
+from ..wire.memory.peer import Memory
 from .call import Call, Packed
 from .control import LINGER, NO_CONTROLLER, Control
 from .farmer import Farmer
@@ -47,10 +48,10 @@ class Runner:
 
     def serve(self) -> None:
         """Run what comes until this life is to end."""
-        life, lane = self.life, self.lane
+        life, lane, memory = self.life, self.lane, self.lane.memory
         while life.exit_code is None:
             try:
-                ready = lane.wait()
+                ready = lane.wait(None if memory is None else memory.look())
             except KeyboardInterrupt:  # by a handler that user code has set; there is none here
                 continue
             lane.send_posted()
@@ -99,7 +100,8 @@ class Runner:
         if os.getpid() != life.machine.pid:  # a process that user code has forked, and let go on
             os._exit(0 if error is None else 1)
         if error is None:
-            return "ok", call.result()
+            memory = self.lane.memory
+            return "ok", call.result(memory.lend if memory is not None else None)
         if not isinstance(error, UnmetDependency):
             return "error", call.failure(error)
         self.reason = (str(error) or "UnmetDependency")[:REASON]
@@ -132,7 +134,9 @@ def run_engine(
         python=platform.python_version(),
     )
     context = sockets.new_context()
-    tasks, control = Lane(context, file, "tasks"), Lane(context, file, "control")
+    memory = Memory()
+    machine.memory = memory.probe.name
+    tasks, control = Lane(context, file, "tasks", memory=memory), Lane(context, file, "control")
     namespace = Namespace()
     life = Life(machine, namespace, tasks, control)
     namespace.properties.tell = life.changed
@@ -157,7 +161,9 @@ def run_engine(
         if namespace.console is not None:
             namespace.console.close()
         farmer.close(LINGER)
+        _await_opened(life, LINGER)
         tasks.close(LINGER)
+        memory.close()
         life.over.set()
         control.wake()
         thread.join()
@@ -171,6 +177,27 @@ def run_engine(
     if search is not None and life.exit_code == 1:
         raise ClusterError(f"the engine had to end: {life.why}")
     return life.exit_code
+
+
+def _await_opened(life: Life, timeout: float) -> None:
+    """Let the controller open the results that it was sent: their memory ends with this process."""
+    machine, lane = life.machine, life.lanes["tasks"]
+    deadline = time.monotonic() + timeout
+    while "tasks" in machine.joined and any(map(_is_lent, machine.unacked)):
+        rest = deadline - time.monotonic()
+        if rest <= 0:
+            return
+        for event in lane.events(lane.wait(rest)):
+            if isinstance(event, Closed) or _is_ack(event):
+                life.handle(event, None)
+
+
+def _is_lent(results: m.Results) -> bool:
+    return any(buffer.part is not None for each in results.results for buffer in each.buffers)
+
+
+def _is_ack(event: Event) -> bool:
+    return isinstance(event, Received) and isinstance(event.message, m.Acked)
 
 
 def _cannot_ask(prompt: object = "", /) -> str:

@@ -1,7 +1,9 @@
 """Batches of messages as frames, and back: msgpack, with large buffers as frames of their own.
 
 In the batch a `Buffer` is an extension value that holds the number of its frame. A buffer that
-several tasks of a batch share is sent once. Long frames travel in pieces (`wire.pieces`).
+several tasks of a batch share is sent once. Long frames travel in pieces (`wire.pieces`). To who
+shares memory with the sender, a buffer that lies there goes as another extension value, which says
+where.
 
 What arrives here may come from anyone with a key, so `decode` answers everything it cannot
 understand with `ProtocolError` and nothing else.
@@ -10,22 +12,35 @@ understand with `ProtocolError` and nothing else.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from msgspec import MsgspecError, msgpack
 
-from ..core.messages import AnyMessage, Buffer, Hello, Message
-from ..error import ProtocolError, VersionMismatch
+from ..core.messages import AnyMessage, Buffer, Hello, Message, Reference, Segment
+from ..error import MemoryUnavailable, ProtocolError, VersionMismatch
 from ..version import PROTOCOL
 from . import pieces
 
-_BUFFER = 1  # the extension code of a buffer
+_BUFFER, _REFERENCE = 1, 2  # the extension codes of a buffer: in a frame, in shared memory
 _HELLO_TAG = "!"
 
 
-def encode(messages: Sequence[Message]) -> list[Any]:
+class Opened(Protocol):
+    """A segment of another process, opened."""
+
+    def buffer(self, offset: int, nbytes: int) -> Buffer:
+        """A part of it."""
+
+
+Borrow = Callable[[Segment], Opened]
+"""What opens a segment that a message refers to; raises MemoryUnavailable when that cannot be."""
+
+
+def encode(messages: Sequence[Message], by_reference: bool = False) -> list[Any]:
     """Give the frames of a batch: the messages, then the data of each buffer, not copied.
+
+    With `by_reference`, the receiver shares memory: what lies there has no frame.
 
     Raises TypeError for what is no message and UnicodeEncodeError for text with lone surrogates.
     """
@@ -35,6 +50,8 @@ def encode(messages: Sequence[Message]) -> list[Any]:
     def number(value: Any) -> msgpack.Ext:
         if type(value) is not Buffer:
             raise TypeError(f"a {type(value).__name__} cannot stand in a message")
+        if by_reference and value.part is not None and value.part.reference is not None:
+            return msgpack.Ext(_REFERENCE, msgpack.encode(value.part.reference))
         index = numbers.get(id(value))
         if index is None:
             index = numbers[id(value)] = len(numbers)
@@ -47,11 +64,13 @@ def encode(messages: Sequence[Message]) -> list[Any]:
     return pieces.cut(frames)
 
 
-def decode(frames: Sequence[Any], whole: bool = True) -> list[Message]:
+def decode(
+    frames: Sequence[Any], whole: bool = True, borrow: Borrow | None = None
+) -> list[Message]:
     """Give the messages of a batch; `frames` are bytes or memoryviews.
 
     Buffers that came in pieces are put together, unless they need not be `whole`; no other is
-    copied.
+    copied. `borrow` is given when the sender shares memory.
 
     Raises ProtocolError for anything malformed, and VersionMismatch when it begins with the
     `Hello` of another version of the protocol.
@@ -60,7 +79,7 @@ def decode(frames: Sequence[Any], whole: bool = True) -> list[Message]:
         raise ProtocolError("a message without frames")
     frames = pieces.joined(frames, whole)
     try:
-        messages = _decoder.decode(frames)
+        messages = _decoder.decode(frames, borrow)
     except (MsgspecError, UnicodeError, RecursionError) as error:
         _refuse_other_version(frames[0])
         raise ProtocolError(f"malformed batch: {error}") from None
@@ -75,27 +94,51 @@ class _Decoder(threading.local):
     def __init__(self) -> None:
         self._frames: Sequence[Any] = ()
         self._buffers: dict[int, Buffer] = {}
+        self._borrow: Borrow | None = None
+        self._opened: dict[Segment, Opened] = {}
+        self._referred: dict[bytes, Buffer] = {}
         self._decode = msgpack.Decoder(list[AnyMessage], ext_hook=self._buffer).decode
 
-    def decode(self, frames: Sequence[Any]) -> list[Message]:
-        if len(frames) == 1:
+    def decode(self, frames: Sequence[Any], borrow: Borrow | None) -> list[Message]:
+        if len(frames) == 1 and borrow is None:
             return list(self._decode(frames[0]))
-        self._frames = frames
+        self._frames, self._borrow = frames, borrow
         try:
             messages = self._decode(frames[0])
             if len(self._buffers) != len(frames) - 1:
                 raise ProtocolError("frames that no message of the batch mentions")
         finally:
-            self._frames, self._buffers = (), {}
+            self._frames, self._borrow = (), None
+            if self._buffers:
+                self._buffers = {}
+            if self._opened:
+                self._opened, self._referred = {}, {}
         return list(messages)
 
     def _buffer(self, code: int, data: memoryview) -> Buffer:
+        if code == _REFERENCE:
+            return self._refer(bytes(data))
         index = int.from_bytes(data, "big")
         if code != _BUFFER or len(data) != 4 or index >= len(self._frames) - 1:
             raise ProtocolError(f"a buffer (code {code}, number {index}) that was not sent")
         buffer = self._buffers.get(index)
         if buffer is None:
             buffer = self._buffers[index] = Buffer(self._frames[index + 1])
+        return buffer
+
+    def _refer(self, data: bytes) -> Buffer:
+        """A buffer in memory of the sender; each segment is opened once."""
+        if (buffer := self._referred.get(data)) is not None:
+            return buffer
+        if self._borrow is None:
+            raise MemoryUnavailable("a reference to memory from who does not share any")
+        segment, offset, nbytes = msgpack.decode(data, type=Reference)
+        if not (offset >= 0 and nbytes >= 0 and offset + nbytes <= segment.size):
+            raise MemoryUnavailable("a reference to what is outside of its memory")
+        opened = self._opened.get(segment)
+        if opened is None:
+            opened = self._opened[segment] = self._borrow(segment)
+        buffer = self._referred[data] = opened.buffer(offset, nbytes)
         return buffer
 
 

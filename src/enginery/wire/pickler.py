@@ -32,6 +32,7 @@ from .arrays import is_array, reduce_array, reduce_memoryview
 from .layout import Chunks, Head, Meter, pack, unpack
 from .lend import Lent, belongs_to_main, bring, submodules, uses
 from .reference import Reference
+from .taking import taken_by
 
 _CACHED = type(functools.lru_cache(len))
 _STANDARD = frozenset({_CACHED, functools.cached_property, typing.NewType})
@@ -180,7 +181,8 @@ def dump(
     while lent and (item := lent.next()):
         name, mentioned, size = item
         try:  # apart at first: a pickle that fails half way would spoil the memo and the stream
-            _try(mentioned, size)
+            with taken_by(None):  # a result is an argument, or is not sent
+                _try(mentioned, size)
         except Exception as error:  # told in the NameError, should the name be used
             lent.withheld[name] = _text(error)
             continue

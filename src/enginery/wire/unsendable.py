@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ..error import UnsendableError
 from .lend import belongs_to_main, importable, uses
 from .pickler import refusal
+from .taking import Takeable
 
 _DEEPEST = 40
 _WIDEST = 10_000
@@ -203,6 +204,11 @@ def _remedy(found: Found, name: str) -> list[str]:
     kind = type(found.part)
     name = found.steps[-1].text.strip(".[]'\" ") if found.steps else name
     name = name if name.isidentifier() else "thing"
+    if isinstance(found.part, Takeable):
+        return [
+            "As an argument it arrives as its value, when that is there:",
+            f"    lview.apply(f, {name if name != 'thing' else 'ar'})",
+        ]
     if kind.__name__ in _LAZY:
         return [
             "Generators and coroutines live in the process that runs them. Send what they yield:",
