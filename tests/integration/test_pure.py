@@ -55,6 +55,14 @@ def test_the_controller_sees_none_of_them(rc, lview):
     assert result.msg_ids[0] not in rc.hub_history()
 
 
+@pytest.mark.parametrize("life", range(4))
+def test_the_first_results_may_be_large(tmp_path, life):
+    with Cluster(n=2, scheme="pure", profile_dir=tmp_path / "profile_large") as rc:
+        lview = rc.load_balanced_view()
+        for size in (40_000, 10, 100_000):
+            assert len(lview.apply_async(bytes, size).get(PATIENCE)) == size
+
+
 def test_large_arguments_and_results_pass(lview):
     data = os.urandom(5_000_000)
     assert lview.apply_sync(lambda x: x[::-1], data) == data[::-1]

@@ -9,6 +9,7 @@ find out (`core.farming`).
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Literal
 
 import zmq
@@ -48,7 +49,11 @@ class Farm:
 
     def _serve(self) -> None:
         try:
-            zmq.proxy(self._front, self._back)
+            while True:
+                # It ends so when it was told of something to read and then finds nothing, as
+                # happens round the first large messages; nothing is lost by that.
+                with suppress(zmq.Again):
+                    zmq.proxy(self._front, self._back)
         except zmq.ContextTerminated:
             pass  # it was closed
         finally:
