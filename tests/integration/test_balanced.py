@@ -33,6 +33,34 @@ def test_all_engines_take_part(rc):
     assert set(pids) == set(rc[:].apply_sync(os.getpid))
 
 
+def test_results_do_not_wait_for_what_was_sent_with_them_and_takes_long(rc, gate):
+    def brief_or_long(x):
+        return gate.held() if x is None else x
+
+    lview = rc.load_balanced_view(1)
+    lview.map_sync(brief_or_long, range(200))
+    before = [lview.apply_async(brief_or_long, i) for i in range(5)]
+    long = lview.apply_async(brief_or_long, None)
+    after = lview.apply_async(brief_or_long, 5)
+    assert [result.get(30) for result in before] == list(range(5))
+    assert not long.ready()
+    gate.open()
+    assert (long.get(30), after.get(30)) == (None, 5)
+
+
+def test_what_was_sent_behind_something_long_runs_elsewhere(rc, gate):
+    def brief_or_long(x):
+        return gate.held() if x is None else x
+
+    lview = rc.load_balanced_view()
+    lview.map_sync(brief_or_long, range(200))
+    results = lview.map_async(brief_or_long, [None, *range(100)])
+    assert [results[i] for i in range(1, 101)] == list(range(100))
+    assert not results.ready()
+    gate.open()
+    assert results.get(30) == [None, *range(100)]
+
+
 def test_targets_are_kept_to(rc):
     lview = rc.load_balanced_view([1, 3])
     allowed = set(rc[1, 3].apply_sync(os.getpid))

@@ -4,6 +4,7 @@ import pytest
 
 from enginery.core import messages as m
 from enginery.core.controller import AWAY, FORGET_CLIENT
+from enginery.core.engines import EARLY
 from enginery.core.intake import TELL_ACCEPTED
 from enginery.core.names import content_hash
 from enginery.version import PROTOCOL
@@ -222,6 +223,30 @@ def test_without_a_supervisor_everything_counts_as_started():
     hand.close("engine/tasks")
     hand.wait(AWAY)
     assert [hand.outcome(id).status for id in ("ann-1", "ann-2")] == ["lost", "lost"]
+
+
+def test_results_that_come_before_earlier_ones_count_in_their_order():
+    hand = Hand(hwm=3)
+    hand.engine("engine")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"), task("ann-2"), task("ann-3"))
+    ok = [m.Result(f"ann-{i}", 1, "ok", b"") for i in (1, 2, 3)]
+    assert delivered(hand.result("engine", ok[2], seq=3), "ann/tasks") == []
+    late = hand.say_all("engine/control", m.Results(2, [ok[1]]), "engine")
+    assert delivered(late, "ann/tasks") == []
+    said = hand.result("engine", ok[0], seq=1)
+    assert delivered(said, "ann/tasks") == [("ann-1", "ok"), ("ann-2", "ok"), ("ann-3", "ok")]
+    assert hand.core.work.late == 0
+    assert not hand.core.work.places[0].early
+
+
+def test_an_engine_that_leaves_something_out_for_too_long_has_to_say_all_again():
+    hand = Hand()
+    hand.engine("engine")
+    for seq in range(2, 3 + EARLY):
+        hand.result("engine", m.Result("ann-1", 1, "ok", b""), seq=seq)
+    assert hand.drops == ["engine/tasks"]
+    assert not hand.core.work.places[0].early
 
 
 def test_what_a_dead_engine_still_says_is_heard_first():

@@ -6,7 +6,7 @@ import pytest
 
 from enginery.core import events as e
 from enginery.core import messages as m
-from enginery.core.engine import RESTART, STOPPED, Engine
+from enginery.core.engine import OVERDUE, RESTART, STOPPED, Engine
 
 LIFE = b"i" * 16
 
@@ -228,3 +228,45 @@ def test_another_controller_is_not_told_what_the_last_one_has_had(engine):
     assert started(hear(engine, m.Run([attempt(3)]))) == ["t3"]
     (message,) = told(finish(engine), m.Results)
     assert (message.seq, [r.id for r in message.results]) == (1, ["t3"])
+
+
+# --- results that are held ------------------------------------------------------------------------
+
+
+def test_results_are_held_while_what_follows_is_brief(engine):
+    hear(engine, m.Run([attempt(1), attempt(2), attempt(3)]))
+    assert results(finish(engine, now=0.0)) == []
+    assert results(finish(engine, now=0.0)) == []
+    assert results(finish(engine, now=0.0)) == [("t1", "ok"), ("t2", "ok"), ("t3", "ok")]
+    assert results(engine.handle(e.Tick(), 1.0)) == []
+
+
+def test_held_results_go_out_on_the_other_lane_when_what_follows_takes_long(engine):
+    hear(engine, m.Run([attempt(1), attempt(2)]))
+    assert e.Look() in finish(engine, now=0.0)
+    assert engine.deadline() == OVERDUE
+    effects = engine.handle(e.Tick(), OVERDUE)
+    assert [effect.conn for effect in effects] == ["control"]
+    assert results(effects) == [("t1", "ok")]
+    assert engine.deadline() is None
+    assert results(finish(engine, now=9.0)) == [("t2", "ok")]
+    assert [message.seq for message in engine.unacked] == [1, 2]
+
+
+def test_it_is_looked_again_while_more_is_to_run(engine):
+    hear(engine, m.Run([attempt(n) for n in range(1, 9)]))
+    finish(engine, now=0.0)
+    assert results(finish(engine, now=OVERDUE - 0.0005)) == [("t1", "ok"), ("t2", "ok")]
+    finish(engine, now=OVERDUE - 0.0005)
+    assert results(engine.handle(e.Tick(), OVERDUE)) == []  # held for less than that
+    assert engine.deadline() == 2 * OVERDUE
+    assert results(engine.handle(e.Tick(), 2 * OVERDUE)) == [("t3", "ok")]
+
+
+def test_what_went_out_on_the_other_lane_is_said_again_when_that_breaks(engine):
+    hear(engine, m.Run([attempt(1), attempt(2)]))
+    finish(engine, now=0.0)
+    engine.handle(e.Tick(), OVERDUE)
+    engine.handle(e.Closed("control"), 1.0)
+    engine.handle(e.Opened("control"), 1.0)
+    assert results(hear(engine, welcome(engine), "control")) == [("t1", "ok")]

@@ -19,7 +19,7 @@ from ..version import PROTOCOL
 from . import laws, queries, roles
 from . import messages as m
 from .delivery import Delivery
-from .engines import Death, Place
+from .engines import EARLY, Death, Place
 from .events import Closed, Conn, Drop, Effect, Event, Log, Received, Send, Stop
 from .intake import Intake
 from .names import public_name
@@ -488,17 +488,8 @@ class Controller:
         self, conn: Conn, place: Place, message: m.Message, now: float, out: list[Effect]
     ) -> None:
         match message:
-            case m.Results(seq=seq, results=results):
-                if seq > place.results + 1:
-                    return  # an earlier one was lost on the way; it comes again, then this one
-                if seq == place.results + 1:
-                    place.results = seq
-                    for result in results:
-                        place.unacked_bytes += result.size()
-                        self.work.result(place, result, now)
-                else:
-                    place.acked = min(place.acked, seq - 1)  # what was said of it has been lost
-                self.work.touch(place)
+            case m.Results():
+                self._results(conn, place, message, now, out)
             case m.Output(stream=stream) if stream != "dropped":  # that is the controller's word
                 self.delivery.output(place, self.work.tasks.get(message.id), message)
             case m.Dropped(ids=ids, numbers=numbers):
@@ -515,6 +506,27 @@ class Controller:
                 pass
             case _:
                 self._misplaced("engine", message, out)
+
+    def _results(
+        self, conn: Conn, place: Place, message: m.Results, now: float, out: list[Effect]
+    ) -> None:
+        """Results count in their order; they come on two lanes, and again when one was lost."""
+        if message.seq > place.results + 1:
+            place.early[message.seq] = message
+            if len(place.early) > EARLY:
+                place.early.clear()
+                out.append(Drop(conn, "too much came before something earlier"))
+            return
+        if message.seq <= place.results:
+            place.acked = min(place.acked, message.seq - 1)  # what was said of it has been lost
+        following: m.Results | None = message
+        while following is not None and following.seq == place.results + 1:
+            place.results = following.seq
+            for result in following.results:
+                place.unacked_bytes += result.size()
+                self.work.result(place, result, now)
+            following = place.early.pop(place.results + 1, None)
+        self.work.touch(place)
 
     def _from_supervisor(
         self, supervisor: Supervisor, message: m.Message, now: float, out: list[Effect]

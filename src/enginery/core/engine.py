@@ -30,6 +30,7 @@ from .events import (
     Kill,
     Load,
     Log,
+    Look,
     Opened,
     Received,
     RunTyped,
@@ -49,6 +50,11 @@ BRIEF = 0.001
 
 HOLD = 0.002
 """Seconds for which results are collected at most, as far as that expectation holds."""
+
+OVERDUE = 0.02
+"""Seconds after which it is looked whether results are held all the same, since what runs now takes
+longer than it was thought to; they go out on the other lane then.
+"""
 
 FOR_ONE_LIFE = (m.Run, m.Acked, m.Abort, m.Clear)
 """What counts the attempts, results and clearings of one life."""
@@ -87,6 +93,7 @@ class Engine:
         self.results = 0
         self.held: list[m.Result] = []  # done, and not told yet
         self.held_since = 0.0
+        self.look_at: float | None = None  # when to see whether results are held for too long
         self.took: dict[bytes, float] = {}  # function -> seconds of its last run
         self.functions: OrderedDict[bytes, int] = OrderedDict()  # hash -> bytes, oldest use first
         self.function_bytes = 0
@@ -104,8 +111,11 @@ class Engine:
         self.done = 0
 
     def deadline(self) -> float | None:
-        """When a `Tick` is due: what runs is to be interrupted, or has not heeded that."""
-        return min((at for at in (self.limit_at, self.end_at) if at is not None), default=None)
+        """When a `Tick` is due: what runs is to be interrupted, has not heeded that, or takes long
+        while results are held.
+        """
+        times = (self.limit_at, self.end_at, self.look_at)
+        return min((at for at in times if at is not None), default=None)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """What follows from this event."""
@@ -211,9 +221,11 @@ class Engine:
             out.append(Send(lane, m.Shares()))
         if welcome.farm_port and lane == "tasks":
             out.append(JoinFarm(welcome.farm_port))
-        if lane == "control" and self.changes:
-            out.append(Send("control", m.Changed(self.changes)))
-        if lane == "tasks":
+        if lane == "control":
+            if self.changes:
+                out.append(Send("control", m.Changed(self.changes)))
+            out.extend(Send("control", results) for results in self.unacked)
+        else:
             out.extend(Send("tasks", results) for results in self.unacked)
             self.asked.clear()
             if self.queue and self.queue[0].function not in self.functions:
@@ -293,6 +305,11 @@ class Engine:
 
     def _tick(self, now: float, out: list[Effect]) -> None:
         current = self.current
+        if self.look_at is not None and now >= self.look_at:
+            overdue = bool(self.held) and now >= self.held_since + HOLD
+            if overdue and current is not None:
+                self._tell(out, "control")
+            self.look_at = now + OVERDUE if self.queue and not overdue else None
         if current is not None and self.limit_at is not None and now >= self.limit_at:
             self.limit_at = None
             self.overtime = True
@@ -340,6 +357,11 @@ class Engine:
             self.current = attempt
             self.begun = attempt.n
             self.limit_at = now + attempt.time_limit if attempt.time_limit > 0 else None
+            if self.held and self.look_at is None:
+                self.look_at = now + OVERDUE
+                out.append(Look())
+            elif self.limit_at is not None:
+                out.append(Look())
             self.clearing = max(self.clearing, attempt.clears)
             self._clear(out)
             out.append(Start(attempt))
@@ -388,13 +410,13 @@ class Engine:
         brief = self.took.get(following.function, BRIEF) < BRIEF
         return brief and now - self.held_since < HOLD
 
-    def _tell(self, out: list[Effect]) -> None:
+    def _tell(self, out: list[Effect], lane: m.Lane = "tasks") -> None:
         self.results += 1
         message = m.Results(self.results, self.held)
         self.held = []
         self.unacked.append(message)
-        if "tasks" in self.joined:
-            out.append(Send("tasks", message))
+        if lane in self.joined:
+            out.append(Send(lane, message))
 
     def status(self) -> dict[str, Any]:
         """What this engine is doing, in plain values."""

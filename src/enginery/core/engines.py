@@ -23,6 +23,9 @@ from .tasks import Record
 AHEAD = 256
 """Requests sent ahead to one engine at most: its receive pipe has no bound of its own."""
 
+EARLY = 1000
+"""Messages with results of one engine at most that wait for an earlier one."""
+
 AHEAD_BYTES = 64 << 20
 """The same in bytes; one request always goes."""
 
@@ -57,6 +60,7 @@ class Place:
         self.sent_bytes = 0
         self.n = 0
         self.results = 0  # the last Results.seq
+        self.early: dict[int, m.Results] = {}  # those that came before an earlier one
         self.acked = 0  # the last one of which the engine was told
         self.unacked_bytes = 0
         self.clears = 0  # how often this life was told to clear its namespace
@@ -82,6 +86,7 @@ class Place:
         self.lanes = {}
         self.n = hello.seen
         self.results = self.acked = 0
+        self.early.clear()
         self.unacked_bytes = self.clears = self.changes = 0
         self.known = set()
         self.death = None
@@ -101,6 +106,7 @@ class Place:
         """This life is over; whoever asked has taken what was queued and sent."""
         self.here = False
         self.lanes = {}
+        self.early.clear()
         self.queue.clear()
         self.sent.clear()
         self.sent_bytes = 0

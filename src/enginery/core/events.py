@@ -197,6 +197,10 @@ class ClearNamespace(Struct, frozen=True):
     """Engine: remove every name of the user."""
 
 
+class Look(Struct, frozen=True):
+    """Engine: `deadline()` is sooner than it was; who looks at the clock has to know."""
+
+
 class Kill(Struct, frozen=True):
     """Engine: deliver this signal to the process."""
 
@@ -261,6 +265,7 @@ Effect = (
     | Forget
     | Interrupt
     | ClearNamespace
+    | Look
     | Kill
     | Delivered
     | EnginesChanged

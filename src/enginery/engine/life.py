@@ -27,6 +27,7 @@ from ..core.events import (
     Kill,
     Load,
     Log,
+    Look,
     RunTyped,
     Send,
     Start,
@@ -79,8 +80,8 @@ class Life:
                     self.lanes[effect.conn].post(effect.message)
             elif type(effect) is Start:
                 attempt = effect.attempt
-                if attempt.time_limit > 0:
-                    self.lanes["control"].wake()  # it has to look at the clock now
+            elif type(effect) is Look:
+                self.lanes["control"].wake()
             else:
                 self._do(effect)
         if mine is not None and said:
