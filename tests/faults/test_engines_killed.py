@@ -19,8 +19,11 @@ from .killing import Watched, kill_engines, noted, starts, watched
 
 SEED = 20261120
 
+AT_RISK = 2
+"""Tasks that a kill may hit: the one that runs, and the one before, if its result is not out yet."""
 
-@pytest.fixture(params=[(1, 5000, 20), (8, 1000, 6)], ids=["5000 tasks", "1000 tasks, hwm=8"])
+
+@pytest.fixture(params=[("auto", 5000, 20), (8, 1000, 6)], ids=["5000 tasks", "1000 tasks, hwm=8"])
 def load(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Client, int, int]]:
     """A client of four engines, a number of tasks for them, and how often to kill one."""
     hwm, tasks, kills = request.param
@@ -53,10 +56,10 @@ def test_with_retries_every_result_is_right(load: tuple[Client, int, int], notes
     times = Counter(item for items in started.values() for item in items)
     counts = watch.counts(times)
     assert counts[:3] == (0, 0, 0)
-    assert 0 < counts.recovered <= kills
+    assert 0 < counts.recovered <= AT_RISK * kills
     assert watch.errors == []
     assert set(times) == set(range(tasks))
-    assert sum(times.values()) <= tasks + kills  # only what ran at a kill is run again
+    assert sum(times.values()) <= tasks + AT_RISK * kills
     assert set(killed) <= set(started)
     assert rc.ids == [0, 1, 2, 3]
 
@@ -69,7 +72,7 @@ def test_without_retries_nothing_starts_twice(load: tuple[Client, int, int], not
     assert watch.counts(times) == (0, 0, 0, 0)
     assert max(times.values()) == 1
 
-    assert 0 < len(watch.errors) <= kills
+    assert 0 < len(watch.errors) <= AT_RISK * kills
     for error in watch.errors:
         assert isinstance(error, EngineError)
         assert not isinstance(error, TaskKillsEngines)
@@ -79,8 +82,9 @@ def test_without_retries_nothing_starts_twice(load: tuple[Client, int, int], not
             r"killed by signal 9 \(SIGKILL\)",
             " ".join(str(error).split()),
         )
-        # It ran when its engine was killed, or was just about to note that it does.
+        # It ran when its engine was killed or had just ended, or was about to note that it does.
         assert error.facts["pid"] in killed
-        assert item in [*started[error.facts["pid"]][-1:], *(set(range(tasks)) - set(times))]
-    assert len({error.facts["pid"] for error in watch.errors}) == len(watch.errors)
+        last = started[error.facts["pid"]][-AT_RISK:]
+        assert item in [*last, *(set(range(tasks)) - set(times))]
+    assert max(Counter(error.facts["pid"] for error in watch.errors).values()) <= AT_RISK
     assert rc.ids == [0, 1, 2, 3]

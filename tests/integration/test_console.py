@@ -503,6 +503,7 @@ def test_who_does_not_have_the_key_is_not_answered(file, console):
 def test_binding_again_gives_the_same_and_tells_how_to_attach(view, file):
     ar = view.apply_async(bind_kernel)
     assert ar.get(PATIENCE) == file
+    assert ar.wait_for_output(PATIENCE)
     assert f"jupyter console --existing {file} " in ar.stdout
 
 

@@ -329,6 +329,7 @@ def test_values_that_are_long_or_have_several_lines(prompt: Prompt) -> None:
     shown = prompt.run("%px --targets 0 'y' * 10**6")
     assert SHOWN < len(shown) < SHOWN + 1000
     assert "more of this value is not shown here" in shown
+    prompt.run("%px --targets 0 1")  # the magics keep their last result, in memory if it is large
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,7 @@ def test_a_task_waits_until_properties_suit_it(rc, lview):
 def test_the_higher_priority_goes_first(rc, gate):
     lview = rc.load_balanced_view(1)
     blocker = lview.apply_async(gate.held)
+    until(lambda: rc.queue_status()[1]["tasks"] == 1)  # else those of higher priority go first
     results = {}
     for priority in [0, 1, -1, 2, 0.5]:
         with lview.temp_flags(priority=priority, label=f"p{priority}"):

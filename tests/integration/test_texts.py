@@ -54,14 +54,14 @@ def two() -> Iterator[Cluster]:
 
 @pytest.fixture
 def dying() -> Iterator[Cluster]:
-    """Two engines for texts about their deaths."""
-    yield from cluster_of(2)
+    """Two engines for texts about their deaths, which take tasks in turns whatever these take."""
+    yield from cluster_of(2, hwm=1)
 
 
-def cluster_of(n: int) -> Iterator[Cluster]:
+def cluster_of(n: int, hwm: int | None = None) -> Iterator[Cluster]:
     """A cluster in a directory with a short name, as users' are."""
     with tempfile.TemporaryDirectory() as directory:
-        running = Cluster(n=n, profile_dir=Path(directory) / "profile_texts")
+        running = Cluster(n=n, hwm=hwm, profile_dir=Path(directory) / "profile_texts")
         running.start_cluster_sync()
         try:
             yield running

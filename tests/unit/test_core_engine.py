@@ -6,7 +6,7 @@ import pytest
 
 from enginery.core import events as e
 from enginery.core import messages as m
-from enginery.core.engine import OVERDUE, RESTART, STOPPED, Engine
+from enginery.core.engine import HELD_BYTES, HOLD, OVERDUE, RESTART, STOPPED, Engine
 
 LIFE = b"i" * 16
 
@@ -241,6 +241,13 @@ def test_results_are_held_while_what_follows_is_brief(engine):
     assert results(engine.handle(e.Tick(), 1.0)) == []
 
 
+def test_large_results_are_not_held(engine):
+    hear(engine, m.Run([attempt(1), attempt(2), attempt(3)]))
+    large = m.Result("t1", 1, "ok", bytes(HELD_BYTES))
+    assert results(engine.handle(e.Finished(large), 0.0)) == [("t1", "ok")]
+    assert results(finish(engine)) == []
+
+
 def test_held_results_go_out_on_the_other_lane_when_what_follows_takes_long(engine):
     hear(engine, m.Run([attempt(1), attempt(2)]))
     assert e.Look() in finish(engine, now=0.0)
@@ -256,8 +263,8 @@ def test_held_results_go_out_on_the_other_lane_when_what_follows_takes_long(engi
 def test_it_is_looked_again_while_more_is_to_run(engine):
     hear(engine, m.Run([attempt(n) for n in range(1, 9)]))
     finish(engine, now=0.0)
-    assert results(finish(engine, now=OVERDUE - 0.0005)) == [("t1", "ok"), ("t2", "ok")]
-    finish(engine, now=OVERDUE - 0.0005)
+    assert results(finish(engine, now=OVERDUE - HOLD / 2)) == [("t1", "ok"), ("t2", "ok")]
+    finish(engine, now=OVERDUE - HOLD / 2)
     assert results(engine.handle(e.Tick(), OVERDUE)) == []  # held for less than that
     assert engine.deadline() == 2 * OVERDUE
     assert results(engine.handle(e.Tick(), 2 * OVERDUE)) == [("t3", "ok")]

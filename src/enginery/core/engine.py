@@ -48,8 +48,14 @@ FUNCTION_BYTES = 256 << 20
 BRIEF = 0.001
 """Seconds: results are collected while what runs next took less than this the last time."""
 
-HOLD = 0.002
-"""Seconds for which results are collected at most, as far as that expectation holds."""
+HOLD = 0.0002
+"""Seconds for which results are collected at most, as far as that expectation holds.
+
+What is held when the engine is killed is lost with it, and four times as long saves no more.
+"""
+
+HELD_BYTES = 1 << 16
+"""Bytes of results that are collected at most."""
 
 OVERDUE = 0.02
 """Seconds after which it is looked whether results are held all the same, since what runs now takes
@@ -93,6 +99,7 @@ class Engine:
         self.results = 0
         self.held: list[m.Result] = []  # done, and not told yet
         self.held_since = 0.0
+        self.held_bytes = 0
         self.look_at: float | None = None  # when to see whether results are held for too long
         self.took: dict[bytes, float] = {}  # function -> seconds of its last run
         self.functions: OrderedDict[bytes, int] = OrderedDict()  # hash -> bytes, oldest use first
@@ -403,12 +410,14 @@ class Engine:
     def _hold(self, result: m.Result, now: float) -> None:
         if not self.held:
             self.held_since = now
+            self.held_bytes = 0
         self.held.append(result)
+        self.held_bytes += result.size()
 
     def _may_hold(self, following: m.Attempt, now: float) -> bool:
         """Whether the results at hand may wait until `following` has run."""
         brief = self.took.get(following.function, BRIEF) < BRIEF
-        return brief and now - self.held_since < HOLD
+        return brief and now - self.held_since < HOLD and self.held_bytes < HELD_BYTES
 
     def _tell(self, out: list[Effect], lane: m.Lane = "tasks") -> None:
         self.results += 1

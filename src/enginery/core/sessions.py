@@ -154,7 +154,8 @@ class Session:
         while self.due and (not self.under_way or self.under_way_bytes < WINDOW):
             deliver = m.Deliver(self.delivered + 1, [], [])
             size = 0
-            while self.due and len(deliver.outcomes) < BATCH and size < WINDOW:
+            room = WINDOW - self.under_way_bytes
+            while self.due and len(deliver.outcomes) < BATCH and size < room:
                 item = self.due.popleft()
                 size += item.size()
                 if isinstance(item, m.Outcome):

@@ -153,6 +153,8 @@ class Work:
             self.end(record, "aborted", now, engine=place.id)
         elif record.recalled == record.attempt:
             self._leave(record)
+            record.attempt -= 1  # nothing of it has run, nor will
+            record.recalled = 0
             record.move("free", now, "called back", place.id)
             self.conditions.put_back(record, now)
 
