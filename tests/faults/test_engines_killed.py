@@ -20,7 +20,7 @@ from .killing import Watched, kill_engines, noted, starts, watched
 SEED = 20261120
 
 AT_RISK = 2
-"""Tasks that a kill may hit: the one that runs, and the one before, if its result is not out yet."""
+"""Tasks that a kill may hit: the one that runs, and the one before while its result is not out."""
 
 
 @pytest.fixture(params=[("auto", 5000, 20), (8, 1000, 6)], ids=["5000 tasks", "1000 tasks, hwm=8"])
