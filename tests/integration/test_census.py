@@ -31,7 +31,8 @@ def test_the_census_counts_the_same_three_times_and_survives_a_killed_engine(
     assert f"\n{files} files, " in done.stdout
     shares = re.findall(r"engine \d: (\d+)", done.stdout)
     assert sum(map(int, shares)) == files
-    assert int(re.findall(r"tasks retried +(\d+)", done.stdout)[0]) <= 1
+    # What ran when the engine was killed, and what had just ended, its result not out yet.
+    assert int(re.findall(r"tasks retried +(\d+)", done.stdout)[0]) <= 2
     assert re.findall(r"killing engine 0 \(pid \d+\) with SIGKILL", done.stderr)
     for title in ("serial", "balanced"):
         steps = re.findall(rf"^{title}: (\d+) of {files} files$", done.stderr, re.MULTILINE)

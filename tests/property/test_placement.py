@@ -128,12 +128,18 @@ class PlacementMachine(RuleBasedStateMachine):
         return engines if self.brief(record) else idle
 
     def expected(self):
-        """The first task for which there is an engine, and the best of its engines."""
+        """The first task for which there is an engine, and the best of its engines.
+
+        Those that may go to the same engines stand in one line, and pass nobody in it.
+        """
+        stuck = set()
         for record in sorted(self.waiting, key=lambda record: -record.spec.priority):
-            if able := self.able(record):
+            line = (record.spec.targets, record.refused, record.unfit)
+            if line not in stuck and (able := self.able(record)):
                 able = [id for id in able if id not in record.avoid] or able
                 best = min(able, key=lambda id: (self.places[id].load, self.places[id].used, id))
                 return record, self.places[best]
+            stuck.add(line)
         return None
 
     def give_out(self):
@@ -155,7 +161,7 @@ class PlacementMachine(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_idly(self):
         if hasattr(self, "waiting"):
-            assert not any(self.able(record) for record in self.waiting)
+            assert self.expected() is None
             assert self.placement.waiting == len(self.waiting)
 
     @invariant()

@@ -50,7 +50,7 @@ HINTS: dict[str, int] = {
     "who is given up keeps its queue": 279,
     "an outcome that arrives again is told again": 243,
     "an abort is not repeated to an engine that reconnects": 301,
-    "an engine does not repeat that its properties have changed": 301,
+    "an engine does not repeat that its properties have changed": 1058,
     "a result too many is taken for acked": 181,
     "a request that comes again is carried out again": 176,
     "an unfitness that is over already is not recognized": 83,

@@ -157,6 +157,8 @@ class Placement:
     def remove(self, record: Record) -> None:
         """A waiting task has ended; it is skipped when its turn comes."""
         self._waits_no_more()
+        if self.hwm == AUTO:  # perhaps it was long, and what stood behind it is brief
+            self._hopeful[self._key(record)] = None
 
     def _waits_no_more(self) -> None:
         self.waiting -= 1
@@ -166,8 +168,7 @@ class Placement:
 
     def _line(self, record: Record) -> Line:
         """The line that a task is to stand in."""
-        plain = not (record.allowed or record.refused or record.unfit)
-        key = EVERY if plain else self._key(record)
+        key = self._key(record)
         line = self.lines.get(key)
         if line is None:
             line = self.lines[key] = Line()
@@ -180,6 +181,8 @@ class Placement:
         return line
 
     def _key(self, record: Record) -> Key:
+        if not (record.allowed or record.refused or record.unfit):
+            return EVERY
         engines = record.allowed, record.refused, record.unfit
         if engines not in self._keys:
             self._keys[engines] = Key(*engines)
