@@ -18,8 +18,10 @@ AUTO = -1
 WORTH = 2000
 """Microseconds of work that an engine is sent ahead; what takes as long is not brief."""
 
-LEAST = 8
-"""Microseconds that anything takes at least."""
+LEAST, MOST = 8, 16 * WORTH
+"""Microseconds that anything counts as at least, and at most: after one that took long, some twenty
+have to be brief until they are thought to be.
+"""
 
 BUNDLE = 100
 """Microseconds of brief tasks that one engine is given in a row, as long as more than that waits
@@ -35,7 +37,7 @@ PATIENCE = 0.005
 
 
 class Durations:
-    """What the tasks of each function took, in microseconds, from `LEAST` to `WORTH`.
+    """What the tasks of each function took, in microseconds, from `LEAST` to `MOST`.
 
     A longer one counts at once, shorter ones little by little: that a brief task waits in vain
     costs more than that a message is saved.
@@ -47,7 +49,7 @@ class Durations:
     def heard(self, function: bytes, seconds: float) -> None:
         """One of them took so long."""
         took = self._took.get(function, 0)
-        now = ceil(min(max(seconds * 1e6, LEAST), WORTH))
+        now = ceil(min(max(seconds * 1e6, LEAST), MOST))
         self._took[function] = now if now >= took else took - ((took - now + 7) >> 3)
         if len(self._took) > FUNCTIONS:
             del self._took[next(iter(self._took))]
