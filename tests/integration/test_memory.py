@@ -325,7 +325,8 @@ def test_a_result_is_not_lost_when_its_engine_stops(
     os.kill(controller, signal.SIGSTOP)
     try:
         go.touch()
-        until(lambda: segments_of(engine.pid) > before)  # the result is on its way
+        until(lambda: segments_of(engine.pid) > before)
+        until(lambda: engine.status() == psutil.STATUS_SLEEPING)  # the result is on its way
         engine.terminate()
         with pytest.raises(psutil.TimeoutExpired):
             engine.wait(0.1)
