@@ -99,7 +99,7 @@ class AsyncResult(Told, Takeable):
         self._client = client  # which must not be closed as long as somebody may wait
         self._shape = shape
         self._values: Value | Values = (
-            Value(self._slots[0], sizes) if self._scalar else Values(self._slots, sizes)
+            Value(self._slots[0]) if self._scalar else Values(self._slots, sizes)
         )
         self._sizes = sizes
         self._chunks = sizes is not None

@@ -66,15 +66,14 @@ UNREAD = object()
 class Value:
     """The same as `Values` for one task, of which there may be very many."""
 
-    __slots__ = ("_part", "_size", "_slot")
+    __slots__ = ("_part", "_slot")
 
-    def __init__(self, slot: Slot, sizes: Sequence[int] | None) -> None:
+    def __init__(self, slot: Slot) -> None:
         self._slot = slot
-        self._size = None if sizes is None else sizes[0]
         self._part: Sequence[Any] | None = None
 
     def __len__(self) -> int:
-        return 1 if self._size is None else self._size
+        return 1
 
     def first(self, i: int) -> int:
         """As in `Values`."""
@@ -89,7 +88,7 @@ class Value:
         if self._part is None:
             outcome = self._slot.outcome
             assert outcome is not None
-            part = tuple(unpack(outcome, 0, self._size))
+            part = tuple(unpack(outcome, 0, None))
             if self._part is None:
                 self._part = part
         return self._part

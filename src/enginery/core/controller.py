@@ -224,7 +224,7 @@ class Controller:
         return Send(conn, m.Refused(reason, "ProtocolError"))
 
     def _offer(self, conn: Conn, hello: m.Hello) -> m.Segment | None:
-        """What to open in return; the driver has struck out of a hello what it could not open."""
+        """What to open in return; the service has struck out of a hello what it could not open."""
         if hello.memory is None or self.memory is None:
             return None
         self.peers[conn].pid = hello.memory.pid

@@ -51,7 +51,7 @@ BRIEF = 0.001
 HOLD = 0.0002
 """Seconds for which results are collected at most, as far as that expectation holds.
 
-What is held when the engine is killed is lost with it, and four times as long saves no more.
+What is held when the engine is killed is lost with it, and ten times as long saves no more.
 """
 
 HELD_BYTES = 1 << 16

@@ -23,11 +23,11 @@ from .tasks import Record
 AHEAD = 256
 """Requests sent ahead to one engine at most: its receive pipe has no bound of its own."""
 
-EARLY = 1000
-"""Messages with results of one engine at most that wait for an earlier one."""
-
 AHEAD_BYTES = 64 << 20
 """The same in bytes; one request always goes."""
+
+EARLY = 1000
+"""Messages with results of one engine at most that wait for an earlier one."""
 
 
 class Death(Struct):
