@@ -60,6 +60,7 @@ def shared(own_cluster: Cluster) -> Iterator[Client]:
         client.wait_for_engines(2, timeout=30)
         assert client.link.memory.controller > 0
         yield client
+        client.last = None  # pytest keeps the client, and it its last result, beyond the last look
 
 
 def numbers(seed: int = 0, size: int = LARGE) -> Any:
