@@ -18,6 +18,7 @@ starts the system with so many engines, gives the following, and ends the system
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -49,6 +50,20 @@ def carrying(
 
     with submitter(engines) as submit:
         yield each, lambda f, value: each(f, [value] * engines)
+
+
+@contextmanager
+def submitting(executor: Callable[[int], Executor], engines: int) -> Iterator[Submit]:
+    """`submitter` for a `concurrent.futures.Executor`."""
+    with executor(engines) as pool:
+        yield lambda f, x: pool.submit(f, x).result
+
+
+@contextmanager
+def mapping(executor: Callable[[int], Executor], engines: int) -> Iterator[Map]:
+    """`mapper` for such a one, whose chunks are single items by default."""
+    with executor(engines) as pool:
+        yield lambda f, items: list(pool.map(f, items))
 
 
 def no_servers() -> list[Any]:

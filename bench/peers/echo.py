@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -57,9 +58,9 @@ def connected(
 
 
 @contextmanager
-def caller() -> Iterator[Callable[[int], int]]:
-    """A message there and back."""
-    with connected(zmq.REQ, 1, run_proxy) as socket:
+def there_and_back(relay: Callable[[Connection], None]) -> Iterator[Callable[[int], int]]:
+    """`caller` through this relay: a message there and back."""
+    with connected(zmq.REQ, 1, relay) as socket:
 
         def call(x: int) -> int:
             socket.send(packed(x))
@@ -112,3 +113,6 @@ def run_echo(address: str) -> None:
     socket.connect(address)
     while True:
         socket.send_multipart(socket.recv_multipart())
+
+
+caller = partial(there_and_back, run_proxy)

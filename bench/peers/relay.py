@@ -8,27 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 import zmq
 
 from . import Submit
-from .echo import bound, connected, packed, unpacked
+from .echo import bound, connected, packed, there_and_back, unpacked
 
 TOGETHER = 100
-
-
-@contextmanager
-def caller() -> Iterator[Callable[[int], int]]:
-    """A message there and back."""
-    with connected(zmq.REQ, 1, run_relay) as socket:
-
-        def call(x: int) -> int:
-            socket.send(packed(x))
-            return unpacked(socket.recv())
-
-        yield call
 
 
 @contextmanager
@@ -70,3 +59,6 @@ def run_relay(pipe: Connection) -> None:
         for socket, _ in poller.poll():
             other = back if socket is front else front
             other.send_multipart(socket.recv_multipart())
+
+
+caller = partial(there_and_back, run_relay)

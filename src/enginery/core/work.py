@@ -152,11 +152,9 @@ class Work:
             self._leave(record)
             self.end(record, "aborted", now, engine=place.id)
         elif record.recalled == record.attempt:
-            self._leave(record)
             record.attempt -= 1  # nothing of it has run, nor will
             record.recalled = 0
-            record.move("free", now, "called back", place.id)
-            self.conditions.put_back(record, now)
+            self._come_back(record, place, now)
 
     # --- from engines ---------------------------------------------------------------------------
 
@@ -500,13 +498,17 @@ class Work:
                 continue
             queued, sent = place.call_back()
             for record in reversed(queued):
-                self._leave(record)
-                record.move("free", now, "called back", place.id)
-                self.conditions.put_back(record, now)
+                self._come_back(record, place, now)
             if sent and (lane := place.lanes.get("control")) is not None:
                 out.append(Send(lane, abort_of(sent, running=False)))
             self.placement.changed(place)
             self.placement.crowded.pop(place.id, None)  # until something happens there
+
+    def _come_back(self, record: Record, place: Place, now: float) -> None:
+        """What was called back from an engine waits again, before others."""
+        self._leave(record)
+        record.move("free", now, "called back", place.id)
+        self.conditions.put_back(record, now)
 
     def _send(self, place: Place, now: float, out: list[Effect]) -> None:
         conn = place.lanes["tasks"]
