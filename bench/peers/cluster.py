@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psutil
@@ -15,15 +15,19 @@ from enginery import Cluster
 from ..processes import those_without
 from ..workloads.chatter import ENGINES, ITEMS, LINES
 from ..workloads.noop import noop
-from . import Each, Everywhere, Map, Submit, all_answered
+from . import views
 
 
-@contextmanager
-def submitter(engines: int) -> Iterator[Submit]:
-    """Tasks of a load-balanced view."""
-    with Cluster(n=engines) as rc:
-        lview = rc.load_balanced_view()
-        yield lambda f, x: lview.apply_async(f, x).get
+def cluster(engines: int) -> Cluster:
+    """What gives a client with all engines there."""
+    return Cluster(n=engines)
+
+
+submitter = partial(views.submitting, cluster)
+caller = partial(views.calling, cluster)
+mapper = partial(views.mapping, cluster)
+carrier = partial(views.carrying, cluster)
+start = partial(views.starting, cluster)
 
 
 def servers() -> list[psutil.Process]:
@@ -32,55 +36,15 @@ def servers() -> list[psutil.Process]:
 
 
 @contextmanager
-def caller() -> Iterator[Callable[[int], Any]]:
-    """A task, waited for where it is submitted."""
-    with Cluster(n=1) as rc:
-        lview = rc.load_balanced_view()
-        yield lambda x: lview.apply_sync(noop, x)
-
-
-@contextmanager
-def mapper(engines: int) -> Iterator[Map]:
-    """A map of a load-balanced view."""
-    with Cluster(n=engines) as rc:
-        yield rc.load_balanced_view().map_sync
-
-
-@contextmanager
-def carrier(engines: int) -> Iterator[tuple[Each, Everywhere]]:
-    """Direct views: of one engine each, and of all."""
-    with Cluster(n=engines) as rc:
-        views, everyone = [rc[i] for i in rc.ids], rc[:]
-
-        def each(f: Callable[..., Any], values: Sequence[Any]) -> list[Any]:
-            waiting = [
-                view.apply_async(f, value) for view, value in zip(views, values, strict=True)
-            ]
-            return [result.get() for result in waiting]
-
-        yield each, everyone.apply_sync
-
-
-@contextmanager
 def grapher(engines: int) -> Iterator[tuple[Callable[..., Any], Callable[[Any], Any]]]:
     """Tasks whose arguments are results of others, which need not be there yet."""
-    with Cluster(n=engines) as rc:
+    with cluster(engines) as rc:
         yield rc.load_balanced_view().apply_async, lambda result: result.get()
-
-
-def start(engines: int) -> float:
-    """Seconds from `Cluster(...)` to a result of every engine."""
-    begin = time.perf_counter()
-    with Cluster(n=engines) as rc:
-        pids = rc[:].apply_sync(os.getpid)
-        seconds = time.perf_counter() - begin
-    all_answered(pids, engines)
-    return seconds
 
 
 def chatter(talk: Callable[[], int]) -> float:
     """Seconds that a map takes while every engine also does `talk`, whose output is complete."""
-    with Cluster(n=ENGINES) as rc:
+    with cluster(ENGINES) as rc:
         lview, dview = rc.load_balanced_view(), rc[:]
         lview.map_sync(noop, range(10 * ENGINES))
         begin = time.perf_counter()
