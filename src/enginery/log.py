@@ -90,6 +90,12 @@ def close(logger: logging.Logger) -> None:
         handler.close()
 
 
+def file_of(logger: logging.Logger) -> Path | None:
+    """The file that `setup` has let this logger write to, if any."""
+    targets = (t for h in logger.handlers if isinstance(h, RepeatFilter) for t in h.targets)
+    return next((Path(t.baseFilename) for t in targets if isinstance(t, PrivateFile)), None)
+
+
 class PrivateFile(logging.FileHandler):
     """A log file that only its owner may read."""
 

@@ -38,6 +38,7 @@ from ..net.farm import Farm as NetFarm
 from ..net.keys import ConnectionFile, Keys
 from ..net.owner import Owner
 from ..net.reception import Reception
+from ..net.usage import usage
 from ..schemes import LeastLoad, Scheme
 from ..version import __version__
 from ..wire import codec
@@ -95,6 +96,7 @@ class Service:
         self.core = Controller(name, __version__, scheme, limits, schemes=makers, farm=farm)
         self.keeper = Keeper(config.shared_memory)
         self.core.memory = self.keeper.probe.name
+        self.core.usage = usage
         self.effects: list[Effect] = []  # of this turn, not carried out yet
         self.outbox: dict[bytes, list[m.Message]] = {}
         self.complained: dict[bytes | str, float] = {}
@@ -314,7 +316,7 @@ class Service:
         if len(self.complained) > 10_000:
             self.complained.clear()
         self.complained[who] = now
-        log.event(self.logger, "warning", event, **fields)
+        self._log("warning", event, fields)
 
     # --- effects --------------------------------------------------------------------------------
 
@@ -324,7 +326,7 @@ class Service:
                 conn: bytes = effect.conn  # type: ignore[assignment]
                 self.outbox.setdefault(conn, []).append(effect.message)
             elif isinstance(effect, Log):
-                log.event(self.logger, effect.level, effect.event, **effect.fields)
+                self._log(effect.level, effect.event, effect.fields)
             elif isinstance(effect, Drop):
                 self._drop(effect)
             elif isinstance(effect, Stop):
@@ -335,7 +337,12 @@ class Service:
         conn: bytes = effect.conn  # type: ignore[assignment]
         if self.ports[conn[:1]].drop(conn[1:]):
             fields = {"peer": conn[1:].hex(), "why": effect.why}
-            log.event(self.logger, "warning", "peer.dropped", **fields)
+            self._log("warning", "peer.dropped", fields)
+
+    def _log(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        """Write a line into the log; what is a warning can be asked for, too."""
+        log.event(self.logger, level, event, **fields)
+        self.core.notices.add(level, event, fields, self.now())
 
     def _flush(self) -> None:
         """One message to each peer that something is to be said to."""

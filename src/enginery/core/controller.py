@@ -10,7 +10,7 @@ it comes back after all, it is told so and begins anew.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +21,10 @@ from . import messages as m
 from .delivery import Delivery
 from .engines import EARLY, Death, Place
 from .events import Closed, Conn, Drop, Effect, Event, Log, Received, Send, Stop
+from .inquiries import WHATS, Inquiries
 from .intake import Intake
 from .names import public_name
+from .notices import Notices, Rate
 from .sessions import CREDIT, Session
 from .work import Work, abort_of, attempt_of
 
@@ -131,6 +133,10 @@ class Controller:
         self.told = float("-inf")
         self.away: dict[bytes, Session | Supervisor] = {}  # those without any connection
         self.since: float | None = None
+        self.inquiries = Inquiries()
+        self.notices = Notices()
+        self.rate = Rate()  # of tasks that end
+        self.usage: Callable[[], dict[str, int]] = dict  # what this process uses of its host
         self._sessions = 0  # how many there ever were
 
     # --- the machine ----------------------------------------------------------------------------
@@ -157,8 +163,9 @@ class Controller:
         accepting = self.intake.accepting
         times = [p.give_up_at for p in self.leaving.values() if p.give_up_at is not None]
         times += [(party.away_since or 0.0) + _patience(party) for party in self.away.values()]
-        if (due := self.work.deadline()) is not None:
-            times.append(due)
+        for due in (self.work.deadline(), self.inquiries.deadline()):
+            if due is not None:
+                times.append(due)
         if accepting:
             times.append(next(iter(accepting.values()))[0])
         if self.stale:
@@ -168,10 +175,11 @@ class Controller:
     def settle(self, now: float, out: list[Effect]) -> None:
         """Give out what can run and tell what has ended, once for all that a turn brought."""
         intake, work = self.intake, self.work
-        if self.leaving or self.stale or self.away or intake.accepting:
+        if self.leaving or self.stale or self.away or intake.accepting or self.inquiries.open:
             self._timers(now, out)
         work.settle(now, out)
         if work.ended:
+            self.rate.add(len(work.ended), now)
             for record in work.ended:
                 self.delivery.ended(record)
                 laws.check_record(work, record)
@@ -194,6 +202,7 @@ class Controller:
             else:
                 self._session_gone(party)
         self.intake.tick(now, out)
+        self.inquiries.tick(now, out)
         if self.stale and now >= self.told + TELL_ENGINES:
             self.stale = False
             self.told = now
@@ -361,7 +370,9 @@ class Controller:
         known.away_since = None
         self.away.pop(hello.identity, None)
         for identity in hello.places:
-            self._place(identity).watched = True
+            place = self._place(identity)
+            place.watched, place.supervisor = True, hello.pid
+            place.host = place.host or hello.host
         self._enter(conn, role, hello.lane, known, out)
         out.append(Send(conn, m.Welcome(self.name, 0, version=self.version)))
 
@@ -454,6 +465,7 @@ class Controller:
         out.extend(Send(conn, m.Again(place.incarnation)) for conn in place.lanes.values())
         self._forget_lanes(place)
         out.extend(self.work.lose(place, reason, now))
+        self.inquiries.lost(place, out)
         self.stale = True
         for conn, (role, hello) in list(self.heirs.items()):
             if hello.identity == place.identity:
@@ -503,7 +515,7 @@ class Controller:
             case m.Changed(count=count):
                 self.work.properties_changed(place, count)
             case m.Reply():
-                pass
+                self.inquiries.answered(place, message, out)
             case _:
                 self._misplaced("engine", message, out)
 
@@ -537,6 +549,10 @@ class Controller:
         place = self.by_identity.get(message.place)
         if place is None or message.place not in supervisor.places:
             return
+        if (lives := message.facts.get("short_lives")) and not place.failed:
+            place.failed = f"it ended {lives} times in a row as it began: {message.reason}"
+            fields = {"engine": place.id, "host": supervisor.host, "reason": place.failed}
+            out.append(Log("error", "engine.cannot_start", fields))
         death = Death(
             message.started, message.finished, message.reason, message.replaced, message.facts
         )
@@ -634,6 +650,9 @@ class Controller:
             answer = session.answered(m.Reply(message.number, {"unknown": unknown}))
             out.append(Send(conn, answer))
             return
+        if message.what in WHATS:
+            self._inquire(conn, session, message, now, out)
+            return
         try:
             value = queries.answer(self, session, message, now)
         except LookupError as error:
@@ -641,6 +660,21 @@ class Controller:
             out.append(Send(conn, m.Refused(reason, "UnknownTask", message.number)))
         else:
             out.append(Send(conn, m.Reply(message.number, value)))
+
+    def _inquire(
+        self, conn: Conn, session: Session, query: m.Query, now: float, out: list[Effect]
+    ) -> None:
+        """Put a question to engines: to those that it names, or to all."""
+        here = {p.id: p for p in self.work.places.values() if p.here}
+        absent = [id for id in query.engines if id not in here]
+        if session.role not in WHATS[query.what]:
+            reason = f"a {session.role} key may not ask engines for their {query.what}"
+            out.append(Send(conn, m.Refused(reason, number=query.number)))
+        elif absent:
+            out.append(Send(conn, _not_registered(absent[0], here, query.number)))
+        else:
+            places = [here[id] for id in query.engines] if query.engines else here.values()
+            self.inquiries.ask(session, query, places, now, out)
 
     def _fetch(self, session: Session, id: str) -> bool:
         """Deliver a task's outcome to this client too; False for one that it may not see."""
@@ -660,8 +694,7 @@ class Controller:
         here = {p.id for p in self.work.places.values() if p.here}
         absent = [id for id in ids if id not in here]
         if absent:
-            reason = f"no engine {absent[0]} is registered; there are {sorted(here)}"
-            out.append(Send(conn, m.Refused(reason, "NoEnginesRegistered", message.number)))
+            out.append(Send(conn, _not_registered(absent[0], here, message.number)))
             return
         for place in (self.work.places[id] for id in ids if not everyone):
             told: m.Message = message
@@ -696,6 +729,11 @@ class Controller:
 def _patience(party: Session | Supervisor) -> float:
     """Seconds that this party may be without any connection."""
     return AWAY if isinstance(party, Supervisor) else FORGET_CLIENT
+
+
+def _not_registered(id: int, here: Iterable[int], number: int) -> m.Refused:
+    reason = f"no engine {id} is registered; there are {sorted(here)}"
+    return m.Refused(reason, "NoEnginesRegistered", number)
 
 
 def _party(hello: m.Hello) -> tuple[object, ...]:

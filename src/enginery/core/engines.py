@@ -54,6 +54,8 @@ class Place:
         self.since = 0.0
         self.here = False  # registered, and not given up
         self.awaited = False  # gone, but its supervisor has promised a new life
+        self.failed = ""  # why it stays empty though nobody wanted that: its lives were too short
+        self.supervisor = 0  # process id of that
         self.lanes: dict[str, Conn] = {}
         self.queue: deque[Record] = deque()
         self.sent: dict[int, Record] = {}  # by Attempt.n, ascending
@@ -83,6 +85,7 @@ class Place:
         self.since = now
         self.here = True
         self.awaited = False
+        self.failed = ""
         self.lanes = {}
         self.n = hello.seen
         self.results = self.acked = 0

@@ -540,6 +540,7 @@ class Query(Message, tag="Q"):
     """A question about the state of things; answered by `Reply` with the same number.
 
     `what`: "status", "engines", "queues", "tasks", "story", "fetch" and more (see `core.queries`).
+    Engines answer some themselves (`core.inquiries`): those of `engines`, or all.
     `where` and `keys` are for "database": what to look for (`core.database`), what to tell.
     """
 

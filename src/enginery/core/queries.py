@@ -32,6 +32,12 @@ def answer(controller: Controller, session: Session, query: m.Query, now: float)
     match query.what:
         case "status":
             return _status(controller, now)
+        case "counts":
+            return _counts(work, session, query)
+        case "warnings":
+            return _warnings(controller, session)
+        case "places":
+            return [_place(place) for place in work.places.values()]
         case "engines":
             return [_engine(place, session) for place in work.places.values() if place.here]
         case "queues":
@@ -85,8 +91,73 @@ def _status(controller: Controller, now: float) -> dict[str, Any]:
         "late": work.late,
         "bytes": work.bytes,
         "ended": dict(work.history.ended),
+        "open": _open(work),
+        "retried": work.retried,
+        "rate": controller.rate.per_second(now),
+        **controller.usage(),
         "scheme": "pure" if controller.farm.front else controller.scheme.name,
         "hwm": written(controller.limits.hwm),
+    }
+
+
+def _open(work: Work) -> dict[str, int]:
+    """How many tasks have not ended, by state; without looking at each, for there may be many."""
+    places = work.places.values()
+    told = {
+        "waiting": work.placement.waiting,
+        "queued": sum(1 for p in places for r in p.queue if r.state == "queued"),
+        "sent": sum(len(p.sent) for p in places),
+    }
+    return {"held": work.unfinished - sum(told.values()), **told}
+
+
+def _counts(work: Work, session: Session, query: m.Query) -> dict[str, Any]:
+    """How many of the tasks that a query finds are in each state, or have ended in which way.
+
+    "running" ones count as sent, too; "retried" had more than one attempt; "submitted" is when the
+    first was, and "completed" when the last has ended.
+    """
+    wanted = database.checked(query.where)
+    counts: dict[str, int] = {}
+    more = {"running": 0, "retried": 0}
+    begin, end = float("inf"), 0.0
+    heads = {next(iter(p.sent.values())).spec.id for p in work.places.values() if p.sent}
+    for id, record in work.tasks.items():
+        if visible(work, session, id) is None:
+            continue
+        if wanted and not database.matches(document(record), wanted):
+            continue
+        outcome = record.outcome
+        word: str = outcome.status if outcome is not None else record.state
+        counts[word] = counts.get(word, 0) + 1
+        more["running"] += id in heads
+        more["retried"] += record.attempt > 1
+        begin, end = min(begin, record.spec.submitted), max(end, record.finished)
+    times = {"submitted": begin if counts else 0.0, "completed": end}
+    return {"states": counts, **more, **times}
+
+
+def _warnings(controller: Controller, session: Session) -> list[dict[str, Any]]:
+    """The latest warnings, the last one first; they name tasks and peers of others."""
+    if not roles.sees_all_tasks(session.role):
+        return []
+    return [
+        {"time": each.time, "level": each.level, "event": each.event, "times": each.times,
+         "fields": each.fields}
+        for each in controller.notices.latest()
+    ]  # fmt: skip
+
+
+def _place(place: Place) -> dict[str, Any]:
+    """What there is to say of an engine, also when it is gone."""
+    return {
+        "id": place.id,
+        "here": place.here,
+        "awaited": place.awaited,
+        "failed": place.failed,
+        "host": place.host,
+        "pid": place.pid,
+        "supervisor": place.supervisor,
     }
 
 

@@ -117,6 +117,8 @@ class Supervisor:
         again = self.replace and event.status != STOPPED and not hopeless and not self.stopping
         reason = "stopped" if event.status in {STOPPED, RESTART} else cause(event.status)
         facts: dict[str, Any] = {"uptime": age, **event.facts}
+        if hopeless:
+            facts["short_lives"] = seat.short
         exited = m.Exited(
             event.place, event.incarnation, event.started, event.finished, reason, again, facts
         )
@@ -130,7 +132,7 @@ class Supervisor:
             out.append(Log("error", "engine.cannot_start", fields))
         if not again and not any(s.alive for s in self.seats.values()):
             failed = 1 if hopeless else 0
-            out.append(Stop(failed, "no engine is left" if hopeless else "every engine has ended"))
+            out.append(Stop(failed, _in_vain(reason) if hopeless else "every engine has ended"))
 
     def _fork(self, seat: Seat, now: float) -> Fork:
         """The next life of a place; its name counts the lives, so it is new and still secret."""
@@ -138,6 +140,13 @@ class Supervisor:
         seat.alive, seat.since = True, now
         seat.incarnation = seat.place[:8] + seat.lives.to_bytes(4, "big") + bytes(4)
         return Fork(seat.place, seat.incarnation)
+
+
+def _in_vain(reason: str) -> str:
+    return (
+        f"each has ended {SHORT_LIVES} times in a row as it began, the last time by {reason}\n"
+        "  What an engine prints and raises as it begins is above."
+    )
 
 
 def cause(status: int) -> str:

@@ -67,6 +67,7 @@ class Work:
         self.bytes = 0  # of tasks that are not done, and of the values that they take
         self.unfinished = 0
         self.late = 0
+        self.retried = 0  # how often a task was run once more
         self.ended: list[Record] = []
         self.touched: dict[int, Place] = {}
         self._turn = 0
@@ -187,14 +188,19 @@ class Work:
             case ended:
                 status = ended
         if status in FAILED and not record.final:
-            record.spent += 1
-            record.avoid = (*record.avoid[-7:], place.id)
-            record.move("retry", now, "failed", place.id)
-            self.conditions.put_back(record, now)
+            self._retry(record, "failed", place, now)
         elif status in FAILED and record.recovery is not None:
             self._recover(record, record.recovery, "failed", now, place)
         else:
             self.end(record, status, now, result=result, engine=place.id)
+
+    def _retry(self, record: Record, cause: str, place: Place, now: float) -> None:
+        """An attempt has failed or was lost, and another one is allowed."""
+        self.retried += 1
+        record.spent += 1
+        record.avoid = (*record.avoid[-7:], place.id)
+        record.move("retry", now, cause, place.id)
+        self.conditions.put_back(record, now)
 
     def _refused(self, record: Record, place: Place, result: m.Result, now: float) -> None:
         """An engine will not run it: another shall, or this one later."""
@@ -269,7 +275,7 @@ class Work:
         place.end()
         place.awaited = bool(death and death.replaced)
         self.placement.changed(place)
-        running = None
+        running: Record | None = None
         # From the last to the first, so that those put back stand in their old order.
         for record in reversed(queued):
             if record.state == "queued":
@@ -281,12 +287,13 @@ class Work:
                 record.n == first if death is None else death.finished < record.n <= death.started
             )
             if on_duty:
-                running = record.spec.id
+                running = record
             self._orphan(record, place, started=started, running=on_duty, facts=facts, now=now)
         fields = {"engine": place.id, "host": place.host, "pid": place.pid}
         fields |= {"reason": facts["reason"], "up": round(now - place.since, 1)}
-        if running:
-            fields["task"] = running
+        if running is not None:
+            fields |= {"task": running.spec.id, "function": running.spec.name}
+        fields |= {"replaced": facts["replaced"], **({"oom": True} if facts.get("oom") else {})}
         self.conditions.moved[place.id] = place
         expected = facts["reason"] == "stopped"
         return [Log("info" if expected else "warning", "engine.lost", fields)]
@@ -331,10 +338,7 @@ class Work:
                 more["engines"] = list(record.crashed)
             self.end(record, status, now, facts=facts | more, engine=place.id)
         elif started:
-            record.spent += 1
-            record.avoid = (*record.avoid[-7:], place.id)
-            record.move("retry", now, "engine lost", place.id)
-            self.conditions.put_back(record, now)
+            self._retry(record, "engine lost", place, now)
         else:
             record.move("free", now, "engine lost", place.id)
             self.conditions.put_back(record, now)

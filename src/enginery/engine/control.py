@@ -19,6 +19,7 @@ from ..core.supervisor import cause
 from ..error import ConnectionFileError, NoControllerError
 from ..net.bell import Bell
 from ..net.owner import Owner
+from .about import answer
 from .leave import leave_at_once
 from .life import Life
 from .search import Search
@@ -120,9 +121,8 @@ class Control(threading.Thread):
     def _handle(self, event: Event) -> None:
         if isinstance(event, Received) and isinstance(event.message, m.Query):
             query = event.message
-            if query.what == "stacks":
-                self.lane.send([m.Reply(query.number, stacks())])
-                return
+            self.lane.send([m.Reply(query.number, answer(query.what, self.life))])
+            return
         attempt = self.life.handle(event, self.lane)
         if attempt is not None:
             self.life.hand_over(attempt)
@@ -193,12 +193,3 @@ class Control(threading.Thread):
         if (deadline := self.life.machine.deadline()) is not None:
             due.append(deadline)
         return max(0.0, min(due) - now) if due else None
-
-
-def stacks() -> dict[str, str]:
-    """What each thread of this process is doing, by the thread's name."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    return {
-        f"{names.get(ident, 'thread')} {ident}": "".join(traceback.format_stack(frame))
-        for ident, frame in sys._current_frames().items()
-    }

@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 
 from msgspec import Struct
 
+from ..net import cgroup
 from ..net.bell import Bell
-from . import cgroup
 from .channel import Begin, Begun, Channel, Ended, Signal
 from .leave import leave
 from .page import Page

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from enginery.engine import cgroup
+from enginery.net import cgroup
 
 
 @pytest.mark.parametrize(
