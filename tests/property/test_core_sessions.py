@@ -33,9 +33,10 @@ class Wire:
         self.due = 0
 
     def owe(self, count):
-        """So many outcomes become due."""
+        """So many outcomes become due, of tasks that the client has submitted."""
         for _ in range(count):
             self.due += 1
+            self.client.outstanding[f"c-{self.due}"] = ()
             self.session.due.append(m.Outcome(f"c-{self.due}", "ok"))
         self.pump()
 
@@ -109,10 +110,10 @@ def test_what_is_accepted_is_what_was_taken_and_is_not_counted_any_more(submissi
         submit = m.Submit(seq, [m.Task(f"c-{seq}-{i}", b"", b"x" * i) for i in range(tasks)])
         session.arrived(submit)
         sizes[seq] = sum(task.size() for task in submit.tasks)
-        session.taken = seq
+        session.take(submit, seq)
         if accept:
-            assert session.accept() is True
-            assert session.accept() is False
+            assert session.accept(seq) is True
+            assert session.accept(seq) is False
         assert session.accepted == max(
             (s for s in range(1, seq + 1) if submissions[s - 1][1]), default=0
         )

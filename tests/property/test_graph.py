@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from enginery.core import messages as m
 from enginery.core.engines import Place
 from enginery.core.graph import Condition
+from enginery.core.journal import Journal
 from enginery.core.names import content_hash
 from enginery.core.work import Work
 from enginery.schemes import LeastLoad
@@ -29,6 +30,7 @@ def new_work(hwm=0):
         record_limit=1_000_000,
         record_bytes=1 << 40,
         function_bytes=1 << 20,
+        journal=Journal(),
     )
     work.functions.add(FUNCTION, BLOB)
     for id in ENGINES:
@@ -42,6 +44,7 @@ def join(work, id):
     place = work.places.setdefault(id, Place(id, secret))
     place.begin(m.Hello(1, "0", "engine", "tasks", secret, secret), 0.0)
     place.lanes["tasks"] = f"engine {id}"
+    place.recorded = True
     work.joined(place)
 
 

@@ -39,9 +39,9 @@ shut the controller down           -       -       yes     -
 
 MEANING: dict[str, tuple[type[m.Message], ...]] = {
     "say who it is, take leave": (m.Hello, m.Goodbye, m.Shares),
-    "send results and output": (m.Results, m.Output),
+    "send results and output": (m.Results, m.Output, m.Holds),
     "tell of an engine's end": (m.Exited,),
-    "submit tasks": (m.Define, m.Submit),
+    "submit tasks": (m.Define, m.Submit, m.Claim),
     "acknowledge deliveries": (m.Got,),
     "ask about the state of things": (m.Query,),
     "tell that its properties changed": (m.Changed,),

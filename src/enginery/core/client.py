@@ -1,9 +1,10 @@
 """The client's machine: what it has submitted and not been told, over connections that come and go.
 
 A submission is kept until it is accepted and sent again after a reconnection; an outcome is given
-to the user once, however often it arrives. A controller that has been restarted knows nothing of
-what the one before had accepted (its name tells them apart), so those tasks are lost and said so.
-The same goes for a controller that had given this client up and now sees it for the first time.
+to the user once, however often it arrives. A controller that was started again (its name tells)
+knows from its journal what it had accepted, and asks: the client then claims the outcomes that it
+lacks. One that does not ask knows nothing, so those tasks are lost and said so. The same goes for a
+controller that had given this client up and now sees it for the first time.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ ABOUT_TASKS = m.Query, m.Resubmit, m.Purge
 
 AT_ONCE = frozenset({"status", "engines", "kept"})
 """Queries that name no tasks, or such as have ended: they do not wait so, and show what is now."""
+
+CLAIM = 50_000
+"""Tasks in one claim at most."""
 
 SEEN = 100_000
 """Functions remembered as sent."""
@@ -278,18 +282,26 @@ class Client:
             return  # an earlier one was lost on the way; it comes again, then this one
         if message.seq == self.delivered + 1:
             self.delivered = message.seq
-            for outcome in message.outcomes:
-                functions = self.outstanding.pop(outcome.id, None)
-                if functions is not None:
-                    self._release(functions)
-                if self.watched:
-                    self.watched.discard(outcome.id)
+            outcomes = [outcome for outcome in message.outcomes if self._arrived(outcome.id)]
             self.unconfirmed_bytes += sum(outcome.size() for outcome in message.outcomes)
             self.unconfirmed_bytes += sum(output.size() for output in message.outputs)
-            out.append(Delivered(message.outcomes, message.outputs))
+            out.append(Delivered(outcomes, message.outputs))
         late = self.delivered - self.confirmed
         if late >= GOT_LATER or self.unconfirmed_bytes > GOT_BYTES or late <= 0:
             self._confirm(out)
+
+    def _arrived(self, id: str) -> bool:
+        """An outcome is there; False for one that was there before."""
+        functions = self.outstanding.pop(id, None)
+        if functions is not None:
+            self._release(functions)
+            if self.watched:
+                self.watched.discard(id)
+            return True
+        if id in self.watched:
+            self.watched.remove(id)
+            return True
+        return False
 
     def _confirm(self, out: list[Effect]) -> None:
         """Tell how far deliveries have arrived; best together with something else."""
@@ -307,9 +319,12 @@ class Client:
                 self.functions.pop(function, None)
 
     def _welcome(self, lane: str, welcome: m.Welcome, out: list[Effect]) -> None:
-        if self.controller and welcome.controller != self.controller:
+        again = bool(self.controller) and welcome.controller != self.controller
+        if again and not welcome.asks:
             waiting = [submit for submit, _ in self.unaccepted]
             self._begin_again("the controller was restarted", waiting, out)
+        elif again:
+            self.delivered = self.confirmed = self.unconfirmed_bytes = 0  # it counts anew
         elif self.session and welcome.session != self.session:
             self._begin_again("the controller had given this client up", [], out)
         self.controller, self.session = welcome.controller, welcome.session
@@ -328,11 +343,29 @@ class Client:
             self.credit = welcome.credit or self.credit
             self.defined.clear()
             self._accepted(welcome.accepted)
+            if welcome.asks:
+                self._claim(out)
             for submit, _ in self.unaccepted:
                 self._send(submit, out)
             self._send_unsent(out)
             self._ask_held(out)
         out.append(Joined(welcome))
+
+    def _claim(self, out: list[Effect]) -> None:
+        """Tell a controller that was started again what it has accepted and not answered."""
+        for submit, _ in self.unaccepted:  # some of it may have been done before it was accepted
+            submit.tasks = [task for task in submit.tasks if task.id in self.outstanding]
+        again = {task.id for submit, _ in self.unaccepted for task in submit.tasks}
+        again.update(task.id for submit in self.unsent for task in submit.tasks)
+        again.update(self.farming.tasks)
+        lacking = [id for id in self.outstanding if id not in again]
+        lacking += self.watched
+        first = (*(submit for submit, _ in self.unaccepted), *self.unsent)
+        accepted = first[0].seq - 1 if first else self.submitted
+        sent = self.unaccepted[-1][0].seq if self.unaccepted else accepted
+        for start in range(0, max(len(lacking), 1), CLAIM):
+            more = start + CLAIM < len(lacking)
+            out.append(Send("tasks", m.Claim(lacking[start : start + CLAIM], accepted, sent, more)))
 
     def _begin_again(self, reason: str, again: list[m.Submit], out: list[Effect]) -> None:
         """The controller does not know us, and numbers anew; what it had accepted is lost to us."""

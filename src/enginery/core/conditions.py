@@ -5,10 +5,11 @@ A task that cannot run any more is given up here, at once, and so is what depend
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import heappop, heappush
 from math import inf
 
+from . import entries
 from . import messages as m
 from .engines import Place
 from .graph import Graph, Wait
@@ -50,7 +51,7 @@ class Conditions:
 
         Those of the tasks that are `hidden` are not for its client.
         """
-        self._limit(record, now)
+        self.limit(record, now)
         wait = Wait(terms, record.direct)
         unknown = next(iter(hidden), "") or self.graph.enter(record, wait, self.tasks)
         if unknown:
@@ -63,6 +64,24 @@ class Conditions:
             record.move("hold", now, "accepted")
         else:
             self._released(record, wait, now, "accepted")
+
+    def restore(
+        self, record: Record, terms: m.Terms, every: Mapping[str, Record],
+        waits: Sequence[entries.Condition], now: float,
+    ) -> None:  # fmt: skip
+        """A task that was accepted before; it waits for what it did, or is looked at now."""
+        self.limit(record, now)
+        wait = Wait(terms)
+        unknown = ""
+        if waits:
+            self.graph.restore(record, wait, waits, every)
+        else:
+            unknown = self.graph.enter(record, wait, every)
+        record.state = "held"
+        if unknown:
+            self._impossible(record, f"there is no task {unknown}, or it is not kept any more", now)
+        elif wait.verdict() != "open":
+            self._released(record, wait, now, "restored")
 
     def _released(self, record: Record, wait: Wait, now: float, cause: str) -> None:
         """A task has nothing to wait for any more, for better or for worse."""
@@ -120,14 +139,14 @@ class Conditions:
         """A task that had been given to an engine waits again."""
         if record.unfit:
             record.unfit = tuple(id for id in record.unfit if self._still_unfit(record, id))
-        self._limit(record, now)
+        self.limit(record, now)
         self.placement.put_back(record)
 
     def _still_unfit(self, record: Record, engine: int) -> bool:
         place, refusal = self.places[engine], (record.refusals or {})[engine]
         return place.name == refusal.life and place.changes <= refusal.changes
 
-    def _limit(self, record: Record, now: float) -> None:
+    def limit(self, record: Record, now: float) -> None:
         """Note when a task that has not run yet will have waited for too long."""
         terms = record.spec.terms
         if terms is not None and record.limited and terms.timeout < inf:

@@ -9,22 +9,38 @@ it comes back after all, it is told so and begins anew.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..schemes import SCHEMES, Scheme
 from ..version import PROTOCOL
-from . import laws, queries, roles
+from . import entries, laws, queries, roles
 from . import messages as m
+from .account import Account, came_of, life_of
 from .delivery import Delivery
 from .engines import EARLY, Death, Place
-from .events import Closed, Conn, Drop, Effect, Event, Log, Received, Send, Stop
+from .events import (
+    Closed,
+    Conn,
+    Drop,
+    Effect,
+    Event,
+    JournalFailed,
+    Log,
+    Received,
+    Send,
+    Stop,
+    Synced,
+)
 from .inquiries import WHATS, Inquiries
 from .intake import Intake
+from .journal import Journal
 from .names import public_name
 from .notices import Notices, Rate
+from .recovery import Recovery
+from .replay import Replay
 from .sessions import CREDIT, Session
 from .work import Work, abort_of, attempt_of
 
@@ -36,6 +52,9 @@ FORGET_CLIENT = 600.0
 
 TELL_ENGINES = 0.05
 """Seconds between two announcements of the engines at least."""
+
+LOST = "its connection was lost"
+"""Why an engine was given up, if there is nothing more to say."""
 
 LIVES = 10_000
 """Lives of engines remembered as over."""
@@ -104,14 +123,17 @@ class Controller:
         *,
         schemes: Mapping[str, Callable[[], Scheme]] = SCHEMES,
         farm: Farm = Farm(),
+        journal: Journal | None = None,
     ) -> None:
-        self.name = name
+        self.name = name  # of this life of the controller
         self.version = version
         self.scheme = scheme
+        self.chosen = ""  # the scheme that a client has chosen
         self.schemes = schemes  # those that a client may choose
         self.farm = farm
         self.limits = limits
         self.memory: m.Segment | None = None  # what peers open to show that they share the host
+        self.journal = journal or Journal()
         self.work = Work(
             scheme,
             hwm=limits.hwm,
@@ -119,7 +141,10 @@ class Controller:
             record_limit=limits.record_limit,
             record_bytes=limits.record_bytes,
             function_bytes=limits.function_bytes,
+            journal=self.journal,
         )
+        self.journal.account = Account(self)
+        self.recovery = Recovery(self)
         self.delivery = Delivery()
         self.intake = Intake(self.work, self.delivery, limits.budget)
         self.peers: dict[Conn, Peer] = {}
@@ -137,7 +162,8 @@ class Controller:
         self.notices = Notices()
         self.rate = Rate()  # of tasks that end
         self.usage: Callable[[], dict[str, int]] = dict  # what this process uses of its host
-        self._sessions = 0  # how many there ever were
+        self.session_count = 0  # how many there ever were
+        self._recording: deque[tuple[int, Place, bytes]] = deque()  # lives, by record
 
     # --- the machine ----------------------------------------------------------------------------
 
@@ -157,6 +183,20 @@ class Controller:
                 self._received(conn, role, message, now, out)
             case Closed(conn=conn):
                 self._closed(conn, now, out)
+            case Synced(turn=turn, size=size):
+                if self.journal.synced(turn, size, out):
+                    self._synced(now, out)
+            case JournalFailed(reason=reason):
+                self.journal.failed(reason, now, out)
+
+    def restore(self, replay: Replay, complete: bool, now: float) -> list[Effect]:
+        """Go on where the journal ends, before any other event; see `recovery`."""
+        self.since = now
+        out: list[Effect] = []
+        self.recovery.restore(replay, complete, now, out)
+        self.journal.begin_anew()
+        self.settle(now, out)
+        return out
 
     def deadline(self) -> float | None:
         """When a `Tick` is due, if nothing happens before."""
@@ -170,6 +210,8 @@ class Controller:
             times.append(next(iter(accepting.values()))[0])
         if self.stale:
             times.append(self.told + TELL_ENGINES)
+        if (due := self.journal.deadline()) is not None:
+            times.append(due)
         return min(times, default=None)
 
     def settle(self, now: float, out: list[Effect]) -> None:
@@ -187,12 +229,15 @@ class Controller:
             intake.grant_all(self.sessions.values(), now, out)
         for session in self.delivery.pump(out):
             intake.told(session)
+        self.journal.settle(now, out)
 
     def _timers(self, now: float, out: list[Effect]) -> None:
         for place in list(self.leaving.values()):
             if place.give_up_at is not None and place.give_up_at <= now:
                 heir = any(hello.identity == place.identity for _, hello in self.heirs.values())
-                reason = "a new life has taken its place" if heir else "its connection was lost"
+                reason = "a new life has taken its place" if heir else LOST
+                if place.silent:
+                    reason = "it has not come back to the controller, which was started again"
                 self._lose(place, reason, now, out)
         for party in list(self.away.values()):
             if now < (party.away_since or 0.0) + _patience(party):
@@ -210,6 +255,24 @@ class Controller:
             for session in self.sessions.values():
                 if (conn := session.lanes.get("tasks")) is not None:
                     out.append(Send(conn, message))
+
+    def _synced(self, now: float, out: list[Effect]) -> None:
+        """More of the journal is on disk: others may forget, and new engines get work."""
+        durable = self.journal.durable
+        self.intake.grant_all(self.sessions.values(), now, out)
+        for place in list(self.work.unsettled.values()):
+            if place.settle(durable):
+                self.work.touch(place)
+            if not place.ended:
+                del self.work.unsettled[place.id]
+        self._record_lives()
+
+    def _record_lives(self) -> None:
+        while self._recording and self._recording[0][0] <= self.journal.durable:
+            _, place, incarnation = self._recording.popleft()
+            if place.here and place.incarnation == incarnation:
+                place.recorded = True
+                self.work.joined(place)
 
     # --- shared memory --------------------------------------------------------------------------
 
@@ -308,11 +371,13 @@ class Controller:
         self.peers[conn] = Peer(role, lane, party)
         return old != conn
 
-    def _place(self, identity: bytes) -> Place:
+    def place_of(self, identity: bytes) -> Place:
+        """The place of this identity, which it gets now if it has none."""
         place = self.by_identity.get(identity)
         if place is None:
             place = self.by_identity[identity] = Place(len(self.by_identity), identity)
             self.work.places[place.id] = place
+            self.journal.note(life_of(place))
         return place
 
     def _engine_hello(
@@ -321,7 +386,7 @@ class Controller:
         if hello.incarnation in self.over or hello.incarnation[:12] in self.over:
             out.append(Send(conn, m.Again(given_up=hello.incarnation)))
             return
-        place = self._place(hello.identity)
+        place = self.place_of(hello.identity)
         if place.here and place.incarnation != hello.incarnation:
             # What the former one has said, and what its supervisor says of its end, comes first.
             self.heirs[conn] = role, hello
@@ -330,6 +395,8 @@ class Controller:
             return
         if not place.here:
             place.begin(hello, now)
+            self.journal.note(life_of(place), urgent=True)
+            self._recording.append((self.journal.mark, place, place.incarnation))
             self.stale = True
             fields = {"engine": place.id, "host": place.host, "pid": place.pid}
             out.append(Log("info", "engine.joined", fields))
@@ -341,6 +408,7 @@ class Controller:
                 m.Welcome(
                     self.name, place.id, version=self.version, incarnation=life,
                     farm_port=self.farm.back, memory=self._offer(conn, hello),
+                    journal=self.journal.name, asks=place.silent,
                 ),
             )
         )  # fmt: skip
@@ -353,13 +421,20 @@ class Controller:
             if place.clears:
                 out.append(Send(conn, m.Clear(count=place.clears)))
             return
-        self.leaving.pop(place.id, None)
-        place.give_up_at = None
+        if place.silent:
+            return
+        self._back(place)
         place.n = max(place.n, hello.seen)
         rest = [attempt_of(r, place) for r in place.sent.values() if r.n > hello.seen]
         if rest and new:
             out.append(Send(conn, m.Run(rest)))
+        self._record_lives()
         self.work.joined(place)
+
+    def _back(self, place: Place) -> None:
+        """It need not be given up."""
+        self.leaving.pop(place.id, None)
+        place.give_up_at = None
 
     def _supervisor_hello(self, conn: Conn, role: str, hello: m.Hello, out: list[Effect]) -> None:
         known = self.supervisors.get(hello.identity)
@@ -370,7 +445,7 @@ class Controller:
         known.away_since = None
         self.away.pop(hello.identity, None)
         for identity in hello.places:
-            place = self._place(identity)
+            place = self.place_of(identity)
             place.watched, place.supervisor = True, hello.pid
             place.host = place.host or hello.host
         self._enter(conn, role, hello.lane, known, out)
@@ -383,8 +458,9 @@ class Controller:
             size = 3
             while (id := public_name(hello.identity, size)) in taken:
                 size += 1
-            self._sessions += 1
-            session = Session(self._sessions, hello.identity, id, role)
+            self.session_count += 1
+            session = Session(self.session_count, hello.identity, id, role)
+            self.journal.note(came_of(session))
             session.farming = bool(self.farm.front)
             self.sessions[hello.identity] = session
             fields = {"client": id, "role": role, "host": hello.host, "pid": hello.pid}
@@ -402,7 +478,7 @@ class Controller:
             self.name, session.id, session.accepted, CREDIT, self.version,
             "pure" if self.farm.front else self.scheme.name, self.limits.hwm, role=role,
             farm_port=0 if role == "monitor" else self.farm.front, session=session.number,
-            memory=self._offer(conn, hello),
+            memory=self._offer(conn, hello), journal=self.journal.name, asks=session.silent,
         )  # fmt: skip
         out.append(Send(conn, welcome))
         if hello.lane == "tasks":
@@ -454,18 +530,22 @@ class Controller:
     def _session_gone(self, session: Session) -> None:
         """Nothing is owed to this client any more; its tasks go on."""
         self._forget_lanes(session)
+        self.journal.note(entries.Left(session.identity))
         self.away.pop(session.identity, None)
         self.intake.forget(session)
         self.delivery.forget(session)
 
     def _lose(self, place: Place, reason: str, now: float, out: list[Effect]) -> None:
         """This life of an engine is over; should it be there all the same, it is told."""
-        self._over(place.incarnation[:12] if place.death is not None else place.incarnation)
+        silent = place.silent
+        self.is_over(place.incarnation[:12] if place.death is not None else place.incarnation)
         self.leaving.pop(place.id, None)
         out.extend(Send(conn, m.Again(place.incarnation)) for conn in place.lanes.values())
         self._forget_lanes(place)
         out.extend(self.work.lose(place, reason, now))
         self.inquiries.lost(place, out)
+        if silent:
+            self.recovery.lost(place, now)
         self.stale = True
         for conn, (role, hello) in list(self.heirs.items()):
             if hello.identity == place.identity:
@@ -477,9 +557,10 @@ class Controller:
             self.peers.pop(conn, None)
         party.lanes = {}
 
-    def _over(self, incarnation: bytes) -> None:
+    def is_over(self, incarnation: bytes) -> None:
         """This life will not be taken back; of 12 bytes: nor any by which that process goes on."""
         self.over[incarnation] = None
+        self.journal.note(entries.Over(incarnation))
         while len(self.over) > LIVES:
             self.over.popitem(last=False)
 
@@ -502,6 +583,11 @@ class Controller:
         match message:
             case m.Results():
                 self._results(conn, place, message, now, out)
+            case m.Holds():
+                if place.silent:
+                    self.recovery.holds(place, message, now, out)
+                    self._back(place)
+                    self.work.joined(place)
             case m.Output(stream=stream) if stream != "dropped":  # that is the controller's word
                 self.delivery.output(place, self.work.tasks.get(message.id), message)
             case m.Dropped(ids=ids, numbers=numbers):
@@ -538,6 +624,9 @@ class Controller:
                 place.unacked_bytes += result.size()
                 self.work.result(place, result, now)
             following = place.early.pop(place.results + 1, None)
+        place.ended.append((self.journal.mark, place.results))
+        if not place.settle(self.journal.durable):
+            self.work.unsettled[place.id] = place
         self.work.touch(place)
 
     def _from_supervisor(
@@ -564,7 +653,7 @@ class Controller:
             else:
                 self._lose(place, death.reason, now, out)
             return
-        self._over(message.incarnation[:12])
+        self.is_over(message.incarnation[:12])
         for conn, (_, heir) in list(self.heirs.items()):
             if heir.incarnation[:12] == message.incarnation[:12]:
                 del self.heirs[conn]
@@ -598,6 +687,8 @@ class Controller:
             case m.Got(seq=seq):
                 session.got(seq)
                 self.delivery.touch(session)
+            case m.Claim():
+                self.recovery.claim(session, message, now)
             case m.Abort():
                 self.intake.abort(conn, session, message, now, out)
             case (
@@ -635,12 +726,17 @@ class Controller:
             reason = f"there is no scheme {name!r} here; the controller was started with {known}"
             return m.Refused(reason, "ClusterError", number)
         try:
-            scheme = self.schemes[name]()
+            self.choose(name)
         except Exception as error:  # a user's own class; told to who chose it
             return m.Refused(f"scheme {name!r} cannot be used: {error}", "ClusterError", number)
-        self.scheme = scheme
-        self.work.placement.use(scheme)
         return m.Reply(number)
+
+    def choose(self, name: str) -> None:
+        """Balance by this one of the schemes; raises whatever making it raises."""
+        self.scheme = self.schemes[name]()
+        self.chosen = name
+        self.journal.note(entries.Chosen(name))
+        self.work.placement.use(self.scheme)
 
     def _query(
         self, conn: Conn, session: Session, message: m.Query, now: float, out: list[Effect]

@@ -40,7 +40,7 @@ class Delivery:
         for watcher in watchers:
             watcher.fetching.remove(record.spec.id)
             self.owe(watcher, record.outcome)
-        if owner is not None:
+        if owner is not None and not owner.silent:  # it will say what it lacks
             self.owe(owner, record.outcome)
 
     def output(self, place: Place, record: Record | None, output: m.Output) -> None:
@@ -72,7 +72,9 @@ class Delivery:
         id = record.spec.id
         if record.outcome is not None:
             self.owe(session, record.outcome)
-        elif record.owner != session.identity and id not in session.fetching:
+        elif record.owner in {session.identity, b""}:
+            record.owner = session.identity
+        elif id not in session.fetching:
             session.fetching.add(id)
             self.watchers.setdefault(id, []).append(session)
 

@@ -220,7 +220,7 @@ class Engine:
         self.joined.add(lane)
         self.stale.discard(lane)
         self.greeting.discard(lane)
-        if self.controller and welcome.controller != self.controller:
+        if self.controller and welcome.controller != self.controller and not welcome.asks:
             self._drop_work(now, out)  # another controller, which knows of none
         self.controller = welcome.controller
         self.id = int(welcome.id)
@@ -233,10 +233,24 @@ class Engine:
                 out.append(Send("control", m.Changed(self.changes)))
             out.extend(Send("control", results) for results in self.unacked)
         else:
+            if welcome.asks:
+                out.append(Send("tasks", self._holds()))
             out.extend(Send("tasks", results) for results in self.unacked)
             self.asked.clear()
             if self.queue and self.queue[0].function not in self.functions:
                 self._need(self.queue[0].function, out)
+
+    def _holds(self) -> m.Holds:
+        """What a controller that was started again has to know; what is held is told with it."""
+        if self.held:
+            self._collect()
+        seq = self.unacked[0].seq - 1 if self.unacked else self.results
+        done = [r for results in self.unacked for r in results.results]
+        open = [self.current] if self.current is not None and not self.orphan else []
+        open += [attempt for attempt in self.queue if attempt.n not in self.aborted]
+        told = [(0, r.id, r.attempt, "") for r in done]
+        told += [(a.n, a.id, a.attempt, a.name) for a in open]
+        return m.Holds(self.seen, seq, max(self.clearing, self.cleared), told)
 
     def _begin_again(self, now: float, out: list[Effect]) -> None:
         """This life was given up: what it holds has gone elsewhere; be the next one."""
@@ -420,12 +434,16 @@ class Engine:
         return brief and now - self.held_since < HOLD and self.held_bytes < HELD_BYTES
 
     def _tell(self, out: list[Effect], lane: m.Lane = "tasks") -> None:
+        message = self._collect()
+        if lane in self.joined:
+            out.append(Send(lane, message))
+
+    def _collect(self) -> m.Results:
         self.results += 1
         message = m.Results(self.results, self.held)
         self.held = []
         self.unacked.append(message)
-        if lane in self.joined:
-            out.append(Send(lane, message))
+        return message
 
     def status(self) -> dict[str, Any]:
         """What this engine is doing, in plain values."""

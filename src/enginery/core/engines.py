@@ -53,6 +53,8 @@ class Place:
         self.python = ""
         self.since = 0.0
         self.here = False  # registered, and not given up
+        self.recorded = False  # that this life is here stands in the journal, on disk
+        self.silent = False  # the controller was started again, and it has not said what it holds
         self.awaited = False  # gone, but its supervisor has promised a new life
         self.failed = ""  # why it stays empty though nobody wanted that: its lives were too short
         self.supervisor = 0  # process id of that
@@ -63,6 +65,8 @@ class Place:
         self.n = 0
         self.results = 0  # the last Results.seq
         self.early: dict[int, m.Results] = {}  # those that came before an earlier one
+        self.ended: deque[tuple[int, int]] = deque()  # (record of the journal, Results.seq)
+        self.durable = 0  # the last one whose results are on disk
         self.acked = 0  # the last one of which the engine was told
         self.unacked_bytes = 0
         self.clears = 0  # how often this life was told to clear its namespace
@@ -84,12 +88,14 @@ class Place:
         self.host, self.pid, self.python = hello.host, hello.pid, hello.python
         self.since = now
         self.here = True
+        self.recorded = self.silent = False
         self.awaited = False
         self.failed = ""
         self.lanes = {}
         self.n = hello.seen
-        self.results = self.acked = 0
+        self.results = self.durable = self.acked = 0
         self.early.clear()
+        self.ended.clear()
         self.unacked_bytes = self.clears = self.changes = 0
         self.known = set()
         self.death = None
@@ -98,7 +104,7 @@ class Place:
     @property
     def open(self) -> bool:
         """Whether work can be sent to it right now."""
-        return self.here and "tasks" in self.lanes
+        return self.here and self.recorded and not self.silent and "tasks" in self.lanes
 
     @property
     def there(self) -> bool:
@@ -107,15 +113,23 @@ class Place:
 
     def end(self) -> None:
         """This life is over; whoever asked has taken what was queued and sent."""
-        self.here = False
+        self.here = self.silent = False
         self.lanes = {}
         self.early.clear()
+        self.ended.clear()
         self.queue.clear()
         self.sent.clear()
         self.sent_bytes = 0
         self.load = self.backlog = 0
         self.known = set()
         self.give_up_at = None
+
+    def settle(self, durable: float) -> bool:
+        """Up to this record the journal is on disk; whether more results can be acknowledged."""
+        before = self.durable
+        while self.ended and self.ended[0][0] <= durable:
+            self.durable = self.ended.popleft()[1]
+        return self.durable > before
 
     def put(self, record: Record) -> None:
         """Queue a task here."""
@@ -139,6 +153,14 @@ class Place:
         self.sent[self.n] = record
         self.sent_bytes += record.size + record.input_bytes
         return record
+
+    def hold(self, record: Record, n: int) -> None:
+        """The engine has this task, as its attempt `n`; those of smaller numbers come before."""
+        record.place, record.n, record.state = self.id, n, "sent"
+        self.sent[n] = record
+        self.sent_bytes += record.size + record.input_bytes
+        self.load += 1
+        self.backlog += record.expected
 
     def leave(self, record: Record) -> None:
         """A task that was queued or sent here is no longer."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from . import messages as m
+from .entries import Turn
 
 Conn = Hashable
 
@@ -85,6 +86,19 @@ class GivenUp(Struct, frozen=True):
     number: int
 
 
+class Synced(Struct, frozen=True):
+    """Controller: the journal is on disk up to this record, `size` bytes since its last `anew`."""
+
+    turn: int
+    size: int
+
+
+class JournalFailed(Struct, frozen=True):
+    """Controller: the journal cannot be written."""
+
+    reason: str
+
+
 class Forked(Struct, frozen=True):
     """Supervisor: a life of the engine of this place has begun."""
 
@@ -116,6 +130,8 @@ Event = (
     | Submitted
     | Asked
     | GivenUp
+    | Synced
+    | JournalFailed
     | Forked
     | Died
 )
@@ -150,6 +166,24 @@ class Stop(Struct, frozen=True):
 
     code: int
     why: str
+
+
+class Append(Struct, frozen=True):
+    """Controller: write this record, before anything of this turn is said.
+
+    `anew`: what is written from here on will replace all before it. `urgent`: somebody waits.
+    """
+
+    number: int
+    turn: Turn
+    anew: bool
+    urgent: bool
+
+
+class Trim(Struct, frozen=True):
+    """Controller: the records before this one are not needed any more."""
+
+    before: int
 
 
 class Start(Struct, frozen=True):
@@ -258,6 +292,8 @@ Effect = (
     | Drop
     | Log
     | Stop
+    | Append
+    | Trim
     | Start
     | RunTyped
     | JoinFarm

@@ -6,9 +6,10 @@ when the second ends, never again: a graph costs as much as it has edges, whatev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from . import entries
 from . import messages as m
 
 if TYPE_CHECKING:
@@ -28,11 +29,15 @@ class End(NamedTuple):
     @classmethod
     def of(cls, record: Record) -> End:
         """That of a task that has ended."""
-        outcome = record.outcome
-        assert outcome is not None
+        assert record.outcome is not None
+        return cls.with_outcome(record.outcome)
+
+    @classmethod
+    def with_outcome(cls, outcome: m.Outcome) -> End:
+        """That of a task with this outcome."""
         ran = outcome.facts.get("started", True) if outcome.facts else True
         engine = outcome.engine if ran else -1
-        return cls(record.spec.id, outcome.status == "ok", engine, outcome)
+        return cls(outcome.id, outcome.status == "ok", engine, outcome)
 
 
 class Condition:
@@ -209,6 +214,26 @@ class Graph:
                     else:
                         others.append(edge)
         return ""
+
+    def restore(
+        self, record: Record, wait: Wait, waits: Sequence[entries.Condition],
+        tasks: Mapping[str, Record],
+    ) -> None:  # fmt: skip
+        """A task waits on as it did (`waits`); what has ended since counts now."""
+        record.wait = wait
+        for condition, before in zip(wait.conditions, waits, strict=True):
+            condition.ended, condition.counted = before.ended, before.counted
+            condition.engines = set(before.engines)
+            if (against := before.against) is not None:
+                condition.against = End.with_outcome(against)
+            for id in before.open:
+                other = tasks.get(id)
+                if other is None:
+                    continue
+                if other.outcome is not None:
+                    condition.count(End.of(other))
+                else:
+                    self.edges.setdefault(id, []).append((record, condition))
 
     def ended(self, record: Record) -> Iterator[Record]:
         """A task has ended; gives those whose waiting has an end by that, well or not."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from . import messages as m
 from . import queries, roles
 from .delivery import Delivery
+from .entries import Purged
 from .events import Conn, Drop, Effect, Log, Send
 from .functions import Functions
 from .sessions import Session
@@ -78,16 +79,23 @@ class Intake:
     def _accept(
         self, conn: Conn, session: Session, submit: m.Submit, now: float, out: list[Effect]
     ) -> None:
-        before = self.work.bytes
+        before, broken = self.work.bytes, self.work.journal.broken
+        self.work.note(session.identity, submit.seq, submit.tasks)
         for task in submit.tasks:
             if task.engine >= 0 and not roles.may_address_engines(session.role):
                 out.append(Send(conn, m.Refused("a task key may not address an engine")))
                 out.append(Log("warning", "peer.refused", {"role": session.role, "what": "direct"}))
                 continue
             hidden = () if task.terms is None else self._hidden(session, task.terms.inputs)
-            if self.work.accept(task, session.identity, now, hidden) is None:
+            if self.work.doubtful is not None and submit.seq <= session.sent:
+                self.work.doubtful[task.id] = None
+            record = self.work.accept(task, session.identity, now, hidden)
+            if record is None:
+                self.work.complete(task)
                 self._known_already(session, task.id)
-        session.taken = submit.seq
+            elif broken and not record.direct:
+                self.work.refuse(record, f"the controller cannot write its journal: {broken}", now)
+        session.take(submit, self.work.journal.mark)
         if before <= self.budget:
             self._grant(session, now, out)
         held, session.held = session.held, []
@@ -102,7 +110,9 @@ class Intake:
         )
 
     def _known_already(self, session: Session, id: str) -> None:
-        """A client that had been forgotten submits again what it does not know to be accepted."""
+        """A client submits again what it does not know to be accepted: one that had been forgotten,
+        or one of a controller that was started again.
+        """
         record = self.work.tasks[id]
         outcome = record.outcome
         if record.owner != session.identity:
@@ -115,10 +125,12 @@ class Intake:
 
     def _grant(self, session: Session, now: float, out: list[Effect]) -> None:
         """Accept what has arrived; small submissions are told together, a little later."""
-        if session.unaccepted_bytes > TELL_BYTES:
-            session.accept()
+        much = session.unaccepted_bytes > TELL_BYTES
+        if not session.accept(self.work.journal.durable):
+            return
+        if much:
             session.tell_accepted(out)
-        elif session.accept():
+        else:
             self.accepting.setdefault(session.identity, (now + TELL_ACCEPTED, session))
 
     def grant_all(self, sessions: Iterable[Session], now: float, out: list[Effect]) -> None:
@@ -130,7 +142,7 @@ class Intake:
     def welcome(self, session: Session) -> None:
         """A client is about to be told how far it is accepted, because it is (again) here."""
         if self.work.bytes <= self.budget:
-            session.accept()
+            session.accept(self.work.journal.durable)
 
     def told(self, session: Session) -> None:
         """Something else has told this client what is accepted."""
@@ -240,12 +252,15 @@ class Intake:
                 return m.Refused(reason, "TaskNotDone", message.number)
         for id in dict.fromkeys(message.ids):
             self.work.forget(self.work.tasks[id])
+        purged = list(message.ids)
         if message.every or message.engines:
             for record in list(self.work.history):
                 at = record.outcome.engine if record.outcome is not None else -1
                 mine = queries.visible(self.work, session, record.spec.id) is not None
                 if mine and (message.every or at in message.engines):
                     self.work.forget(record)
+                    purged.append(record.spec.id)
+        self.work.journal.note(Purged(purged))
         return m.Reply(message.number)
 
     # --- the end --------------------------------------------------------------------------------

@@ -64,11 +64,12 @@ class Buffer:
     be left out, and is looked for when it is needed.
     """
 
-    __slots__ = ("__weakref__", "_data", "nbytes", "part")
+    __slots__ = ("__weakref__", "_data", "nbytes", "part", "stored")
 
     def __init__(self, data: Any, part: Part | None = None) -> None:
         self._data = data
         self.part = part
+        self.stored = ""  # the file of the journal that holds it, too
         if part is not None:
             self.nbytes: int = part.nbytes
         else:
@@ -144,6 +145,8 @@ class Welcome(Message, tag="W"):
     session: int = 0  # to a client; another one than before: it had been forgotten meanwhile
     incarnation: bytes = b""  # to an engine: the life that is meant
     memory: Segment | None = None  # the controller's own, if it could open that of the `Hello`
+    journal: str = ""  # the name of what outlives the controller; "": nothing does
+    asks: bool = False  # it was started again: an engine answers by `Holds`, a client by `Claim`
 
 
 class Shares(Message, tag="m"):
@@ -368,6 +371,32 @@ class Acked(Message, tag="K"):
     """The controller has every `Results` up to `seq`."""
 
     seq: int
+
+
+class Holds(Message, tag="q"):
+    """From an engine to a controller that was started again: what it was given and still has.
+
+    `attempts` are told by `Attempt.n`, task, number and name, in the order in which they came; of
+    those whose `Results` follow, from `seq` + 1 on, nobody remembers the `n`, and it is 0.
+    """
+
+    seen: int  # the last `Attempt.n` that arrived
+    seq: int  # the last `Results.seq` that was acknowledged
+    clears: int  # how often the namespace was cleared, or is to be
+    attempts: list[tuple[int, str, int, str]]
+
+
+class Claim(Message, tag="k"):
+    """From a client to a controller that was started again: outcomes of these tasks it lacks.
+
+    Every submission up to `accepted` was; those up to `sent` were on their way to the last one.
+    With `more`, this is not all.
+    """
+
+    ids: list[str]
+    accepted: int
+    sent: int
+    more: bool = False
 
 
 class Output(Message, tag="O"):
@@ -608,6 +637,8 @@ AnyMessage = (
     | Run
     | Results
     | Acked
+    | Holds
+    | Claim
     | Output
     | Dropped
     | Deliver

@@ -115,6 +115,7 @@ class Placement:
         self.idle: dict[int, Place] = {}  # with AUTO: engines that have nothing
         self.crowded: dict[int, Place] = {}  # with AUTO: those where something may wait
         self._bundle: Place | None = None  # with AUTO: the engine that is given several in a row
+        self.paused = False  # nothing is given out
         self.waiting = 0
         self.lines: dict[Key, Line] = {}
         self._keys: dict[Engines, Key] = {}  # of the lines that there are, but for EVERY
@@ -199,6 +200,8 @@ class Placement:
 
     def room(self, place: Place) -> bool:
         """Whether this engine may be given another balanced task."""
+        if self.paused:
+            return False
         if self.hwm == AUTO:
             return place.open and (not place.load or (place.backlog < WORTH and place.watched))
         return place.open and (not self.hwm or place.load < self.hwm)

@@ -25,6 +25,7 @@ MAY_SEND: Final[dict[type[m.Message], frozenset[str]]] = {
     m.Need: EVERYONE,
     # engines and their supervisors
     m.Results: ENGINE,
+    m.Holds: ENGINE,
     m.Output: ENGINE,
     m.Dropped: ENGINE,
     m.Exited: ENGINE,
@@ -33,6 +34,7 @@ MAY_SEND: Final[dict[type[m.Message], frozenset[str]]] = {
     # clients; a task-only client addresses no engine (`core.intake` refuses `Task.engine`)
     m.Define: WORKERS,
     m.Submit: WORKERS,
+    m.Claim: WORKERS,
     m.Got: MONITORS,
     m.Abort: WORKERS,
     m.Resubmit: WORKERS,

@@ -48,12 +48,16 @@ class Session:
         self.role = role
         self.host = ""
         self.pid = 0
+        self.silent = False  # the controller was started again, and it has not said what it lacks
+        self.sent = 0  # the last Submit.seq that the controller before may have got
+        self.unclaimed: dict[str, m.Outcome] = {}  # what it may lack, of tasks that are forgotten
         self.lanes: dict[str, Conn] = {}
         self.away_since: float | None = None  # without any connection since then
         self.submitted = 0  # the last Submit.seq that arrived
         self.waiting: deque[m.Submit] = deque()  # until the functions of the first are there
         self.lacking: tuple[bytes, ...] = ()  # the functions of that one
         self.taken = 0  # the last Submit.seq whose tasks are known
+        self.noted: deque[tuple[int, int]] = deque()  # (record of the journal, seq) of those taken
         self.accepted = 0
         self.told = 0  # the last Accepted.seq that was sent
         self.unaccepted: deque[tuple[int, int]] = deque()  # (seq, bytes)
@@ -82,11 +86,18 @@ class Session:
         self.held.append(abort)
         return len(self.held) == 1 or sum(1 + len(a.ids) for a in self.held) <= HELD
 
-    def accept(self) -> bool:
-        """Accept all whose tasks are known; False when there was nothing to accept."""
-        if self.accepted == self.taken:
+    def take(self, submit: m.Submit, record: int) -> None:
+        """Its tasks are known, and noted in this record of the journal."""
+        self.taken = submit.seq
+        self.noted.append((record, submit.seq))
+
+    def accept(self, durable: float) -> bool:
+        """Accept what is on disk up to this record; False when there was nothing to accept."""
+        before = self.accepted
+        while self.noted and self.noted[0][0] <= durable:
+            self.accepted = self.noted.popleft()[1]
+        if self.accepted == before:
             return False
-        self.accepted = self.taken
         while self.unaccepted and self.unaccepted[0][0] <= self.accepted:
             self.unaccepted_bytes -= self.unaccepted.popleft()[1]
         return True
@@ -140,6 +151,12 @@ class Session:
         self.output_due -= output.size()
         if self.dropped.get(output.id) is output:
             del self.dropped[output.id]
+
+    def owed(self) -> list[m.Outcome]:
+        """Outcomes of which it is not known whether the client has them."""
+        items = [*self.due, *(o for deliver, _ in self.under_way for o in deliver.outcomes)]
+        outcomes = [item for item in items if isinstance(item, m.Outcome)]
+        return [*self.unclaimed.values(), *outcomes]
 
     def resume(self, out: list[Effect]) -> None:
         """The client is back on a new connection; what it has not got goes out again."""

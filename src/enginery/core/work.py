@@ -7,7 +7,7 @@ send, once for all that has happened.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from sys import intern
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..schemes import Scheme
+from . import entries
 from . import messages as m
 from .ahead import PATIENCE
 from .conditions import Conditions
@@ -24,6 +25,7 @@ from .events import Effect, Log, Send
 from .functions import Functions
 from .history import History
 from .inputs import Inputs
+from .journal import Journal
 from .placement import Placement
 from .tasks import Record, Refusal
 
@@ -49,7 +51,9 @@ class Work:
         record_limit: int,
         record_bytes: int,
         function_bytes: int,
+        journal: Journal,
     ) -> None:
+        self.journal = journal
         self.tasks: dict[str, Record] = {}
         self.places: dict[int, Place] = {}
         self.placement = Placement(scheme, hwm)
@@ -70,9 +74,20 @@ class Work:
         self.retried = 0  # how often a task was run once more
         self.ended: list[Record] = []
         self.touched: dict[int, Place] = {}
+        self.doubtful: dict[str, None] | None = None  # they may have been started
+        self.unsettled: dict[int, Place] = {}  # engines whose results are not all on disk
         self._turn = 0
 
     # --- from clients ---------------------------------------------------------------------------
+
+    def note(self, owner: bytes, seq: int, tasks: Collection[m.Task]) -> None:
+        """Write down tasks that are about to be accepted; direct requests are not."""
+        balanced = [task for task in tasks if task.engine < 0]
+        if not self.journal.on or not balanced:
+            return
+        for hash in {hash for task in balanced for hash in task.functions()}:
+            self.journal.function(hash, self.functions[hash])
+        self.journal.note(entries.Taken(owner, seq, balanced))
 
     def accept(
         self, spec: m.Task, owner: bytes, now: float, hidden: Collection[str] = ()
@@ -109,6 +124,50 @@ class Work:
         self.placement.add(record)
         return record
 
+    def adopt(
+        self, place: Place, n: int, id: str, attempt: int, *, name: str, owner: bytes
+    ) -> None:
+        """A life of an engine has an attempt that is not known to have been sent there.
+
+        Of a task that is not known at all, this is all that there is to know, unless its client
+        submits it again: it is like a direct request.
+        """
+        record = self.tasks.get(id)
+        if record is None:
+            spec = m.Task(id, self.functions.need(b""), b"", name=name, engine=place.id)
+            record = self.tasks[id] = Record(spec, owner)
+            self.bytes += record.size
+            self.unfinished += 1
+            record.state = "queued"
+        else:
+            self._take_out(record)
+            self.journal.changed(record)
+        record.attempt = attempt
+        place.hold(record, n)
+
+    def _take_out(self, record: Record) -> None:
+        """A task that waits is with an engine already."""
+        if record.state == "waiting":
+            self.placement.remove(record)
+        record.wait = None
+        record.state = "queued"
+
+    def complete(self, spec: m.Task) -> None:
+        """All of a task of which an engine had told not much more than its name."""
+        record = self.tasks[spec.id]
+        if record.spec.function or record.outcome is not None or spec.engine >= 0 or spec.terms:
+            return
+        self.functions.release(record.spec.function)
+        spec.function = self.functions.need(spec.function)
+        more = spec.size() - record.size
+        record.spec = record.origin = spec
+        record.size += more
+        self.bytes += more
+        if record.state == "sent":
+            self.places[record.place].sent_bytes += more
+        record.allowed = spec.targets = tuple(sorted(set(spec.targets)))
+        self.journal.changed(record)
+
     def _accept_direct(self, record: Record, now: float, hidden: Collection[str]) -> None:
         place, terms = self.places.get(record.spec.engine), record.spec.terms
         if terms is not None and terms.inputs and place is not None and place.there:
@@ -130,6 +189,11 @@ class Work:
         facts = {"reason": f"no engine {id} is registered", "engines": here, "started": False}
         self.end(record, "lost", now, facts=facts, engine=id)
 
+    def refuse(self, record: Record, reason: str, now: float) -> None:
+        """A task that has just been accepted cannot be kept."""
+        if record.outcome is None:
+            self.end(record, "lost", now, facts={"reason": reason, "started": False})
+
     def abort(self, record: Record, running: bool, now: float, gently: bool = False) -> bool:
         """The task shall not start; True when it may have, so that its engine has to be told."""
         match record.state:
@@ -138,6 +202,7 @@ class Work:
             case "sent":
                 record.aborting = True
                 record.interrupting |= running and not gently
+                self.journal.changed(record)
                 return True
             case "queued":
                 self._leave(record)
@@ -156,6 +221,81 @@ class Work:
             record.attempt -= 1  # nothing of it has run, nor will
             record.recalled = 0
             self._come_back(record, place, now)
+
+    # --- from the journal -----------------------------------------------------------------------
+
+    def restore(
+        self, record: Record, every: Mapping[str, Record], kept: Mapping[str, m.Value]
+    ) -> None:
+        """A task that has not ended; `every` one is known that it may depend on."""
+        self.bytes += record.size
+        self.unfinished += 1
+        for function in record.spec.functions():
+            self.functions.need(function)
+        self.bytes += self.inputs.need(record.takes, every)
+        for id in record.takes:
+            if id in kept and id not in self.inputs.values:
+                self.inputs.values[id] = kept[id]
+                self.bytes += kept[id].size()
+
+    def restore_sent(self, record: Record) -> None:
+        """Its engine has it, as it stands."""
+        place = self.places[record.place]
+        record.inputs = self.inputs.of(record.takes)
+        record.input_bytes = sum(value.size() for value in record.inputs)
+        record.expected = self.placement.durations.expected(record.spec.function)
+        place.hold(record, record.n)
+        place.n = record.n
+
+    def restore_waiting(
+        self, record: Record, every: Mapping[str, Record], waits: Sequence[entries.Condition],
+        now: float,
+    ) -> None:  # fmt: skip
+        """It waits for an engine, or for other tasks: those that it did (`waits`) or, if it was not
+        looked at yet, those that it names.
+        """
+        terms = record.spec.terms
+        if record.state != "waiting" and terms is not None:
+            self.conditions.restore(record, terms, every, waits, now)
+            return
+        if record.takes:
+            record.inputs = self.inputs.of(record.takes)
+            record.input_bytes = sum(value.size() for value in record.inputs)
+        record.state = "waiting"
+        self.conditions.limit(record, now)
+        self.placement.add(record)
+
+    def restore_done(self, record: Record) -> list[Record]:
+        """A task that has ended; gives those that are forgotten for it."""
+        forgotten = self.history.add(record)
+        for old in forgotten:
+            self._drop(old)
+        return forgotten
+
+    def restore_numbers(self, numbers: Mapping[str, int]) -> None:
+        """The numbers of tasks."""
+        self._numbers = max(numbers.values(), default=-1) + 1
+        self.numbers = {id: number for id, number in numbers.items() if id in self.tasks}
+        self.numbered = {number: id for id, number in self.numbers.items()}
+
+    def never_had(self, place: Place, record: Record, now: float) -> None:
+        """An engine does not have what it was sent, and has not begun it."""
+        if record.aborting:
+            self._leave(record)
+            self.end(record, "aborted", now, engine=place.id)
+        else:
+            record.attempt -= 1
+            self._come_back(record, place, now)
+
+    def doubt(self, record: Record, reason: str, now: float) -> None:
+        """A task that waits may have been started all the same: that costs a retry, or ends it."""
+        if record.state not in {"waiting", "held"}:
+            return
+        if record.spent < record.spec.retries:
+            record.spent += 1
+            self.journal.changed(record)
+        else:
+            self.end(record, "lost", now, facts={"reason": reason, "started": True})
 
     # --- from engines ---------------------------------------------------------------------------
 
@@ -200,14 +340,14 @@ class Work:
         record.spent += 1
         record.avoid = (*record.avoid[-7:], place.id)
         record.move("retry", now, cause, place.id)
-        self.conditions.put_back(record, now)
+        self._put_back(record, now)
 
     def _refused(self, record: Record, place: Place, result: m.Result, now: float) -> None:
         """An engine will not run it: another shall, or this one later."""
         refusal = Refusal(result.reason, place.name, result.changes)
         record.refuse(place.id, refusal, for_good=result.status == "refused")
         record.move("refuse", now, f"refused: {result.reason}", place.id)
-        self.conditions.put_back(record, now)
+        self._put_back(record, now)
         self.conditions.check(record, now)
 
     def _recover(
@@ -235,6 +375,7 @@ class Work:
                 self._no_engine(record, engine, now)
                 return
         record.move("recover", now, f"{cause}: its recovery runs", place.id)
+        self.journal.changed(record)
         self.placement.rank(record)
         self.placement.put_back(record)
 
@@ -258,7 +399,9 @@ class Work:
             after, follow = (_renamed(each, renamed) for each in (terms.after, terms.follow))
             inputs = tuple(renamed.get(id, id) for id in terms.inputs)
             terms = replace(terms, after=after, follow=follow, inputs=inputs)
-        return self.accept(replace(old.origin, id=id, submitted=now, terms=terms), owner, now)
+        task = replace(old.origin, id=id, submitted=now, terms=terms)
+        self.note(owner, 0, [task])
+        return self.accept(task, owner, now)
 
     def lose(self, place: Place, reason: str, now: float) -> list[Effect]:
         """A life of an engine is over: what it had goes on elsewhere, or ends."""
@@ -341,7 +484,12 @@ class Work:
             self._retry(record, "engine lost", place, now)
         else:
             record.move("free", now, "engine lost", place.id)
-            self.conditions.put_back(record, now)
+            self._put_back(record, now)
+
+    def _put_back(self, record: Record, now: float) -> None:
+        """A task that had been given to an engine waits again."""
+        self.journal.changed(record)
+        self.conditions.put_back(record, now)
 
     def fail_awaiting(self, place: Place, reason: str, now: float) -> None:
         """No new life will come to this place: what waited for it ends."""
@@ -373,6 +521,7 @@ class Work:
         if id not in self.numbers:
             self.numbers[id] = self._numbers
             self.numbered[self._numbers] = id
+            self.journal.note(entries.Numbered(id, self._numbers))
             self._numbers += 1
         return self.numbers[id]
 
@@ -415,6 +564,8 @@ class Work:
                 record.attempt, spec.submitted, result.started, result.completed, result.outputs,
                 spec.name,
             )  # fmt: skip
+        if self.journal.on and not record.direct:
+            self.journal.note(entries.Ended(record.owner, record.outcome))
         record.finished = now
         self.bytes -= record.size
         self.unfinished -= 1
@@ -512,11 +663,12 @@ class Work:
         """What was called back from an engine waits again, before others."""
         self._leave(record)
         record.move("free", now, "called back", place.id)
-        self.conditions.put_back(record, now)
+        self._put_back(record, now)
 
     def _send(self, place: Place, now: float, out: list[Effect]) -> None:
         conn = place.lanes["tasks"]
         attempts: list[m.Attempt] = []
+        noted: list[tuple[int, str, int]] = []
         if not place.sent:
             place.heard = now
         while (record := place.take()) is not None:
@@ -527,11 +679,17 @@ class Work:
                 place.known.add(spec.function)
                 out.append(Send(conn, m.Define(spec.function, self.functions[spec.function])))
             attempts.append(attempt_of(record, place))
-        late = place.results - place.acked
+            if not record.direct:
+                noted.append((record.n, spec.id, record.attempt))
+                if spec.terms is not None:
+                    self.journal.changed(record)
+        if noted:
+            self.journal.note(entries.Sent(place.id, noted))
+        late = place.durable - place.acked
         if late and (attempts or late >= ACK_LATER or place.unacked_bytes > ACK_BYTES):
-            place.acked = place.results
+            place.acked = place.durable
             place.unacked_bytes = 0
-            out.append(Send(conn, m.Acked(place.results)))
+            out.append(Send(conn, m.Acked(place.durable)))
         if attempts:
             out.append(Send(conn, m.Run(attempts)))
 

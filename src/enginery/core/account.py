@@ -1,0 +1,105 @@
+"""Everything that a controller which starts again has to know, as entries of the journal.
+
+It is told piece by piece while the controller goes on; each piece is as of when it is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from . import entries as e
+from .engines import Place
+from .graph import Condition
+from .sessions import Session
+from .tasks import Record
+
+if TYPE_CHECKING:
+    from .controller import Controller
+
+SMALL = 100
+"""Bytes that a piece without payloads counts for."""
+
+
+class Account:
+    """What there is to tell of a controller."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._work = controller.work
+
+    def everything(self) -> Iterator[tuple[e.AnyEntry, int]]:
+        """All pieces, and about how many bytes each takes."""
+        controller, work = self._controller, self._work
+        yield self._begin(), SMALL
+        for hash in list(work.functions.blobs):
+            if (blob := work.functions.blobs.get(hash)) is not None:
+                yield e.Function(hash, blob), len(blob)
+        for place in list(work.places.values()):
+            yield life_of(place), SMALL
+        for incarnation in list(controller.over):
+            yield e.Over(incarnation), SMALL
+        for session in list(controller.sessions.values()):
+            yield came_of(session), SMALL
+        for id in list(work.tasks):
+            record = work.tasks.get(id)
+            if record is not None and not record.direct:
+                yield self.state(record), record.size
+        for id, number in list(work.numbers.items()):
+            yield e.Numbered(id, number), SMALL
+        for id in list(work.inputs.values):
+            if id not in work.tasks and (value := work.inputs.values.get(id)) is not None:
+                yield e.Kept(id, value), value.size()
+        for session in list(controller.sessions.values()):
+            for outcome in session.owed():
+                if outcome.id not in work.tasks:
+                    yield e.Owed(session.identity, outcome), outcome.size()
+
+    def _begin(self) -> e.Begin:
+        controller, history = self._controller, self._work.history
+        return e.Begin(controller.session_count, controller.chosen, dict(history.ended))
+
+    def state(self, record: Record) -> e.State:
+        """A task as it is now."""
+        sent = record.state == "sent"
+        return e.State(
+            record.owner,
+            record.origin,
+            attempt=record.attempt,
+            spent=record.spent,
+            crashed=record.crashed,
+            avoid=record.avoid,
+            allowed=record.allowed,
+            refused=record.refused,
+            refusals={id: (*each,) for id, each in (record.refusals or {}).items()},
+            aborting=record.aborting,
+            interrupting=record.interrupting,
+            spec=None if record.spec is record.origin else record.spec,
+            waits=None if record.wait is None else [self._wait(c) for c in record.wait.conditions],
+            place=record.place if sent else -1,
+            n=record.n if sent else 0,
+            outcome=record.outcome,
+            finished=record.finished,
+            steps=list(record.steps),
+        )
+
+    def _wait(self, condition: Condition) -> e.Condition:
+        tasks, against = self._work.tasks, condition.against
+        open = [id for id in condition.ids if id in tasks and tasks[id].state != "done"]
+        return e.Condition(
+            condition.ended, condition.counted, sorted(condition.engines), open,
+            None if against is None else against.outcome,
+        )  # fmt: skip
+
+
+def life_of(place: Place) -> e.Life:
+    """The life at this place, or the last one."""
+    return e.Life(
+        place.id, place.identity, place.incarnation, place.host, place.pid, place.python,
+        place.since, not place.here,
+    )  # fmt: skip
+
+
+def came_of(session: Session) -> e.Came:
+    """A client, and how much of what it submitted is known."""
+    return e.Came(session.number, session.identity, session.id, session.role, session.taken)

@@ -1,0 +1,199 @@
+"""What stands in the journal: from this a controller that starts again knows what the last one did.
+
+A *turn* of the controller's loop is one record of several entries, which counts as a whole or not
+at all. `Taken`, `Sent` and `Ended` are what plain tasks leave behind; whatever else becomes of a
+task is written as its whole `State`. Direct requests leave nothing: their engines tell of them
+(`messages.Holds`).
+
+From time to time everything that still matters is written anew, a part of it each turn (`Begin`,
+then the states, then `Complete`). An entry that says of a thing how it is takes the place of all
+before it, so it does not matter what happens meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from .messages import Outcome, Task, Value
+
+
+class Entry(Struct, array_like=True, gc=False):
+    """Base of all entries; the class name is the tag."""
+
+
+class Begin(Entry, tag="B"):
+    """All that matters follows, as of this turn and later ones; here, what is one number each."""
+
+    sessions: int = 0  # how many clients there ever were
+    scheme: str = ""  # that was chosen while it ran
+    ended: dict[str, int] = {}  # how many tasks ended in which way, ever
+
+
+class Complete(Entry, tag="C"):
+    """All that matters has been written since the last `Begin`."""
+
+
+class Chosen(Entry, tag="h"):
+    """Tasks are balanced by this scheme from now on."""
+
+    scheme: str
+
+
+# --- who is there -----------------------------------------------------------------------------
+
+
+class Life(Entry, tag="L"):
+    """A life of an engine begins at the place of this id, or goes on there."""
+
+    id: int
+    place: bytes
+    incarnation: bytes
+    host: str
+    pid: int
+    python: str
+    since: float
+    over: bool = False  # and has ended
+
+
+class Over(Entry, tag="O"):
+    """This life will not be taken back; of 12 bytes: nor any by which that process goes on."""
+
+    incarnation: bytes
+
+
+class Came(Entry, tag="c"):
+    """A client is there, whose submissions up to `accepted` are known."""
+
+    number: int
+    identity: bytes
+    id: str
+    role: str
+    accepted: int = 0
+
+
+class Left(Entry, tag="l"):
+    """Nothing is owed to this client any more."""
+
+    identity: bytes
+
+
+# --- tasks ------------------------------------------------------------------------------------
+
+
+class Function(Entry, tag="D"):
+    """What tasks below need, by its hash."""
+
+    hash: bytes
+    blob: bytes
+
+
+class Taken(Entry, tag="T"):
+    """A submission of a client is known now (`seq` 0: tasks that run once more)."""
+
+    owner: bytes
+    seq: int
+    tasks: list[Task]
+
+
+class Sent(Entry, tag="S"):
+    """An engine is sent attempts: `n`, task and number of each."""
+
+    place: int
+    attempts: list[tuple[int, str, int]]
+
+
+class Ended(Entry, tag="E"):
+    """A task has its one outcome."""
+
+    owner: bytes
+    outcome: Outcome
+
+
+class Condition(Struct, array_like=True, gc=False):
+    """How far one condition of a task is met: see `graph.Condition`."""
+
+    ended: int
+    counted: int
+    engines: list[int]
+    open: list[str]  # the tasks that have not ended
+    against: Outcome | None = None
+
+
+class State(Entry, tag="s"):
+    """A task as it is now; the fields are those of `tasks.Record`."""
+
+    owner: bytes
+    origin: Task
+    attempt: int = 0
+    spent: int = 0
+    crashed: tuple[int, ...] = ()
+    avoid: tuple[int, ...] = ()
+    allowed: tuple[int, ...] = ()
+    refused: tuple[int, ...] = ()
+    refusals: dict[int, tuple[str, str, int]] = {}
+    aborting: bool = False
+    interrupting: bool = False
+    spec: Task | None = None  # where that is not what was submitted: its recovery runs
+    waits: list[Condition] | None = None  # while it is held
+    place: int = -1  # of the engine that was sent it
+    n: int = 0
+    outcome: Outcome | None = None
+    finished: float = 0.0
+    steps: list[Any] = []
+
+
+class Kept(Entry, tag="k"):
+    """The value of a task that others take, whatever is known of that one."""
+
+    id: str
+    value: Value
+
+
+class Owed(Entry, tag="o"):
+    """An outcome that its client may not have, of a task that is not known any more."""
+
+    owner: bytes
+    outcome: Outcome
+
+
+class Purged(Entry, tag="p"):
+    """Finished tasks were forgotten because somebody wanted that."""
+
+    ids: list[str]
+
+
+class Numbered(Entry, tag="n"):
+    """A task has got a number."""
+
+    id: str
+    number: int
+
+
+AnyEntry = (
+    Begin
+    | Complete
+    | Chosen
+    | Life
+    | Over
+    | Came
+    | Left
+    | Function
+    | Taken
+    | Sent
+    | Ended
+    | State
+    | Kept
+    | Owed
+    | Purged
+    | Numbered
+)
+"""Everything that can stand in a record."""
+
+
+class Turn(Struct, array_like=True):
+    """One record: what happened in one turn, and when (seconds since the epoch)."""
+
+    at: float
+    entries: list[AnyEntry]

@@ -1,0 +1,177 @@
+"""What the controller writes down, so that one that starts again goes on where it was.
+
+Everything noted in a turn becomes one record, which is appended before anything of that turn is
+said to anybody. So when the process is killed, the journal holds all that others can have heard.
+That it is on disk, too, is told later (`Synced`); only what sets somebody free to forget waits for
+that: a client's submissions are accepted, an engine's results are acknowledged, and a life of an
+engine gets its first work, once the records that tell of them are *durable*. Dispatch never waits.
+
+When the journal has grown enough, all that still matters is written anew, a little in each turn, so
+that the older part can go (`trim`).
+
+When it cannot be written (a full disk), nothing becomes durable and new submissions are refused;
+what is at work goes on. A new beginning, which writes everything anew, is tried from time to time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf
+
+from . import entries as e
+from .account import Account
+from .events import Append, Effect, Log, Trim
+from .tasks import Record
+
+PART = 1000
+"""Entries of an account of everything that are written in one turn at most."""
+
+PART_BYTES = 1 << 20
+"""The same in bytes, about; one entry always goes."""
+
+GROWTH = 64 << 20
+"""Bytes that are appended at least before everything is written anew."""
+
+RETRY = 5.0
+"""Seconds after which a journal that could not be written begins anew."""
+
+
+class Journal:
+    """See the module's theory. Without a `name` there is none; everything is durable at once."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name  # of this journal, whichever controller writes it
+        self.turn = 0  # the last record
+        self.durable: float = 0 if name else inf  # the last record that is on disk
+        self.broken = ""  # why it cannot be written
+        self.account: Account | None = None  # what there is to write
+        self._entries: list[e.AnyEntry] = []
+        self._changed: dict[str, Record] = {}
+        self._functions: set[bytes] = set()  # those that stand in what is kept of it
+        self._urgent = False
+        self._anew = False  # everything is to be written anew
+        self._writing: Iterator[tuple[e.AnyEntry, int]] | None = None  # what is left of that
+        self._begun = 0  # the record in which it began; 0: it is on disk
+        self._complete = 0  # the record in which it ended
+        self._base = 0  # bytes that it took
+        self._hole = False  # something was never written; all before `_complete` says too little
+        self._retry_at: float | None = None
+
+    # --- what is noted --------------------------------------------------------------------------
+
+    @property
+    def on(self) -> bool:
+        """Whether there is one."""
+        return bool(self.name)
+
+    @property
+    def mark(self) -> int:
+        """The record that has to be durable for all that was noted so far."""
+        return self.turn + 1 if self._entries or self._changed else self.turn
+
+    def note(self, entry: e.AnyEntry, urgent: bool = False) -> None:
+        """Something has happened; somebody waits for it to be durable, if that is `urgent`."""
+        if self.name:
+            self._entries.append(entry)
+            self._urgent |= urgent
+
+    def function(self, hash: bytes, blob: bytes) -> None:
+        """A task that is noted needs this function."""
+        if self.name and hash not in self._functions:
+            self._functions.add(hash)
+            self._entries.append(e.Function(hash, blob))
+
+    def changed(self, record: Record) -> None:
+        """What has become of this task is written as a whole, as it is at the end of the turn."""
+        if self.name and not record.direct:
+            self._changed[record.spec.id] = record
+
+    def begin_anew(self) -> None:
+        """Write everything anew, from the end of this turn on."""
+        self._anew = self.on
+
+    # --- what is written ------------------------------------------------------------------------
+
+    def settle(self, now: float, out: list[Effect]) -> None:
+        """Write what was noted in this turn, and a part of the account, if one is being given."""
+        if self.broken:
+            self._entries.clear()
+            self._changed.clear()
+            if self._retry_at is None or now < self._retry_at:
+                return
+            self.broken, self._retry_at, self._anew = "", None, True
+        if self._changed:
+            account = self.account
+            assert account is not None
+            open = [r for r in self._changed.values() if r.outcome is None]
+            self._entries += [account.state(record) for record in open]
+            self._changed = {}
+        anew, self._anew = self._anew, False
+        if anew:
+            self._begin_anew()
+        elif self._writing is not None:
+            self._go_on(self._writing)
+        if self._entries:
+            self.turn += 1
+            out.append(Append(self.turn, e.Turn(now, self._entries), anew, self._urgent))
+            self._entries, self._urgent = [], False
+
+    def deadline(self) -> float | None:
+        """When `settle` is due, if nothing happens before."""
+        if self._retry_at is not None:
+            return self._retry_at
+        return 0.0 if self._writing is not None else None
+
+    def _begin_anew(self) -> None:
+        assert self.account is not None
+        self._functions.clear()
+        self._begun, self._complete = self.turn + 1, 0
+        self._writing = self.account.everything()
+        self._go_on(self._writing)
+
+    def _go_on(self, writing: Iterator[tuple[e.AnyEntry, int]]) -> None:
+        """The next part of the account, and the end of it."""
+        size = 0
+        for number, (entry, nbytes) in enumerate(writing, 1):
+            if isinstance(entry, e.Function):
+                self._functions.add(entry.hash)
+            self._entries.append(entry)
+            size += nbytes
+            if number >= PART or size >= PART_BYTES:
+                return
+        self._writing = None
+        self._complete = self.turn + 1
+        self._entries.append(e.Complete())
+
+    # --- what becomes of it ---------------------------------------------------------------------
+
+    def synced(self, turn: int, size: int, out: list[Effect]) -> bool:
+        """All up to this record is on disk, `size` bytes since everything began; if it is news."""
+        if self.broken or turn <= self.durable:
+            return False
+        complete = bool(self._complete) and turn >= self._complete
+        if self._hole and not complete:
+            return False
+        self._hole = False
+        self.durable = turn
+        if complete:
+            out.append(Trim(self._begun))
+            self._begun = self._complete = 0
+            self._base = size
+        elif not self._begun and size > max(GROWTH, 3 * self._base):
+            self._anew = True
+        return True
+
+    def failed(self, reason: str, now: float, out: list[Effect]) -> None:
+        """It cannot be written; nothing is durable any more until it was written anew."""
+        if not self.broken:
+            out.append(Log("error", "journal.failed", {"reason": reason}))
+        self.broken = reason
+        self.turn += 1  # one that is missing shows that something is
+        self._hole = True
+        self._writing, self._begun, self._complete = None, 0, 0
+        self._retry_at = now + RETRY
+
+    def __repr__(self) -> str:
+        state = f"broken: {self.broken}" if self.broken else f"durable {self.durable}/{self.turn}"
+        return f"<Journal {self.name or 'none'} {state}>"

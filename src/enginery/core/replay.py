@@ -1,0 +1,141 @@
+"""What the journal tells of a controller that is no more: its entries, followed one by one.
+
+Nothing is decided here. An entry about a thing of which the journal has not said yet what it is
+says nothing: that comes later, and includes it (`entries`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from . import entries as e
+from . import messages as m
+from .tasks import Record, Refusal
+
+
+class Replay:
+    """What is known after the turns so far."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.begin = e.Begin()
+        self.ended: dict[str, int] = {}
+        self.lives: dict[int, e.Life] = {}
+        self.over: dict[bytes, None] = {}
+        self.clients: dict[bytes, e.Came] = {}
+        self.functions: dict[bytes, bytes] = {}
+        self.tasks: dict[str, Record] = {}  # in their order
+        self.gone: dict[str, Record] = {}  # those that were purged
+        self.waits: dict[str, list[e.Condition]] = {}  # of those that are held
+        self.again: dict[str, None] = {}  # that wait once more, the latest first
+        self.kept: dict[str, m.Value] = {}
+        self.owed: dict[bytes, dict[str, m.Outcome]] = {}
+        self.numbers: dict[str, int] = {}
+
+    def follow(self, turns: Iterable[e.Turn]) -> None:
+        """Follow these turns, in their order."""
+        for turn in turns:
+            self.turns += 1
+            for entry in turn.entries:
+                self._apply(entry, turn.at)
+
+    def _apply(self, entry: e.AnyEntry, at: float) -> None:
+        match entry:
+            case e.Taken():
+                self._taken(entry, at)
+            case e.Sent(place=place, attempts=attempts):
+                for n, id, attempt in attempts:
+                    self._sent(place, n, id, attempt, at)
+            case e.Ended(owner=owner, outcome=outcome):
+                self._ended(owner, outcome, at)
+            case e.State():
+                self._state(entry)
+            case e.Function(hash=hash, blob=blob):
+                self.functions[hash] = blob
+            case e.Life():
+                self.lives[entry.id] = entry
+            case e.Over(incarnation=incarnation):
+                self.over[incarnation] = None
+                for life in self.lives.values():
+                    life.over |= incarnation in {life.incarnation, life.incarnation[:12]}
+            case e.Came():
+                known = self.clients.setdefault(entry.identity, entry)
+                known.accepted = max(known.accepted, entry.accepted)
+            case e.Left(identity=identity):
+                self.clients.pop(identity, None)
+                self.owed.pop(identity, None)
+            case e.Begin():
+                self.begin = entry
+                self.ended = dict(entry.ended)
+            case e.Chosen(scheme=scheme):
+                self.begin.scheme = scheme
+            case e.Kept(id=id, value=value):
+                self.kept[id] = value
+            case e.Owed(owner=owner, outcome=outcome):
+                self.owed.setdefault(owner, {})[outcome.id] = outcome
+            case e.Purged(ids=ids):
+                for id in ids:
+                    if (record := self.tasks.pop(id, None)) is not None:
+                        self.gone[id] = record
+            case e.Numbered(id=id, number=number):
+                self.numbers[id] = number
+            case e.Complete():
+                pass
+
+    def _taken(self, entry: e.Taken, at: float) -> None:
+        client = self.clients.get(entry.owner)
+        if client is not None:
+            client.accepted = max(client.accepted, entry.seq)
+        for task in entry.tasks:
+            if task.id not in self.tasks and whole(task.buffers):
+                record = self.tasks[task.id] = Record(task, entry.owner)
+                record.allowed = task.targets
+                record.steps += (at, "accepted", -1)
+
+    def _sent(self, place: int, n: int, id: str, attempt: int, at: float) -> None:
+        record = self.tasks.get(id)
+        if record is not None and record.outcome is None:
+            record.state = "sent"
+            record.place, record.n, record.attempt = place, n, attempt
+            record.steps += (at, "send", place)
+            self.waits.pop(id, None)
+
+    def _ended(self, owner: bytes, outcome: m.Outcome, at: float) -> None:
+        if not whole(outcome.buffers):
+            return  # its engine still has it
+        self.ended[outcome.status] = self.ended.get(outcome.status, 0) + 1
+        record = self.tasks.get(outcome.id)
+        if record is None:
+            self.owed.setdefault(owner, {})[outcome.id] = outcome
+        elif record.outcome is None:
+            record.state, record.outcome, record.finished = "done", outcome, at
+            record.steps += (at, outcome.status, outcome.engine)
+
+    def _state(self, entry: e.State) -> None:
+        id = entry.origin.id
+        if not whole(entry.origin.buffers):
+            return
+        known = id in self.tasks
+        record = self.tasks[id] = Record(entry.origin, entry.owner)
+        record.spec = entry.spec or entry.origin
+        record.attempt, record.spent = entry.attempt, entry.spent
+        record.crashed, record.avoid = entry.crashed, entry.avoid
+        record.allowed, record.refused = entry.allowed, entry.refused
+        record.refusals = {engine: Refusal(*each) for engine, each in entry.refusals.items()}
+        record.aborting, record.interrupting = entry.aborting, entry.interrupting
+        record.outcome, record.finished = entry.outcome, entry.finished
+        record.place, record.n = entry.place, entry.n
+        record.steps = list(entry.steps)
+        record.state = "done" if entry.outcome else "sent" if entry.place >= 0 else "waiting"
+        self.waits.pop(id, None)
+        self.again.pop(id, None)
+        if entry.waits is not None:
+            record.state = "held"
+            self.waits[id] = entry.waits
+        elif known and record.state == "waiting":
+            self.again[id] = None
+
+
+def whole(buffers: tuple[m.Buffer, ...]) -> bool:
+    """Whether what stands beside the journal in files of its own was written, too."""
+    return all(buffer.nbytes >= 0 for buffer in buffers)
