@@ -223,6 +223,14 @@ def test_interactive_runs_among_the_names_of_the_engine(
     assert loaded.call() == ("engine", "1")
 
 
+def test_code_keeps_the_name_of_its_file(cache: FunctionCache, engine: dict[str, Any]) -> None:
+    source = "def outer():\n    def inner(): return 1\n    return inner\n"
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(source, "/somewhere/script.py", "exec"), names)
+    outer = functions.load(cache.serialize(names["outer"])[1]).call
+    assert {outer.__code__.co_filename, outer().__code__.co_filename} == {"/somewhere/script.py"}
+
+
 def test_stores_are_named(script: dict[str, Any], cache: FunctionCache) -> None:
     assert functions.load(cache.serialize(script["stores"])[1]).stores == {"made", "inner_made"}
 

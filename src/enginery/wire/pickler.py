@@ -47,6 +47,10 @@ _FUNCTION_PARTS = (
 )
 
 
+NAMELESS = "<dynamic-code>"
+"""What cloudpickle 3.1.3 calls the file of all code."""
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles into `file`, hands buffers to `take`, and notes in `lent` what functions mention."""
 
@@ -65,6 +69,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         kind = type(value)
         if kind is FunctionType and belongs_to_main(value):
             return self._reduce_function(value)
+        if kind is CodeType:
+            return _reduce_code(value)
         if kind is CellType and id(value) in self._cells:
             return CellType, ()  # filled once its functions are there: they may be inside
         if kind in _STANDARD and (parts := _reduce_standard(kind, value)) is not None:
@@ -105,6 +111,13 @@ def _part(function: FunctionType, name: str) -> Any:
         return getattr(function, name, None)
     except Exception:  # annotations that are evaluated only now; nobody needs them to call it
         return None
+
+
+def _reduce_code(code: CodeType) -> Any:
+    """Let code keep the name of its file, which tracebacks show; cloudpickle may take it away."""
+    make, parts = cloudpickle.Pickler.dispatch_table[CodeType](code)
+    name = "".join(code.co_filename)  # not the one that is known here: blobs must be alike
+    return make, tuple(name if part == NAMELESS else part for part in parts)
 
 
 def _reduce_standard(kind: type, value: Any) -> Any:
