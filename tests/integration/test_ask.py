@@ -11,20 +11,18 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from enginery import Client, Cluster, TaskAborted
 
-SCHEMA = json.loads((Path(__file__).parents[1] / "schemas" / "commands-1.json").read_text())
+from .asking import Ask, fit, occupy, submit
+
 IDS = re.compile(r"^[0-9a-f]{6,}-\d+$")
 
 
@@ -54,95 +52,6 @@ def ask(home: Path, rc: Client) -> Ask:
     return Ask(home)
 
 
-class Ask:
-    """Runs `enginery` in a directory of profiles, to its end."""
-
-    def __init__(self, home: Path, **more: str) -> None:
-        self.env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
-        self.env |= {"IPYTHONDIR": str(home), "TERM": "xterm", **more}
-
-    def __call__(self, *words: str, **form: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(words), capture_output=True, text=True, timeout=30, check=False,
-            env=self.env, **form,
-        )  # fmt: skip
-
-    def command(self, words: tuple[str, ...]) -> list[str]:
-        """The command line."""
-        return [sys.executable, "-m", "enginery", *words]
-
-    def text(self, *words: str, code: int = 0, **form: Any) -> str:
-        """What it prints; nothing else must be wrong."""
-        done = self(*words, **form)
-        assert (done.returncode, done.stderr) == (code, "")
-        return done.stdout
-
-    def json(self, *words: str, code: int = 0) -> dict[str, Any]:
-        """The one object that it prints as JSON, which is of the stored schema."""
-        told: dict[str, Any] = json.loads(self.text(*words, "-o", "json", code=code))
-        assert complaints(told, SCHEMA) == []
-        return told
-
-    def ids(self, *words: str) -> list[str]:
-        """The ids that it prints."""
-        return self.text(*words, "-o", "ids").splitlines()
-
-
-def complaints(value: Any, schema: Mapping[str, Any], at: str = "$") -> list[str]:
-    """Where a value is not as a JSON schema has it; knows the words that ours uses."""
-    if "$ref" in schema:
-        return complaints(value, SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], at)
-    if choices := schema.get("oneOf") or schema.get("anyOf"):
-        each = [complaints(value, choice, at) for choice in choices]
-        return [] if sum(not found for found in each) == 1 else min(each, key=len)
-    if "const" in schema or "enum" in schema:
-        allowed = schema.get("enum", [schema.get("const")])
-        return [] if value in allowed else [f"{at}: {value!r} is none of {allowed}"]
-    types = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
-    types |= {"number": (int, float), "null": type(None)}
-    kind = schema["type"]
-    if not isinstance(value, types[kind]) or (kind != "boolean" and isinstance(value, bool)):
-        return [f"{at}: {value!r} is no {kind}"]
-    if not re.search(schema.get("pattern", ""), value if kind == "string" else ""):
-        return [f"{at}: {value!r} is not like {schema['pattern']}"]
-    if "minimum" in schema and value < schema["minimum"]:
-        return [f"{at}: {value!r} is less than {schema['minimum']}"]
-    if kind == "array":
-        return [
-            c for i, v in enumerate(value) for c in complaints(v, schema["items"], f"{at}[{i}]")
-        ]
-    if kind != "object":
-        return []
-    assert schema["additionalProperties"] is False
-    found = [f"{at}: no {key!r}" for key in schema["required"] if key not in value]
-    for key, v in value.items():
-        known = schema["properties"].get(key)
-        found += complaints(v, known, f"{at}.{key}") if known else [f"{at}: has {key!r}"]
-    return found
-
-
-def fit(x: int) -> int:
-    """Ordinary work, that fails for 5."""
-    if x == 5:
-        raise ValueError("bad item 5")
-    return x * x
-
-
-def occupy(path: str) -> str:
-    """Be busy until somebody closes the other end of this pipe."""
-    with open(path) as pipe:
-        return pipe.read()
-
-
-def submit(rc: Client, label: str, f: Callable[..., Any], items: Any, **flags: Any) -> Any:
-    """Map over a balanced view, with a label; the controller has the tasks when this returns."""
-    result = rc.load_balanced_view(label=label, **flags).map(f, items)
-    deadline = time.monotonic() + 30
-    while not set(result.msg_ids) <= set(rc.hub_history()):
-        assert time.monotonic() < deadline
-    return result
-
-
 @pytest.fixture
 def busy(rc: Client, tmp_path: Path) -> Iterator[list[str]]:
     """Both engines are at a task labelled "busy" that does not end; the ids of those two."""
@@ -164,7 +73,11 @@ def test_status(ask: Ask, rc: Client, busy: list[str]) -> None:
     waiting = submit(rc, "waiting", abs, range(3))
     held = submit(rc, "held", abs, range(2), after=waiting)
     told = ask.json("status")
-    assert told["engines"] == {"busy": 2, "idle": 0, "hosts": 1}
+    engines = told["engines"]
+    assert [engines[name] for name in ("busy", "idle", "hosts")] == [2, 0, 1]
+    assert (engines["missing"], engines["silent"]) == ([], [])
+    assert engines["largest"]["memory"] > 1 << 20
+    assert told["controller"]["memory"] > 1 << 20
     tasks = told["tasks"]
     assert [tasks[state] for state in ("held", "waiting", "running")] == [2, 3, 2]
     assert tasks["failed"] >= 1
@@ -176,8 +89,9 @@ def test_status(ask: Ask, rc: Client, busy: list[str]) -> None:
     )
     assert lines[1] == "engines   busy 2   idle 0   on 1 host"
     assert re.match(r"tasks     held 2   waiting 3   running 2   ok \d+   failed \d", lines[2])
-    assert lines[3].startswith("see       enginery list tasks --state failed")
-    assert len(lines) == 4
+    assert re.match(r"memory    controller \S+ MB(.*)   largest engine [01]: \S+ MB", lines[3])
+    assert lines[4] == "see       enginery errors · enginery list tasks --state held,waiting"
+    assert len(lines) == 5
     held.abort()
     waiting.abort()
 
@@ -267,6 +181,9 @@ def test_show(ask: Ask, rc: Client) -> None:
     [task] = ask.json("show", id)["tasks"]
     assert [step["what"] for step in task["story"]] == [step.what for step in rc.story(id)]
     code = re.search(r"its error: (.*)", text)
+    assert "    ValueError: bad item 5\n" in text
+    assert task["error"]["type"] == "ValueError"
+    assert "in fit\n" in task["error"]["traceback"]
     assert code is not None
     assert code[1] == f'enginery.Client().get_result("{id}").get()'
 
@@ -378,7 +295,7 @@ def test_who_looks_uses_the_monitors_key_where_there_is_one(
     ask = with_keys("monitor", "client")
     client = tmp_path / "profile_default" / "security" / "ipcontroller-client.json"
     client.write_text("{")
-    assert ask.ids("show", "1")
+    assert ask.ids("explain", "1")
     done = ask("abort", "1")
     assert done.returncode == 1
     assert str(client) in done.stderr
@@ -478,7 +395,7 @@ def test_the_profile_is_an_option(ask: Ask, home: Path, tmp_path: Path) -> None:
     elsewhere = Ask(tmp_path)
     option = f"--profile-dir={home / 'profile_default'}"
     assert elsewhere.json("status", option)["cluster"] == "default"
-    assert f"enginery list tasks {option} --state failed" in elsewhere.text("status", option)
+    assert f"enginery errors {option}" in elsewhere.text("status", option)
     assert ask("status", "--cluster-id=other").returncode == 3
     assert ask("status", "--profile=nosuch").returncode == 1
 

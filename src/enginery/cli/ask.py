@@ -1,4 +1,4 @@
-"""`enginery list`, `show`, `explain`, `status`, `abort` and `resubmit`: what one asks of a cluster.
+"""What one asks of a cluster: `enginery status`, `list`, `show`, `errors`, `logs` and so on.
 
 Each makes an `Answer`, which is printed as text, as JSON or as ids.
 """
@@ -7,17 +7,36 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from ..error import EngineryError
-from . import filters, output
+from ..error import ConnectionFileError, EngineryError, NoControllerError, NotAllowedError
+from . import completion, filters, output
+from .call_progress import progress
+from .clean import clean
 from .cluster_status import status
-from .command_line import LISTING, SELECTORS, WHAT, Command, Option, Options, read
+from .command_line import (
+    CALLS,
+    ENGINES,
+    FILTERS,
+    LISTING,
+    LISTS,
+    LOGS,
+    SELECTORS,
+    SHELLS,
+    SOME_SELECTORS,
+    Command,
+    Option,
+    Options,
+    limit,
+    read,
+)
 from .engine_list import list_clusters, list_engines
 from .entry import INTERRUPTED, OK, USAGE, UsageError, exit_code, say, usage_error
+from .error_list import errors
 from .known import Tasks
 from .output import Answer
-from .reach import CHANGE, LOOK, Where, reached
+from .reach import CHANGE, LOOK, READ, Where, reached
+from .stack_list import stacks
 from .task_changes import abort, resubmit
 from .task_list import Show, list_tasks
 from .task_story import explain_tasks, show_tasks
@@ -36,7 +55,7 @@ def main(name: str, argv: Sequence[str]) -> int:
         options = read(COMMANDS[name], prog, argv)
         answer = COMMANDS[name].run(options)
         output.show(answer, form, getattr(options, "wide", False))
-        return OK
+        return answer.code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # who reads, as `head`, has had enough
@@ -68,7 +87,7 @@ def _words(options: Options) -> list[str]:
     words: list[str] = []
     for word in options.selectors:
         words += sys.stdin.read().split() if word == "-" else [word]
-    if not words:
+    if options.selectors and not words:
         raise UsageError("nothing is selected: the standard input is empty")
     return words
 
@@ -101,18 +120,82 @@ def _filter(options: Options) -> filters.Filter:
 
 
 def _show(options: Options) -> Answer:
-    return _look(options, "show", show_tasks)
+    words = _words(options)
+    with reached(_where(options), READ, "show") as there:
+        return show_tasks(Tasks(there), words)
 
 
 def _explain(options: Options) -> Answer:
-    return _look(options, "explain", explain_tasks)
-
-
-def _look(options: Options, what: str, tell: Callable[[Tasks, Sequence[str]], Answer]) -> Answer:
-    """What there is to say of the selected tasks."""
     words = _words(options)
-    with reached(_where(options), LOOK, what) as there:
-        return tell(Tasks(there), words)
+    with reached(_where(options), LOOK, "explain") as there:
+        return explain_tasks(Tasks(there), words)
+
+
+def _errors(options: Options) -> Answer:
+    words = _words(options)
+    wanted = filters.Filter([], options.label, options.engine or [], options.function)
+    with reached(_where(options), CHANGE, "errors") as there:
+        return errors(Tasks(there), words, wanted, Show(options.limit))
+
+
+def _stacks(options: Options) -> Answer:
+    with reached(_where(options), CHANGE, "stacks") as there:
+        return stacks(Tasks(there), _words(options), options.threads)
+
+
+def _progress(options: Options) -> Answer:
+    words = _words(options)
+    with reached(_where(options), LOOK, "progress") as there:
+        return progress(Tasks(there), words, options.output == "text")
+
+
+def _logs(options: Options) -> Answer:
+    from ..cluster.places import check_cluster_id, open_profile
+    from .log_lines import Question, logs
+
+    if options.follow and options.output != "text":
+        raise UsageError(f"--follow goes with text only, not with {options.output}")
+    words = [options.selectors] if options.selectors else []
+    question = Question(words, options.task, options.limit, options.follow)
+    profile = open_profile(options.profile, options.profile_dir)
+    cluster_id = check_cluster_id(options.cluster_id)
+    try:
+        with reached(_where(options), READ, "logs") as there:
+            return logs(profile, cluster_id, Tasks(there), question)
+    except NoControllerError:
+        if not any((profile.path / "log").glob("ipcontroller*.log")):
+            raise
+    return logs(profile, cluster_id, None, question)
+
+
+def _doctor(options: Options) -> Answer:
+    from ..cluster.places import check_cluster_id, open_profile
+    from .doctor import doctor
+
+    profile = open_profile(options.profile, options.profile_dir)
+    cluster_id = check_cluster_id(options.cluster_id)
+    try:
+        with reached(_where(options), READ, "doctor") as there:
+            return doctor(profile, cluster_id, there)
+    except (NoControllerError, ConnectionFileError, NotAllowedError) as error:
+        return doctor(profile, cluster_id, error)
+
+
+def _clean(options: Options) -> Answer:
+    from ..cluster.places import open_profile
+
+    return clean(open_profile(options.profile, options.profile_dir))
+
+
+def _completion(options: Options) -> Answer:
+    return completion.script(options.what)
+
+
+def complete(words: Sequence[str], others: Sequence[str]) -> int:
+    """Print what the last word of a command line may become; for the scripts of shells."""
+    for candidate in completion.candidates(words, COMMANDS, others):
+        print(candidate)
+    return OK
 
 
 def _status(options: Options) -> Answer:
@@ -136,14 +219,14 @@ COMMANDS = {
     "status": Command(
         "what a cluster is doing: controller, engines, tasks",
         _status,
-        "",
+        None,
         (),
         ("enginery status", "enginery status -o json --profile=gpu"),
     ),
     "list": Command(
         "list clusters, engines or tasks",
         _list,
-        "|".join(WHAT),
+        LISTS,
         LISTING,
         (
             "enginery list tasks --state failed --label fit",
@@ -156,6 +239,45 @@ COMMANDS = {
         SELECTORS,
         (),
         ("enginery show last", "enginery show 17 4374c3-20"),
+    ),
+    "errors": Command(
+        "what has failed, and how: the same failure is told once, with a traceback",
+        _errors,
+        SOME_SELECTORS,
+        (*FILTERS, Option("--limit", "N", "read the newest N failed tasks (1000); 0: all", limit)),
+        ("enginery errors", "enginery errors --label fit", "enginery errors 1-100 -o json"),
+    ),
+    "progress": Command(
+        "wait until tasks have ended, with a bar; exit code 1 if one has failed",
+        _progress,
+        CALLS,
+        (),
+        ("enginery progress", "enginery progress fit && echo all went well"),
+    ),
+    "logs": Command(
+        "what the controller and the engines have logged",
+        _logs,
+        LOGS,
+        (
+            Option("--task", "ID", "only lines about this task", default=""),
+            Option("--limit", "N", "the last N lines (200); 0: all", limit),
+            Option("-f --follow", "", "go on with what is added, until Ctrl-C"),
+        ),
+        ("enginery logs", "enginery logs 3", "enginery logs controller -f"),
+    ),
+    "stacks": Command(
+        "what engines are doing now, line by line, also while they run a task",
+        _stacks,
+        ENGINES,
+        (Option("--threads", "", "every thread, and the frames of enginery, too"),),
+        ("enginery stacks", "enginery stacks 3"),
+    ),
+    "doctor": Command(
+        "look for what commonly goes wrong: files, versions, clocks, limits",
+        _doctor,
+        None,
+        (),
+        ("enginery doctor", "enginery doctor --profile=gpu"),
     ),
     "explain": Command(
         "why tasks do not run, or where they are",
@@ -180,5 +302,19 @@ COMMANDS = {
             "enginery resubmit 17",
             "enginery resubmit $(enginery list tasks --state failed --label fit -o ids)",
         ),
+    ),
+    "clean": Command(
+        "remove the files of clusters of this host that are gone",
+        _clean,
+        None,
+        (),
+        ("enginery clean", "enginery clean --profile=gpu"),
+    ),
+    "completion": Command(
+        "a script that lets your shell complete commands, options, engine ids and labels",
+        _completion,
+        SHELLS,
+        (),
+        ('eval "$(enginery completion bash)"',),
     ),
 }

@@ -28,12 +28,23 @@ class Option(NamedTuple):
     default: Any = None
 
 
+class Arguments(NamedTuple):
+    """What stands in a command line beside options: how it is written, how many, what is allowed.
+
+    `many` is as in argparse; one of the `choices` is read as `what`, anything else as `selectors`.
+    """
+
+    usage: str
+    many: str = "+"
+    choices: tuple[str, ...] = ()
+
+
 class Command(NamedTuple):
     """A command: what it is for, what it does, its arguments, its own options, examples."""
 
     description: str
     run: Callable[[Options], Answer]
-    arguments: str
+    arguments: Arguments | None
     options: tuple[Option, ...]
     examples: tuple[str, ...]
 
@@ -45,7 +56,7 @@ def _seconds(text: str) -> float:
     return number
 
 
-def _limit(text: str) -> int:
+def limit(text: str) -> int:
     if not text.isdecimal():
         raise UsageError(f"{text!r} is no number; 0 means all")
     return int(text)
@@ -60,23 +71,32 @@ COMMON = (
 )
 """Options of every command."""
 
+FILTERS = (
+    Option("--label", "LABEL", "tasks with this label; may be repeated"),
+    Option("--engine", "IDS", "engines, or tasks on them: 3, 0-3,7", filters.engines),
+    Option("--function", "NAME", "calls of this function, * and ? allowed; may be repeated"),
+)
+
 LISTING = (
     Option(
         "--state", "WORDS", "of tasks: " + ", ".join(filters.WORDS) + "; of engines: busy, idle"
     ),
-    Option("--label", "LABEL", "tasks with this label; may be repeated"),
-    Option("--engine", "IDS", "engines, or tasks on them: 3, 0-3,7", filters.engines),
-    Option("--function", "NAME", "calls of this function, * and ? allowed; may be repeated"),
-    Option("--limit", "N", "the newest N; 0: all (50 tasks as text, else all)", _limit),
+    *FILTERS,
+    Option("--limit", "N", "the newest N; 0: all (50 tasks as text, else all)", limit),
     Option("--wide", "", "every column, and nothing cut"),
 )
 
-SELECTORS = "SELECTOR…"
+SELECTORS = Arguments("SELECTOR…")
+SOME_SELECTORS = Arguments("[SELECTOR…]", "*")
 SELECTOR_HELP = (
     "Selectors: 17, 1-10 or 1,3,5-8 (numbers as in enginery list tasks), last, all, 4374c3-17 (an",
     "id), fit (a label; label=17 where it looks like a number), - (read them from standard input).",
 )
-WHAT = ("clusters", "engines", "tasks")
+LISTS = Arguments("clusters|engines|tasks", choices=("clusters", "engines", "tasks"))
+SHELLS = Arguments("bash|zsh|fish", choices=("bash", "zsh", "fish"))
+ENGINES = Arguments("[ENGINE…]", "*")
+LOGS = Arguments("[controller|ENGINE]", "?")
+CALLS = Arguments("[LABEL|last|all]", "*")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -90,13 +110,13 @@ class _Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         """The text of --help."""
         command = self.command
-        usage = f"{self.prog} {command.arguments}".rstrip()
+        usage = f"{self.prog} {command.arguments.usage if command.arguments else ''}".rstrip()
         lines = [f"{self.prog}: {command.description}", "", f"  {usage} [OPTIONS]", ""]
         for option in (*command.options, *COMMON):
             left = ", ".join(option.names.split()) + (f"={option.value}" if option.value else "")
             text = textwrap.wrap(option.help, 72)
             lines += [f"  {left:<22}{text[0]}", *(f"  {'':<22}{more}" for more in text[1:])]
-        if command.arguments == SELECTORS:
+        if command.arguments in (SELECTORS, SOME_SELECTORS):
             lines += ["", *SELECTOR_HELP]
         examples = [f"  {line}" for line in command.examples]
         return "\n".join([*lines, "", "Examples:", *examples, ""])
@@ -106,10 +126,12 @@ def read(command: Command, prog: str, argv: Sequence[str]) -> Options:
     """What a command line asks for; UsageError, and SystemExit(0) after --help."""
     parser = _Parser(prog=prog, allow_abbrev=False)
     parser.command = command
-    if command.arguments == SELECTORS:
-        parser.add_argument("selectors", metavar="SELECTOR", nargs="+")
-    elif command.arguments:
-        parser.add_argument("what", metavar=command.arguments, choices=WHAT)
+    if (arguments := command.arguments) is not None:
+        if arguments.choices:
+            parser.add_argument("what", metavar=arguments.usage, choices=arguments.choices)
+        else:
+            word = arguments.usage.strip("[…]")
+            parser.add_argument("selectors", metavar=word, nargs=arguments.many)
     for option in (*command.options, *COMMON):
         names = option.names.split()
         if not option.value:

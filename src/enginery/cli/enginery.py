@@ -22,10 +22,17 @@ COMMANDS = {
 ASKING = {
     "status": "what a cluster is doing: controller, engines, tasks",
     "list": "list clusters, engines or tasks",
-    "show": "what is known of tasks, and their stories",
+    "show": "what is known of tasks: states, stories, tracebacks",
     "explain": "why tasks do not run, or where they are",
+    "errors": "what has failed, each kind of failure once",
+    "progress": "wait until tasks have ended, with a bar",
+    "logs": "what controller and engines have logged",
+    "stacks": "what engines are doing now, line by line",
+    "doctor": "look for what commonly goes wrong",
     "abort": "keep tasks from starting, or stop them",
     "resubmit": "run finished tasks once more",
+    "clean": "remove the files of clusters that are gone",
+    "completion": "let your shell complete all this",
 }
 """Commands that ask a running cluster, and what they are for."""
 
@@ -40,6 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         from . import ask
 
         return ask.main(first, rest)
+    if first == "complete":
+        from . import ask
+
+        return ask.complete(rest[1:] if rest[:1] == ["--"] else rest, tuple(COMMANDS))
     if first in ("", "-h", "--help", "help"):
         print(_help())
         return OK if first else USAGE

@@ -44,9 +44,10 @@ class Tasks:
 
     def select(self, words: Sequence[str]) -> list[str]:
         """The ids of those that selectors mean."""
-        return select(words, self.history, self._labelled)
+        return select(words, self.history, self.labelled)
 
-    def _labelled(self, label: str) -> list[str]:
+    def labelled(self, label: str) -> list[str]:
+        """The ids of those with this label."""
         found = self.ask(Query(0, "database", where={"label": label}, keys=["msg_id"]))
         return [each["msg_id"] for each in found]
 

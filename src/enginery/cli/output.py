@@ -23,11 +23,15 @@ SCHEMA = 1
 
 
 class Answer(NamedTuple):
-    """What a command has to say: the parts of its JSON object, its ids, and how to write text."""
+    """What a command has to say: the parts of its JSON object, its ids, and how to write text.
+
+    The exit code is 1 where that is not good.
+    """
 
     parts: Mapping[str, Any]
     ids: Sequence[str]
     text: Callable[[Screen], str]
+    code: int = 0
 
 
 def wanted(argv: Sequence[str]) -> str:
@@ -57,7 +61,8 @@ def show(answer: Answer, form: str, wide: bool = False) -> None:
             for id in answer.ids:
                 print(id)
         case _:
-            print(answer.text(Screen.of(sys.stdout, wide)))
+            if text := answer.text(Screen.of(sys.stdout, wide)):
+                print(text)
     sys.stdout.flush()
 
 

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from ..net.profile import Profile
 
 LOOK: tuple[Role, ...] = ("monitor", "client")
+READ: tuple[Role, ...] = ("client", "monitor")
 CHANGE: tuple[Role, ...] = ("client",)
-"""Roles whose keys let one look at, and change, the tasks of every client; the best one first."""
-
+"""Roles whose keys let one look at the tasks of every client; see code where that can be had; and
+see code or change something. The best one first.
+"""
 
 ROLES: tuple[Role, ...] = ("task", "monitor")
 """Roles whose keys may be here and not do."""
@@ -40,6 +42,8 @@ class Reached(NamedTuple):
     `flags` are the options that lead there, each with a blank before it; `client` is the Python
     that does. `timeout`: seconds for each answer.
     """
+
+    profile: Profile
 
     link: Link
     name: str
@@ -69,7 +73,7 @@ def reached(where: Where, roles: tuple[Role, ...], what: str) -> Iterator[Reache
     options = needed_options(profile, cluster_id).items()
     client = f"enginery.Client({', '.join(f'{key}={value!r}' for key, value in options)})"
     try:
-        yield Reached(link, name, flags(profile, cluster_id), client, where.timeout)
+        yield Reached(profile, link, name, flags(profile, cluster_id), client, where.timeout)
     finally:
         link.close()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..client.text import duration, size
 from ..core.messages import Query
+from .failures import as_json, failures
 from .filters import word_of
 from .known import Tasks
 from .output import Answer, moment
@@ -23,7 +24,11 @@ NONE = "the controller remembers no task"
 def show_tasks(tasks: Tasks, words: Sequence[str]) -> Answer:
     """Everything that the controller tells of tasks, with their stories."""
     told = tasks.documents(tasks.select(words))
+    may_read = tasks.there.link.file.role == "client"
+    failed = [task["msg_id"] for task in told if word_of(task, False) == "failed"] * may_read
+    errors = {each.msg_id: as_json(each) for each in failures(tasks.there, failed)}
     for task in told:
+        task["error"] = errors.get(task["msg_id"])
         steps = tasks.ask(Query(0, "story", [task["msg_id"]]))
         task["story"] = [
             {"time": moment(at), "what": what, "engine_id": engine if engine >= 0 else None}
@@ -54,11 +59,20 @@ def _shown(task: Mapping[str, Any], there: Reached, screen: Screen) -> str:
     ]
     lines = [_heading(task, screen), fields(rows, screen), "  " + screen.paint("story", "dim")]
     lines += _story(task["story"])
+    if task["error"]:
+        lines += _error(task["error"], screen)
     if word == "failed":
         lines.append(f'  its error: {there.client}.get_result("{task["msg_id"]}").get()')
     elif task["status"] is None and word != "running":
         lines.append(f"  why it does not run: enginery explain{there.flags} {task['number']}")
     return "\n".join(lines)
+
+
+def _error(error: Mapping[str, Any], screen: Screen) -> list[str]:
+    """What it raised, or what became of it."""
+    text = error["traceback"] or f"{error['type']}: {error['message']}"
+    lines = text.rstrip("\n").split("\n")
+    return ["  " + screen.paint("error", "dim"), *(f"    {clean(line)}" for line in lines)]
 
 
 def _heading(task: Mapping[str, Any], screen: Screen) -> str:

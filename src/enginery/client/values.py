@@ -49,15 +49,22 @@ def unpack(outcome: Outcome, first: int, size: int | None) -> list[Any]:
 
 def failure_of(outcome: Outcome) -> Failed:
     """The failure of a task that has failed; of a chunk, that of the first item that did."""
+    return failures_of(outcome)[0]
+
+
+def failures_of(outcome: Outcome) -> list[Failed]:
+    """The failures of a task that has failed: one, or those of the items of a chunk."""
     if outcome.status != "error":
-        return Failed(None, outcome, 0)
+        return [Failed(None, outcome, 0)]
     try:
         why = payload.loads(outcome.value, outcome.buffers).value
     except Exception as error:  # as above
-        return Failed(error, outcome, 0)
-    if isinstance(why, ChunkFailed):
-        why = next(each for each in why.outcomes if isinstance(each, Failure))
-    return Failed(why, outcome, 0)
+        return [Failed(error, outcome, 0)]
+    if not isinstance(why, ChunkFailed):
+        return [Failed(why, outcome, 0)]
+    return [
+        Failed(each, outcome, i) for i, each in enumerate(why.outcomes) if isinstance(each, Failure)
+    ]
 
 
 UNREAD = object()

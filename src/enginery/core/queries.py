@@ -36,6 +36,8 @@ def answer(controller: Controller, session: Session, query: m.Query, now: float)
             return _counts(work, session, query)
         case "warnings":
             return _warnings(controller, session)
+        case "names":
+            return _names(work, session, query.keys)
         case "places":
             return [_place(place) for place in work.places.values()]
         case "engines":
@@ -81,6 +83,7 @@ def _status(controller: Controller, now: float) -> dict[str, Any]:
     return {
         "controller": controller.name,
         "version": controller.version,
+        "time": now,
         "up": now - (controller.since or now),
         "engines": len(here),
         "busy": sum(1 for p in here if p.load),
@@ -94,6 +97,8 @@ def _status(controller: Controller, now: float) -> dict[str, Any]:
         "open": _open(work),
         "retried": work.retried,
         "rate": controller.rate.per_second(now),
+        "memory": 0,
+        "memory_limit": 0,
         **controller.usage(),
         "scheme": "pure" if controller.farm.front else controller.scheme.name,
         "hwm": written(controller.limits.hwm),
@@ -146,6 +151,19 @@ def _warnings(controller: Controller, session: Session) -> list[dict[str, Any]]:
          "fields": each.fields}
         for each in controller.notices.latest()
     ]  # fmt: skip
+
+
+def _names(work: Work, session: Session, keys: list[str]) -> list[str]:
+    """The different labels, or names of calls, of all tasks."""
+    if keys not in (["label"], ["name"]):
+        raise LookupError("names are those of one key: label or name")
+    return sorted(
+        {
+            str(getattr(record.origin, keys[0]))
+            for id, record in work.tasks.items()
+            if visible(work, session, id) is not None
+        }
+    )
 
 
 def _place(place: Place) -> dict[str, Any]:

@@ -27,8 +27,11 @@ from .life import Life
 DEEP = 200
 """Frames of one thread that are told of: the innermost."""
 
-PREFIX = ("enginery", "IPython", "runpy", "threading", "traitlets")
+PREFIX = ("enginery", "IPython", "runpy", "threading", "traitlets", "zmq")
 """Packages whose frames say nothing as long as no other has come: they run the user's code."""
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+"""Of enginery, which begins as `__main__`."""
 
 TAIL = 128 << 10
 """Bytes of a log that are told of: the last."""
@@ -59,7 +62,9 @@ def threads() -> Iterator[dict[str, Any]]:
     found = {i: f for i, f in sys._current_frames().items() if i != threading.get_ident()}
     for ident in sorted(found, key=lambda ident: ident != main):
         frames = _outwards(found[ident])[::-1]
-        own = next((i for i, frame in enumerate(frames) if not _runs(frame)), len(frames))
+        first = int(ident == main)  # below all of it is what started this process
+        rest = (i for i, frame in enumerate(frames) if i >= first and not _runs(frame))
+        own = next(rest, len(frames))
         told = [_told(frame) for frame in frames]
         yield {
             "name": names.get(ident, f"thread {ident}"),
@@ -78,7 +83,8 @@ def _outwards(frame: FrameType | None) -> list[FrameType]:
 
 
 def _runs(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in PREFIX
+    module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return module in PREFIX or frame.f_code.co_filename.startswith(ROOT)
 
 
 def _told(frame: FrameType) -> dict[str, Any]:
