@@ -1,7 +1,7 @@
-"""Bare ZeroMQ: a client, `zmq.proxy`, and processes that send back what they get. No encryption.
+"""Bare ZeroMQ: a client, `zmq.proxy`, and processes that send back what they get.
 
-The same processes and four hops that a task and its result need, with a message for each task,
-and nothing else.
+The same processes and four hops that a task and its result need, encrypted by CURVE as ours are,
+with a message for each task, and nothing else.
 """
 
 from __future__ import annotations
@@ -40,13 +40,12 @@ def connected(
     here, there = multiprocessing.Pipe()
     processes = [multiprocessing.Process(target=relay, args=(there,), daemon=True)]
     processes[0].start()
-    front, back = here.recv()
+    front, back, key = here.recv()
     for _ in range(engines):
-        processes.append(multiprocessing.Process(target=run_echo, args=(back,), daemon=True))
+        processes.append(multiprocessing.Process(target=run_echo, args=(back, key), daemon=True))
         processes[-1].start()
     context = zmq.Context()
-    socket = context.socket(kind)
-    socket.set_hwm(0)
+    socket = encrypted(context.socket(kind), key)
     socket.connect(front)
     try:
         yield socket
@@ -60,11 +59,11 @@ def connected(
 @contextmanager
 def there_and_back(relay: Callable[[Connection], None]) -> Iterator[Callable[[int], int]]:
     """`caller` through this relay: a message there and back."""
-    with connected(zmq.REQ, 1, relay) as socket:
+    with connected(zmq.DEALER, 1, relay) as socket:
 
         def call(x: int) -> int:
-            socket.send(packed(x))
-            return unpacked(socket.recv())
+            socket.send_multipart([b"", packed(x)])
+            return unpacked(socket.recv_multipart()[1])
 
         yield call
 
@@ -89,16 +88,31 @@ def submitter(engines: int) -> Iterator[Submit]:
 
 
 def bound(pipe: Connection) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
-    """The two sockets of a relay; it says where they listen."""
+    """The two sockets of a relay; it says where they listen, and with which key."""
     context = zmq.Context()
     front, back = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+    public, secret = zmq.curve_keypair()
     for socket in (front, back):
         socket.set_hwm(0)
+        socket.curve_server = True
+        socket.curve_secretkey = secret
         socket.bind(ANY_PORT)
     pipe.send(
-        (front.getsockopt_string(zmq.LAST_ENDPOINT), back.getsockopt_string(zmq.LAST_ENDPOINT))
+        (
+            front.getsockopt_string(zmq.LAST_ENDPOINT),
+            back.getsockopt_string(zmq.LAST_ENDPOINT),
+            public,
+        )
     )
     return front, back
+
+
+def encrypted(socket: zmq.Socket[bytes], server_key: bytes) -> zmq.Socket[bytes]:
+    """Let a socket connect to a relay that has this key."""
+    socket.set_hwm(0)  # beyond it, answers would be lost
+    socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
+    socket.curve_serverkey = server_key
+    return socket
 
 
 def run_proxy(pipe: Connection) -> None:
@@ -106,10 +120,9 @@ def run_proxy(pipe: Connection) -> None:
     zmq.proxy(*bound(pipe))
 
 
-def run_echo(address: str) -> None:
+def run_echo(address: str, server_key: bytes) -> None:
     """Send back what comes."""
-    socket = zmq.Context().socket(zmq.REP)
-    socket.set_hwm(0)  # beyond it, answers would be lost
+    socket = encrypted(zmq.Context().socket(zmq.REP), server_key)
     socket.connect(address)
     while True:
         socket.send_multipart(socket.recv_multipart())
