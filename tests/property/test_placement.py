@@ -103,7 +103,7 @@ class PlacementMachine(RuleBasedStateMachine):
     @rule(id=engines)
     def come_or_go(self, id):
         place = self.places[id]
-        place.here = not place.here
+        place.here = place.recorded = not place.here
         place.lanes = {"tasks": 1} if place.here else {}
         self.placement.changed(place)
         self.give_out()

@@ -85,7 +85,7 @@ MUTANTS: dict[str, Mutant] = {
         "started = death is None or record.n < death.started",
     ),
     "a function is not released": (
-        work.Work, "end",
+        work.Work, "_ended",
         "self.functions.release(spec.function)", "pass",
     ),
     "an aborted task still counts as waiting": (
@@ -174,7 +174,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "who waits for a task is not told that it has come": (
         delivery.Delivery, "ended",
-        "self.owe(watcher, record.outcome)", "pass",
+        "self.owe(watcher, outcome)", "pass",
     ),
     "a request that comes again is carried out again": (
         controller.Controller, "_from_client",

@@ -114,6 +114,9 @@ def draw(random: Random) -> Settings:
     if chance() < 0.25:
         credit = random.randint(300, 10_000)
         s.constants |= {"sessions.CREDIT": credit, "controller.CREDIT": credit}
+    if chance() < 0.5:
+        recent, block = random.randint(0, 20), random.randint(1, 8)
+        s.constants |= {"history.RECENT": recent, "history.BLOCK": block}
     return s
 
 

@@ -181,7 +181,7 @@ def test_the_cause_is_the_first_failure_however_long_the_chain(hand, before):
     hand.submit("ann", *(chain if before else []))
     outcomes = [hand.outcome(each.id) for each in chain]
     assert {outcome.status for outcome in outcomes} == {"impossible"}
-    assert all(outcome.cause is hand.outcome("ann-1") for outcome in outcomes)
+    assert all(outcome.cause == hand.outcome("ann-1") for outcome in outcomes)
     reasons = [outcome.facts["reason"] for outcome in outcomes[:2]]
     assert reasons == [
         "its argument x is the value of task ann-1 (bad), which failed",

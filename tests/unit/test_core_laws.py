@@ -48,7 +48,7 @@ BREAKS = {
     "unfinished tasks are counted": lambda core: setattr(core.work, "unfinished", 7),
     "bytes are counted": lambda core: setattr(core.work, "bytes", 7),
     "functions are counted": lambda core: core.work.functions.needed.clear(),
-    "history is of known tasks": lambda core: core.work.tasks.pop("ann-1"),
+    "history is of known tasks": lambda core: core.work.tasks.live.pop("ann-1"),
     "load is counted": lambda core: setattr(core.work.places[0], "load", 0),
     "sent bytes are counted": lambda core: setattr(core.work.places[0], "sent_bytes", 7),
     "hwm is never exceeded": lambda core: setattr(core.work.placement, "hwm", 0.5),

@@ -49,6 +49,8 @@ class Durations:
     def heard(self, function: bytes, seconds: float) -> None:
         """One of them took so long."""
         took = self._took.get(function, 0)
+        if took == LEAST and seconds * 1e6 <= LEAST:
+            return
         now = ceil(min(max(seconds * 1e6, LEAST), MOST))
         self._took[function] = now if now >= took else took - ((took - now + 7) >> 3)
         if len(self._took) > FUNCTIONS:

@@ -226,6 +226,7 @@ class Controller:
                 self.delivery.ended(record)
                 laws.check_record(work, record)
             work.ended.clear()
+            work.pack()
             intake.grant_all(self.sessions.values(), now, out)
         for session in self.delivery.pump(out):
             intake.told(session)

@@ -34,14 +34,16 @@ class Delivery:
 
     def ended(self, record: Record) -> None:
         """An outcome becomes due to the task's client, and to who else asked for it."""
-        assert record.outcome is not None
+        outcome = record.outcome
+        assert outcome is not None
+        if self.watchers:
+            for watcher in self.watchers.pop(record.spec.id, ()):
+                watcher.fetching.remove(record.spec.id)
+                self.owe(watcher, outcome)
         owner = self.sessions.get(record.owner)
-        watchers = self.watchers.pop(record.spec.id, ()) if self.watchers else ()
-        for watcher in watchers:
-            watcher.fetching.remove(record.spec.id)
-            self.owe(watcher, record.outcome)
         if owner is not None and not owner.silent:  # it will say what it lacks
-            self.owe(owner, record.outcome)
+            owner.due.append(outcome)
+            self._owing[record.owner] = owner
 
     def output(self, place: Place, record: Record | None, output: m.Output) -> None:
         """A task has written something, if that is still what is known to run there."""

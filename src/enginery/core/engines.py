@@ -10,6 +10,7 @@ supervisor tells what had started.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
@@ -138,21 +139,23 @@ class Place:
         self.load += 1
         self.backlog += record.expected
 
-    def take(self) -> Record | None:
-        """The next task that may be sent now, or None."""
-        queue = self.queue
-        while queue and queue[0].state != "queued":
-            queue.popleft()
-        if not queue or len(self.sent) >= AHEAD:
-            return None
-        if self.sent and self.sent_bytes + queue[0].size + queue[0].input_bytes > AHEAD_BYTES:
-            return None
-        record = queue.popleft()
-        self.n += 1
-        record.n = self.n
-        self.sent[self.n] = record
-        self.sent_bytes += record.size + record.input_bytes
-        return record
+    def take(self) -> Iterator[Record]:
+        """The tasks that may be sent now, each from then on counted as sent."""
+        queue, sent = self.queue, self.sent
+        while queue and len(sent) < AHEAD:
+            record = queue[0]
+            if record.state == "queued":
+                size = record.size + record.input_bytes
+                if sent and self.sent_bytes + size > AHEAD_BYTES:
+                    return
+                self.n += 1
+                record.n = self.n
+                sent[record.n] = record
+                self.sent_bytes += size
+                queue.popleft()
+                yield record
+            else:
+                queue.popleft()
 
     def hold(self, record: Record, n: int) -> None:
         """The engine has this task, as its attempt `n`; those of smaller numbers come before."""

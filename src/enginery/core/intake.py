@@ -81,20 +81,28 @@ class Intake:
     ) -> None:
         before, broken = self.work.bytes, self.work.journal.broken
         self.work.note(session.identity, submit.seq, submit.tasks)
-        for task in submit.tasks:
+        tasks, work, at = submit.tasks, self.work, 0
+        normal = work.doubtful is None and not broken
+        while at < len(tasks):
+            if normal:
+                at = work.accept_plain(tasks, at, session.identity, now)
+                if at == len(tasks):
+                    break
+            task = tasks[at]
+            at += 1
             if task.engine >= 0 and not roles.may_address_engines(session.role):
                 out.append(Send(conn, m.Refused("a task key may not address an engine")))
                 out.append(Log("warning", "peer.refused", {"role": session.role, "what": "direct"}))
                 continue
             hidden = () if task.terms is None else self._hidden(session, task.terms.inputs)
-            if self.work.doubtful is not None and submit.seq <= session.sent:
-                self.work.doubtful[task.id] = None
-            record = self.work.accept(task, session.identity, now, hidden)
+            if work.doubtful is not None and submit.seq <= session.sent:
+                work.doubtful[task.id] = None
+            record = work.accept(task, session.identity, now, hidden)
             if record is None:
-                self.work.complete(task)
+                work.complete(task)
                 self._known_already(session, task.id)
             elif broken and not record.direct:
-                self.work.refuse(record, f"the controller cannot write its journal: {broken}", now)
+                work.refuse(record, f"the controller cannot write its journal: {broken}", now)
         session.take(submit, self.work.journal.mark)
         if before <= self.budget:
             self._grant(session, now, out)

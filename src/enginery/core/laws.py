@@ -53,7 +53,7 @@ def _check_done(work: Work, record: Record) -> None:
     outcome = record.outcome
     if outcome is None:
         raise BrokenLaw(f"a task is done when it has its outcome: {record!r}")
-    if work.tasks.get(record.spec.id, record) is not record:
+    if work.tasks.live.get(record.spec.id, record) is not record:
         raise BrokenLaw(f"a task is kept under its own id: {record!r}")
     if outcome.engine >= 0 and outcome.engine in work.places:
         if work.places[outcome.engine].sent.get(record.n) is record:
@@ -80,7 +80,7 @@ def check(controller: Controller) -> None:
     chains = sum(len(r.spec.functions()) for r in work.tasks.values() if r.state != "done")
     needed = chains + sum(len(s.lacking) for s in controller.intake.lacking.values())
     hold(sum(work.functions.needed.values()) == needed, "functions are counted", needed)
-    known = all(work.tasks.get(r.spec.id) is r for r in work.history)
+    known = all(r.spec.id in work.tasks for r in work.history)
     hold(known, "history is of known tasks")
     kept = sum(1 for _ in work.history)
     hold(kept == work.history.count, "history is counted", kept, work.history.count)

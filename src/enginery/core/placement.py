@@ -114,7 +114,6 @@ class Placement:
         self.durations = Durations()
         self.idle: dict[int, Place] = {}  # with AUTO: engines that have nothing
         self.crowded: dict[int, Place] = {}  # with AUTO: those where something may wait
-        self._bundle: Place | None = None  # with AUTO: the engine that is given several in a row
         self.paused = False  # nothing is given out
         self.waiting = 0
         self.lines: dict[Key, Line] = {}
@@ -144,6 +143,20 @@ class Placement:
             self.rank(record)
         self._line(record).rank(record.rank).append(record)
 
+    def add_plain(self, records: list[Record]) -> None:
+        """The same of tasks that have no terms and may go to any engine."""
+        if self._ranks or not records:
+            for record in records:
+                self.add(record)
+            return
+        order = self._last
+        for record in records:
+            order += 1
+            record.order = order
+        self._last = order
+        self._line(records[0]).rank(0.0).extend(records)
+        self.waiting += len(records) - 1
+
     def rank(self, record: Record) -> None:
         """Find out how a task ranks among those that wait."""
         rank = self.scheme.rank(record.spec) if self._ranks else record.spec.priority
@@ -169,7 +182,7 @@ class Placement:
 
     def _line(self, record: Record) -> Line:
         """The line that a task is to stand in."""
-        key = self._key(record)
+        key = self._key(record) if record.allowed or record.refused or record.unfit else EVERY
         line = self.lines.get(key)
         if line is None:
             line = self.lines[key] = Line()
@@ -287,26 +300,34 @@ class Placement:
         self._waits_no_more()
         return first, self.places[its_engine.id]
 
+    def more(self, place: Place, first: Record) -> list[Record]:
+        """What this engine gets in a row with the `first` task, which it has, if that is brief.
+
+        They are taken from the line, as by `next`.
+        """
+        line = self.lines.get(EVERY)
+        if line is None or len(self.lines) > 1 or self.hwm != AUTO or not place.watched:
+            return []
+        found: list[Record] = []
+        room, given = WORTH - place.backlog, first.expected
+        enough = BUNDLE * len(self.scheme.open)
+        while room > 0 and (head := line.head()) is not None:
+            expected = self.durations.expected(head.spec.function)
+            given += expected
+            if given > BUNDLE or self.waiting * expected <= enough or place.id in head.avoid:
+                break
+            room -= expected
+            head.expected = expected
+            line.pop()
+            self.waiting -= 1
+            found.append(head)
+        return found
+
     def _best(self, key: Key, head: Record) -> Load | None:
-        if self.hwm != AUTO:
-            return self._by_scheme(key, head)
-        expected = self.durations.expected(head.spec.function)
-        brief = expected < WORTH
-        last = self._bundle
-        if (
-            brief
-            and last is not None
-            and 0 < last.backlog <= BUNDLE - expected
-            and self.waiting * expected > BUNDLE * len(self.scheme.open)
-            and self.room(last)
-            and key.admits(last.id)
-            and last.id not in head.avoid
-        ):
-            return last
         best = self._by_scheme(key, head)
-        self._bundle = None if best is None else self.places[best.id]
-        if best is None or not best.load:
+        if self.hwm != AUTO or best is None or not best.load:
             return best
+        brief = self.durations.expected(head.spec.function) < WORTH
         idle = [place for place in self.idle.values() if key.admits(place.id)]
         fresh = [place for place in idle if place.id not in head.avoid]
         if fresh or (idle and not brief):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def visible(work: Work, session: Session, id: str) -> Record | None:
     """The task of this id, if there is one and this client may know of it."""
-    record = work.tasks.get(id)
+    record: Record | None = work.tasks.get(id)
     if record is not None and record.owner != session.identity:
         return record if roles.sees_all_tasks(session.role) else None
     return record

@@ -102,8 +102,8 @@ class Recovery:
     def _tasks(self, replay: Replay, now: float) -> None:
         """Those that have not ended, as they were."""
         work, every = self._work, {**replay.gone, **replay.tasks}
-        for id, record in replay.tasks.items():
-            work.tasks[id] = record
+        for record in replay.tasks.values():
+            work.know(record)
         open = [record for record in replay.tasks.values() if record.outcome is None]
         for record in open:
             work.restore(record, every, replay.kept)
@@ -122,9 +122,10 @@ class Recovery:
         sessions, work = self._controller.sessions, self._work
         done = [record for record in replay.tasks.values() if record.outcome is not None]
         for record in sorted(done, key=lambda r: r.finished):
-            for old in work.restore_done(record):
+            for id in work.restore_done(record):
+                old = replay.tasks[id]
                 assert old.outcome is not None
-                replay.owed.setdefault(old.owner, {})[old.spec.id] = old.outcome
+                replay.owed.setdefault(old.owner, {})[id] = old.outcome
         work.history.ended = replay.ended
         for owner, outcomes in replay.owed.items():
             if (session := sessions.get(owner)) is not None:

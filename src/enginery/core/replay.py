@@ -117,7 +117,8 @@ class Replay:
             return
         known = id in self.tasks
         record = self.tasks[id] = Record(entry.origin, entry.owner)
-        record.spec = entry.spec or entry.origin
+        if entry.spec is not None:
+            record.spec, record.submission = entry.spec, entry.origin
         record.attempt, record.spent = entry.attempt, entry.spent
         record.crashed, record.avoid = entry.crashed, entry.avoid
         record.allowed, record.refused = entry.allowed, entry.refused

@@ -175,9 +175,9 @@ class Session:
             while self.due and len(deliver.outcomes) < BATCH and size < room:
                 item = self.due.popleft()
                 size += item.size()
-                if isinstance(item, m.Outcome):
+                if type(item) is m.Outcome:
                     deliver.outcomes.append(item)
-                else:
+                elif type(item) is m.Output:
                     self._leaves(item)
                     deliver.outputs.append(item)
             if self.told < self.accepted:

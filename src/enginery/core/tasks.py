@@ -54,68 +54,54 @@ class Refusal(NamedTuple):
 
 
 class Record:
-    """A task as the controller knows it, from its acceptance until it is forgotten."""
+    """A task as the controller knows it, from its acceptance until it is forgotten.
+
+    What few tasks have takes room only in these.
+    """
 
     __slots__ = (
-        "aborting",
-        "allowed",
-        "attempt",
-        "avoid",
-        "crashed",
-        "expected",
-        "finished",
-        "input_bytes",
-        "inputs",
-        "interrupting",
-        "kept",
-        "n",
-        "order",
-        "origin",
-        "outcome",
-        "owner",
-        "place",
-        "rank",
-        "recalled",
-        "refusals",
-        "refused",
-        "size",
-        "spec",
-        "spent",
-        "state",
-        "steps",
-        "unfit",
-        "wait",
-    )
+        "__dict__", "attempt", "expected", "finished", "kept", "n", "number", "order", "outcome",
+        "owner", "place", "size", "spec", "state", "steps",
+    )  # fmt: skip
 
-    def __init__(self, spec: m.Task, owner: bytes) -> None:
+    spent = 0  # retries used up
+    crashed: tuple[int, ...] = ()  # engines that died while it was known to run there
+    avoid: tuple[int, ...] = ()  # engines on which it has failed: others are preferred
+    allowed: tuple[int, ...] = ()  # engines it may go to; empty: all
+    refused: tuple[int, ...] = ()  # engines that will not run it
+    unfit: tuple[int, ...] = ()  # those that will not until their properties change
+    refusals: dict[int, Refusal] | None = None  # what they said
+    submission: m.Task | None = None  # what was submitted, where its recovery runs
+    wait: Wait | None = None  # what it is held for
+    inputs: tuple[m.Value, ...] = ()  # what its arguments take, when all of it is there
+    input_bytes = 0
+    rank = 0.0  # larger goes first
+    recalled = 0  # the attempt that was called back from its engine, to run elsewhere
+    aborting = False  # it shall not start any more
+    interrupting = False  # nor go on
+
+    def __init__(self, spec: m.Task, owner: bytes, number: int = 0) -> None:
         self.spec = spec
         self.owner = owner  # identity of the client
+        self.number = number  # which of all tasks that were ever accepted
         self.size = spec.size()
         self.state: State = "new"
         self.attempt = 0  # the latest one
-        self.spent = 0  # retries used up
-        self.crashed: tuple[int, ...] = ()  # engines that died while it was known to run there
-        self.avoid: tuple[int, ...] = ()  # engines on which it has failed: others are preferred
-        self.allowed = spec.targets  # engines it may go to; empty: all
-        self.refused: tuple[int, ...] = ()  # engines that will not run it
-        self.unfit: tuple[int, ...] = ()  # those that will not until their properties change
-        self.refusals: dict[int, Refusal] | None = None  # what they said
-        self.origin = spec  # what was submitted, also when its recovery runs
-        self.wait: Wait | None = None  # what it is held for
-        self.inputs: tuple[m.Value, ...] = ()  # what its arguments take, when all of it is there
-        self.input_bytes = 0
-        self.rank = 0.0  # larger goes first
         self.place = -1  # engine id while queued or sent
         self.n = 0  # Attempt.n of the latest attempt
         self.order = 0  # arrival among waiting tasks
         self.expected = 0  # microseconds that it is thought to take
-        self.recalled = 0  # the attempt that was called back from its engine, to run elsewhere
-        self.aborting = False  # it shall not start any more
-        self.interrupting = False  # nor go on
         self.outcome: m.Outcome | None = None
         self.finished = 0.0
         self.steps: list[Any] = []  # of its story, one after the other: that takes half the room
         self.kept = False  # in the history
+        if spec.targets:
+            self.allowed = spec.targets
+
+    @property
+    def origin(self) -> m.Task:
+        """What was submitted, also when its recovery runs."""
+        return self.submission or self.spec
 
     @property
     def direct(self) -> bool:
@@ -125,7 +111,8 @@ class Record:
     @property
     def final(self) -> bool:
         """Whether no further attempt is allowed after the one at hand."""
-        return self.direct or self.aborting or self.spent >= self.spec.retries
+        spec = self.spec
+        return self.spent >= spec.retries or self.aborting or spec.engine >= 0
 
     @property
     def unwanted(self) -> bool:

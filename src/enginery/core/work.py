@@ -8,6 +8,7 @@ send, once for all that has happened.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from math import inf
 from sys import intern
 from typing import Any
@@ -27,6 +28,7 @@ from .history import History
 from .inputs import Inputs
 from .journal import Journal
 from .placement import Placement
+from .table import Tasks
 from .tasks import Record, Refusal
 
 ACK_LATER = 16
@@ -54,7 +56,8 @@ class Work:
         journal: Journal,
     ) -> None:
         self.journal = journal
-        self.tasks: dict[str, Record] = {}
+        self.history = History(record_limit, record_bytes)
+        self.tasks = Tasks(self.history.archive)
         self.places: dict[int, Place] = {}
         self.placement = Placement(scheme, hwm)
         self.inputs = Inputs()
@@ -66,7 +69,6 @@ class Work:
         self.numbered: dict[int, str] = {}
         self._numbers = 0
         self.functions = Functions(function_bytes)
-        self.history = History(record_limit, record_bytes)
         self.crash_limit = crash_limit
         self.bytes = 0  # of tasks that are not done, and of the values that they take
         self.unfinished = 0
@@ -77,6 +79,7 @@ class Work:
         self.doubtful: dict[str, None] | None = None  # they may have been started
         self.unsettled: dict[int, Place] = {}  # engines whose results are not all on disk
         self._turn = 0
+        self._accepted = 0  # tasks, ever
 
     # --- from clients ---------------------------------------------------------------------------
 
@@ -98,7 +101,8 @@ class Work:
         """
         if spec.id in self.tasks:
             return None
-        record = self.tasks[spec.id] = Record(spec, owner)
+        record = Record(spec, owner)
+        self.know(record)
         self.bytes += record.size
         self.unfinished += 1
         spec.name = intern(spec.name)  # a million tasks have a few names
@@ -124,6 +128,34 @@ class Work:
         self.placement.add(record)
         return record
 
+    def accept_plain(self, specs: list[m.Task], first: int, owner: bytes, now: float) -> int:
+        """As `accept`, of tasks that ask for nothing but to be run, from the `first` on.
+
+        Gives the position of the first that does, or is here already; most do not, so this is
+        written for speed.
+        """
+        tasks, live, functions = self.tasks, self.tasks.live, self.functions
+        number, at = self._accepted, first
+        records: list[Record] = []
+        size = 0
+        for spec in islice(specs, first, None):
+            id = spec.id
+            if spec.terms is not None or spec.engine >= 0 or spec.targets or id in tasks:
+                break
+            number += 1
+            spec.name = intern(spec.name)  # a million tasks have a few names
+            spec.function = functions.need(spec.function)
+            record = live[id] = Record(spec, owner, number)
+            record.move("wait", now, "accepted")
+            size += record.size
+            records.append(record)
+            at += 1
+        self._accepted = number
+        self.bytes += size
+        self.unfinished += len(records)
+        self.placement.add_plain(records)
+        return at
+
     def adopt(
         self, place: Place, n: int, id: str, attempt: int, *, name: str, owner: bytes
     ) -> None:
@@ -135,7 +167,8 @@ class Work:
         record = self.tasks.get(id)
         if record is None:
             spec = m.Task(id, self.functions.need(b""), b"", name=name, engine=place.id)
-            record = self.tasks[id] = Record(spec, owner)
+            record = Record(spec, owner)
+            self.know(record)
             self.bytes += record.size
             self.unfinished += 1
             record.state = "queued"
@@ -160,7 +193,7 @@ class Work:
         self.functions.release(record.spec.function)
         spec.function = self.functions.need(spec.function)
         more = spec.size() - record.size
-        record.spec = record.origin = spec
+        record.spec, record.submission = spec, None
         record.size += more
         self.bytes += more
         if record.state == "sent":
@@ -211,7 +244,7 @@ class Work:
 
     def dropped(self, place: Place, id: str, n: int, now: float) -> None:
         """An engine has not started an attempt that was aborted or called back, and will not."""
-        record = self.tasks.get(id)
+        record = self.tasks.live.get(id)
         if record is None or place.sent.get(n) is not record:
             return
         if record.aborting:
@@ -223,6 +256,12 @@ class Work:
             self._come_back(record, place, now)
 
     # --- from the journal -----------------------------------------------------------------------
+
+    def know(self, record: Record) -> None:
+        """A task is known from now on, and stands behind all others."""
+        self._accepted += 1
+        record.number = self._accepted
+        self.tasks.live[record.spec.id] = record
 
     def restore(
         self, record: Record, every: Mapping[str, Record], kept: Mapping[str, m.Value]
@@ -265,8 +304,8 @@ class Work:
         self.conditions.limit(record, now)
         self.placement.add(record)
 
-    def restore_done(self, record: Record) -> list[Record]:
-        """A task that has ended; gives those that are forgotten for it."""
+    def restore_done(self, record: Record) -> list[str]:
+        """A task that has ended; gives the ids of those that are forgotten for it."""
         forgotten = self.history.add(record)
         for old in forgotten:
             self._drop(old)
@@ -301,7 +340,7 @@ class Work:
 
     def result(self, place: Place, result: m.Result, now: float) -> None:
         """An attempt has ended; anything but the latest attempt on this life is late."""
-        record = self.tasks.get(result.id)
+        record = self.tasks.live.get(result.id)
         if (
             record is None
             or record.attempt != result.attempt
@@ -311,12 +350,19 @@ class Work:
             self.late += 1
             place.late += 1
             return
-        self._leave(record)
+        place.leave(record)
+        record.place = -1
+        self.touched[place.id] = place
         place.heard = now
         if result.status == "ok":
-            took = result.completed - result.started
-            self.placement.durations.heard(record.spec.function, took)
-            self.end(record, "ok", now, result=result, engine=place.id)
+            spec, value = record.spec, result.value
+            self.placement.durations.heard(spec.function, result.completed - result.started)
+            record.move("end", now, "ok", place.id)
+            record.outcome = m.Outcome(
+                spec.id, "ok", value, result.buffers, place.id, place.name, record.attempt,
+                spec.submitted, result.started, result.completed, result.outputs, spec.name,
+            )  # fmt: skip
+            self._ended(record, now)
             return
         status: m.Status
         match result.status:
@@ -358,6 +404,7 @@ class Work:
         It waits for nothing but an engine, however long that takes.
         """
         spec = record.spec
+        record.submission = record.origin
         assert spec.terms is not None
         self.functions.release(spec.function)
         terms = recovery.terms or NO_TERMS
@@ -507,13 +554,13 @@ class Work:
         if record.state != "done":
             return False
         self.history.remove(record)
-        self._drop(record)
+        self._drop(record.spec.id)
         return True
 
-    def _drop(self, record: Record) -> None:
-        del self.tasks[record.spec.id]
+    def _drop(self, id: str) -> None:
+        self.tasks.live.pop(id, None)  # else it was packed
         if self.numbered:
-            self.numbered.pop(self.numbers.pop(record.spec.id, -1), None)
+            self.numbered.pop(self.numbers.pop(id, -1), None)
 
     def number(self, record: Record) -> int:
         """A small number for a task, the same whoever asks; one it gets now, if it has none."""
@@ -564,7 +611,12 @@ class Work:
                 record.attempt, spec.submitted, result.started, result.completed, result.outputs,
                 spec.name,
             )  # fmt: skip
-        if self.journal.on and not record.direct:
+        self._ended(record, now)
+
+    def _ended(self, record: Record, now: float) -> None:
+        """A task has its outcome: what it needed is not needed any more."""
+        spec = record.spec
+        if self.journal.on and spec.engine < 0 and record.outcome is not None:
             self.journal.note(entries.Ended(record.owner, record.outcome))
         record.finished = now
         self.bytes -= record.size
@@ -581,6 +633,11 @@ class Work:
         for old in self.history.add(record):
             self._drop(old)
 
+    def pack(self) -> None:
+        """Put into little room what has ended a while ago, and was told."""
+        for record in self.history.pack():
+            del self.tasks.live[record.spec.id]
+
     # --- giving out -----------------------------------------------------------------------------
 
     def joined(self, place: Place) -> None:
@@ -595,10 +652,13 @@ class Work:
         self.touched[place.id] = place
 
     def _put(self, place: Place, record: Record) -> None:
-        self._turn += 1
-        place.used = self._turn
         record.expected = self.placement.durations.expected(record.spec.function)
         place.put(record)
+        self._was_given(place)
+
+    def _was_given(self, place: Place) -> None:
+        self._turn += 1
+        place.used = self._turn
         self.placement.changed(place)
         self.touched[place.id] = place
 
@@ -632,7 +692,12 @@ class Work:
                 break
             record, place = found
             record.move("assign", now, "assign", place.id)
-            self._put(place, record)
+            record.expected = placement.durations.expected(record.spec.function)
+            place.put(record)
+            for following in placement.more(place, record):
+                following.move("assign", now, "assign", place.id)
+                place.put(following)
+            self._was_given(place)
 
     def deadline(self) -> float | None:
         """When `settle` is due, if nothing happens before."""
@@ -671,17 +736,18 @@ class Work:
         noted: list[tuple[int, str, int]] = []
         if not place.sent:
             place.heard = now
-        while (record := place.take()) is not None:
-            spec = record.spec
+        known = place.known
+        for record in place.take():
+            function = record.spec.function
             record.attempt += 1
             record.move("send", now, "send", place.id)
-            if spec.function not in place.known:
-                place.known.add(spec.function)
-                out.append(Send(conn, m.Define(spec.function, self.functions[spec.function])))
+            if function not in known:
+                known.add(function)
+                out.append(Send(conn, m.Define(function, self.functions[function])))
             attempts.append(attempt_of(record, place))
             if not record.direct:
-                noted.append((record.n, spec.id, record.attempt))
-                if spec.terms is not None:
+                noted.append((record.n, record.spec.id, record.attempt))
+                if record.spec.terms is not None:
                     self.journal.changed(record)
         if noted:
             self.journal.note(entries.Sent(place.id, noted))
@@ -700,7 +766,12 @@ NO_TERMS = m.Terms()
 def attempt_of(record: Record, place: Place) -> m.Attempt:
     """What an engine is told about the latest attempt of a task."""
     spec = record.spec
-    terms = spec.terms or NO_TERMS
+    terms = spec.terms
+    if terms is None:
+        return m.Attempt(
+            record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,
+            record.final, spec.name, place.clears,
+        )  # fmt: skip
     return m.Attempt(
         record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,
         record.final, spec.name, place.clears,

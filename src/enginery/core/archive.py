@@ -1,0 +1,142 @@
+"""Finished tasks in little room: packed by the block, and made anew when somebody asks.
+
+A hundred thousand finished tasks are much alike: as records they take a hundred megabytes, as
+blocks of columns ten, since what is the same in a whole column stands there once. In which block a
+task is stands on a page for all ids that differ in their last two digits alone. What is large, or
+asks for more than to be run, or whose id does not end in digits, is left as it is (`history`).
+
+Packed tasks never change. What was removed stays in its block until that goes, and is skipped.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from . import columns
+from .tasks import Record
+
+SMALL = 2048
+"""Bytes that a packed task has at most."""
+
+UNPACKED = 8
+"""Blocks that were asked for lately, and are kept as they were unpacked."""
+
+COUNT = 100
+"""Where on a page it says how many tasks are on it; before, the block of each."""
+
+BLANK = bytes(4 * (COUNT + 1))
+
+
+class Block(NamedTuple):
+    """Packed tasks, in the order in which they ended."""
+
+    data: bytes
+    finished: float  # when the first of them ended
+
+
+class Archive:
+    """The blocks, oldest first."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._blocks: OrderedDict[int, Block] = OrderedDict()
+        self._last = 0  # the number of the newest block
+        self._pages: dict[str, array[int]] = {}
+        self._unpacked: OrderedDict[int, dict[str, Record]] = OrderedDict()
+
+    def pack(self, records: Iterable[Record]) -> list[Record]:
+        """Pack finished tasks, those that can be, as one block; gives the others."""
+        block = self._last + 1
+        packed: list[Record] = []
+        others: list[Record] = []
+        for record in records:
+            id = record.spec.id
+            digits = id[-2:]
+            if _plain(record) and digits.isdecimal() and digits.isascii() and len(digits) == 2:
+                page = self._pages.get(id[:-2])
+                if page is None:
+                    page = self._pages[id[:-2]] = array("I", BLANK)
+                page[int(digits)] = block
+                page[COUNT] += 1
+                packed.append(record)
+            else:
+                others.append(record)
+        if packed:
+            self._last = block
+            self._blocks[block] = Block(columns.pack(packed), packed[0].finished)
+            self.count += len(packed)
+        return others
+
+    def __contains__(self, id: str) -> bool:
+        return id[:-2] in self._pages and self._block(id) > 0
+
+    def get(self, id: str) -> Record | None:
+        """This task as it was packed, if it is here."""
+        block = self._block(id)
+        return self._records(block)[id] if block else None
+
+    def __iter__(self) -> Iterator[Record]:
+        """All that are here, those that ended first before others."""
+        for block, packed in list(self._blocks.items()):
+            for record in columns.unpack(packed.data):
+                if self._block(record.spec.id) == block:
+                    yield record
+
+    def numbers(self) -> Iterator[tuple[int, str]]:
+        """The numbers and ids of all that are here."""
+        for block, packed in self._blocks.items():
+            for number, id in columns.numbers(packed.data):
+                if self._block(id) == block:
+                    yield number, id
+
+    @property
+    def oldest(self) -> float | None:
+        """When the first of the oldest block ended."""
+        return next(iter(self._blocks.values())).finished if self._blocks else None
+
+    def remove(self, id: str) -> None:
+        """Keep this one, which is here, no longer."""
+        page = self._pages[id[:-2]]
+        page[int(id[-2:])] = 0
+        page[COUNT] -= 1
+        if not page[COUNT]:
+            del self._pages[id[:-2]]
+        self.count -= 1
+
+    def drop_oldest(self) -> dict[str, int]:
+        """Keep the oldest block no longer; gives what was in it, and the size of each."""
+        block, packed = self._blocks.popitem(last=False)
+        self._unpacked.pop(block, None)
+        sizes = columns.sizes(packed.data)
+        gone = {id: size for id, size in sizes.items() if self._block(id) == block}
+        for id in gone:
+            self.remove(id)
+        return gone
+
+    def _block(self, id: str) -> int:
+        """The block that a task is in; 0: in none."""
+        page, digits = self._pages.get(id[:-2]), id[-2:]
+        if page is None or not (digits.isdecimal() and digits.isascii()) or len(digits) < 2:
+            return 0
+        return page[int(digits)]
+
+    def _records(self, block: int) -> dict[str, Record]:
+        """What is in a block, removed ones too."""
+        records = self._unpacked.get(block)
+        if records is None:
+            unpacked = columns.unpack(self._blocks[block].data)
+            records = self._unpacked[block] = {record.spec.id: record for record in unpacked}
+            if len(self._unpacked) > UNPACKED:
+                self._unpacked.popitem(last=False)
+        return records
+
+
+def _plain(record: Record) -> bool:
+    """Whether it is small, and like most others."""
+    outcome, spec = record.outcome, record.spec
+    if record.size > SMALL or spec.buffers or spec.terms is not None or outcome is None:
+        return False
+    return not (outcome.buffers or outcome.cause or outcome.facts or record.submission)

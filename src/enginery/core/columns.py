@@ -1,0 +1,92 @@
+"""Records of finished tasks as columns, and back: what is the same in all of them stands once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import Any
+
+from msgspec import Raw, msgpack
+
+from . import messages as m
+from .tasks import Record
+
+SPEC = "id", "function", "arguments", "name", "engine", "targets", "retries", "submitted", "label"
+OUTCOME = "status", "value", "engine", "incarnation", "attempt", "started", "completed", "outputs"
+RECORD = "owner", "number", "size", "attempt", "n", "finished"
+
+ID, TARGETS = SPEC.index("id"), SPEC.index("targets")
+OWN, STEPS = len(SPEC) + len(OUTCOME), len(SPEC) + len(OUTCOME) + len(RECORD)
+NUMBER, SIZE = OWN + RECORD.index("number"), OWN + RECORD.index("size")
+
+_of_spec, _of_outcome, _of_record = attrgetter(*SPEC), attrgetter(*OUTCOME), attrgetter(*RECORD)
+
+
+def pack(records: Sequence[Record]) -> bytes:
+    """The columns of records that have an outcome, and besides nothing that few tasks have."""
+    columns = [
+        *zip(*[_of_spec(record.spec) for record in records], strict=True),
+        *zip(*[_of_outcome(record.outcome) for record in records], strict=True),
+        *zip(*map(_of_record, records), strict=True),
+    ]
+    steps = [record.steps for record in records]
+    lengths = [len(each) for each in steps]
+    if lengths.count(lengths[0]) == len(steps):
+        columns += zip(*steps, strict=True)
+    else:
+        columns.append(tuple(steps))
+    return msgpack.encode((len(records), [_column(column) for column in columns]))
+
+
+def unpack(data: bytes) -> Iterator[Record]:
+    """The records again."""
+    count, columns = msgpack.decode(data)
+    columns[TARGETS] = list(map(tuple, columns[TARGETS]))
+    full = [_full(column, count) for column in columns]
+    apart = len(full) > STEPS + 1
+    for row in zip(*full, strict=True):
+        id, function, arguments, name, engine, targets, retries, submitted, label = row[: len(SPEC)]
+        status, value, at, life, attempt, started, completed, outputs = row[len(SPEC) : OWN]
+        record = Record(
+            m.Task(
+                id, function, arguments, (), name, engine, targets, retries, submitted, label
+            ),
+            row[OWN],
+        )  # fmt: skip
+        _, record.number, record.size, record.attempt, record.n, record.finished = row[OWN:STEPS]
+        record.outcome = m.Outcome(
+            id, status, value, (), at, life, attempt, submitted, started, completed, outputs, name
+        )
+        record.steps = list(row[STEPS:] if apart else row[STEPS])
+        record.state, record.kept = "done", True
+        yield record
+
+
+def sizes(data: bytes) -> dict[str, int]:
+    """The sizes of the records, by the ids of their tasks."""
+    return dict(_two(data, ID, SIZE))
+
+
+def numbers(data: bytes) -> Iterable[tuple[int, str]]:
+    """The numbers of the records, and the ids of their tasks."""
+    return _two(data, NUMBER, ID)
+
+
+def _two(data: bytes, first: int, second: int) -> Iterable[tuple[Any, Any]]:
+    """Of each record what stands in these two columns."""
+    count, columns = _parts.decode(data)
+    both = (_full(msgpack.decode(columns[i]), count) for i in (first, second))
+    return zip(*both, strict=True)
+
+
+def _full(column: Sequence[Any], count: int) -> Iterable[Any]:
+    return repeat(column[0], count) if len(column) == 1 else column
+
+
+def _column(column: Sequence[Any]) -> Sequence[Any]:
+    """The column, or what it consists of."""
+    return column[:1] if column.count(column[0]) == len(column) else column
+
+
+_parts = msgpack.Decoder(tuple[int, list[Raw]])

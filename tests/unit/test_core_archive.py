@@ -1,0 +1,142 @@
+"""Finished tasks that are packed: they take little room and come back as they were."""
+
+import pytest
+
+from enginery.core import history
+from enginery.core import messages as m
+from enginery.core.archive import Archive
+from enginery.core.history import History
+from enginery.core.table import Tasks
+from enginery.core.tasks import Record
+
+from .hand_controller import Hand, task
+
+
+def done(id, *, number=0, finished=1.0, value=b"v", retried=False, **fields):
+    """A task that has ended well."""
+    record = Record(m.Task(id, b"f", b"args", name="fit", submitted=0.5, **fields), b"ann", number)
+    moves = ["wait", "assign", "send", *(("retry", "assign", "send") if retried else ()), "end"]
+    for i, move in enumerate(moves):
+        record.move(move, float(i), engine=i % 2)
+    record.attempt = 1 + retried
+    record.n, record.finished = 7, finished
+    record.outcome = m.Outcome(
+        id, "ok", value, (), 1, "life", record.attempt, 0.5, 0.6, 0.7, 2, "fit"
+    )
+    return record
+
+
+def told(record):
+    """What is to be the same of a record that was packed."""
+    names = (
+        "spec",
+        "owner",
+        "number",
+        "size",
+        "state",
+        "attempt",
+        "n",
+        "outcome",
+        "finished",
+        "story",
+    )
+    return {name: getattr(record, name) for name in names}
+
+
+@pytest.mark.parametrize(
+    "others", [[], [done("ann-12", retried=True)], [done("bob-11", label="x")]]
+)
+def test_what_was_packed_comes_back_as_it_was(others):
+    archive = Archive()
+    first = done("ann-11", targets=(1, 2), retries=3)
+    assert archive.pack([first, *others]) == []
+    for record in (first, *others):
+        assert record.spec.id in archive
+        assert told(archive.get(record.spec.id)) == told(record)
+    assert [told(record) for record in archive] == [told(record) for record in (first, *others)]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        done("ann-1"),
+        done("ann-1x"),
+        done("ann-1²"),
+        done("ann-1٣"),
+        done("1"),
+        done("ann-12", value=bytes(5000)),
+        done("ann-12", buffers=(m.Buffer(b"x"),)),
+        done("ann-12", terms=m.Terms(priority=1.0)),
+    ],
+)
+def test_what_is_large_or_unlike_others_is_left_as_it_is(record):
+    archive = Archive()
+    history.History(1, 1).add(record)  # which counts its size
+    assert archive.pack([done("ann-11"), record]) == [record]
+    assert record.spec.id not in archive
+    assert archive.get(record.spec.id) is None
+    assert archive.count == 1
+
+
+@pytest.mark.parametrize(
+    "id", ["ann-01", "ann-+1", "ann- 1", "ann-1 ", "ann-٣", "ann-1_0", "ann-0"]
+)
+def test_no_other_spelling_of_an_id_is_found(id):
+    archive = Archive()
+    archive.pack([done("ann-11"), done("ann-12")])
+    assert id not in archive
+
+
+def test_blocks_go_with_all_that_is_known_of_them():
+    archive = Archive()
+    archive.pack([done("ann-11"), done("bob-15")])
+    archive.pack([done("ann-12")])
+    archive.remove("ann-11")
+    assert "ann-11" not in archive
+    assert [record.spec.id for record in archive] == ["bob-15", "ann-12"]
+    assert archive.drop_oldest() == {"bob-15": done("bob-15").size}
+    assert archive.drop_oldest() == {"ann-12": done("ann-12").size}
+    assert archive.count == 0
+    assert not any(vars(archive)[name] for name in ("_blocks", "_pages", "_unpacked"))
+
+
+def test_a_history_packs_the_older_ones_and_forgets_the_oldest_first(monkeypatch):
+    monkeypatch.setattr(history, "RECENT", 2)
+    monkeypatch.setattr(history, "BLOCK", 2)
+    kept = History(5, 1 << 20)
+    tasks = Tasks(kept.archive)
+    large = done("ann-12", finished=2.0, value=bytes(5000), number=2)
+    for i in range(1, 7):
+        record = large if i == 2 else done(f"ann-1{i}", finished=float(i), number=i)
+        tasks.live[record.spec.id] = record
+        assert kept.add(record) == (["ann-11"] if i == 6 else [])
+        for packed in kept.pack():
+            del tasks.live[packed.spec.id]
+    assert list(tasks.live) == ["ann-12", "ann-15", "ann-16"]
+    assert list(tasks) == ["ann-12", "ann-13", "ann-14", "ann-15", "ann-16"]
+    assert [record.spec.id for record in kept] == list(tasks)
+    assert kept.count == len(tasks) == 5
+    assert kept.bytes == sum(record.size for record in tasks.values())
+    assert kept.add(done("ann-17", finished=7.0)) == ["ann-12"]
+    kept.remove(tasks["ann-13"])
+    assert kept.count == 4
+
+
+def test_a_controller_answers_for_what_it_has_packed(monkeypatch):
+    monkeypatch.setattr(history, "RECENT", 0)
+    monkeypatch.setattr(history, "BLOCK", 1)
+    hand = Hand()
+    hand.engine("a", conn="engine a")
+    hand.client("ann")
+    hand.submit("ann", task("ann-11"))
+    hand.result("engine a", m.Result("ann-11", 1, "ok", b"value"), seq=1)
+    assert hand.core.work.tasks.live == {}
+    hand.submit("ann", task("ann-11"))  # nothing new
+    hand.client("bob")
+    said = hand.say_all("bob/control", m.Query(1, "fetch", ["ann-11", "ann-12"]), "client")
+    assert m.Reply(1, {"unknown": ["ann-12"]}) in [message for _, message in said]
+    delivered = [message for _, message in said if isinstance(message, m.Deliver)]
+    assert [outcome.value for each in delivered for outcome in each.outcomes] == [b"value"]
+    assert len(hand.core.work.tasks["ann-11"].story) == 4
+    hand.say("bob/control", m.Purge(every=True, number=2))
+    assert len(hand.core.work.tasks) == hand.core.work.history.count == 0
