@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 import enginery
 from enginery import Client, Reference
+from enginery.core.messages import Query
 
 LONG = 60.0
 """Seconds that nothing here should ever take."""
@@ -302,6 +304,34 @@ def test_an_engine_that_the_kernel_killed_for_memory_is_told_so(own_cluster, sma
             rc[0].apply_sync(take_all, small_group)
         assert caught.value.facts["oom"] is True
         assert caught.value.facts["memory"] > 100 << 20
+
+
+def test_an_engine_in_a_group_with_a_limit_says_how_much_it_had(own_cluster, small_group):
+    entering = f'echo $$ > {small_group}/cgroup.procs; exec "$@"'
+    command = [sys.executable, "-m", "enginery", "engine", "-n", "1"]
+    options = [
+        f"--profile-dir={own_cluster.profile.path}",
+        f"--cluster-id={own_cluster.cluster_id}",
+    ]
+    sh = ["sh", "-c", entering, "sh", *command, *options]
+    supervisor = subprocess.Popen(sh, stderr=subprocess.PIPE)
+    try:
+        with own_cluster.connect_client_sync() as rc:
+            rc.wait_for_engines(3, timeout=LONG)
+            with pytest.raises(enginery.EngineError) as caught:
+                rc[2].apply_sync(lambda: len(bytearray(1 << 30)))
+            text = str(caught.value) + "".join(caught.value.__notes__)
+            assert re.search(r"memory \d+\.\d MB of 209\.7 MB", text)
+            assert "The kernel killed it for memory." in text
+            rc.wait_for_engines(3, timeout=LONG)
+            assert rc[2].apply_sync(abs, -1) == 1
+            [warning] = rc.link.ask(Query(0, "warnings"))
+            assert warning["fields"]["oom"] is True
+            usage = rc.link.ask(Query(0, "usage"))["answers"]
+            assert usage[2]["memory_limit"] == 200 << 20
+    finally:
+        supervisor.terminate()
+        supervisor.communicate(timeout=LONG)
 
 
 def test_what_user_code_left_running_ends_with_its_engine(own_cluster):

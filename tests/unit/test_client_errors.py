@@ -411,7 +411,9 @@ def test_engine_killed_for_memory(hand, make):
         "  task 7f3a2c-5, attempt 1 of 1; engine 1 was pid 4711 on n1, up 3 min 4 s, "
         "memory 3.9 GB\n"
         "  The kernel killed it for memory.\n"
-        "  A new engine 1 is up. Items not yet started went on; 7 of 8 are done: ar.partial()\n"
+        "  A new engine 1 is up, without the variables of the old one. "
+        "Items not yet started went on;\n"
+        "    7 of 8 are done: ar.partial()\n"
         "  It was not run again, since that might not be safe. If it is:  map(..., retries=2)\n"
     )
     assert (error.engine_id, error.task, error.facts["pid"]) == (1, "7f3a2c-5", 4711)
@@ -424,7 +426,7 @@ def test_engine_killed_for_no_known_reason(make):
         "killed by signal 9 (SIGKILL)\n"
         "  task 7f3a2c-0, attempt 1 of 1; engine 1 was pid 4711 on n1, up 3 min 4 s\n"
         "  No reason is known: not by enginery, not for memory.\n"
-        "  A new engine 1 is starting.\n"
+        "  A new engine 1 is starting, without the variables of the old one.\n"
         "  It was not run again, since that might not be safe. If it is:  lview.retries = 2\n"
     )
 
@@ -435,6 +437,7 @@ def test_retries_are_spent(make):
         "enginery.EngineError: engine 1 died while running apply(die): "
         "it ended with exit code 3\n"
         "  task 7f3a2c-0, attempt 3 of 3; engine 1 was pid 4711 on n1, up 3 min 4 s\n"
+        "  The variables of engine 1 are gone with it.\n"
         "  It is not run again: retries=2 allows no more attempts.\n"
     )
 
@@ -470,8 +473,9 @@ def test_a_task_that_kills_engines(make):
         "it is not tried again\n"
         "  task 7f3a2c-1; engines 1, 0, 3 died; engine 1 was killed by signal 9 (SIGKILL);\n"
         "    it was pid 4711 on n1, up 3 min 4 s\n"
-        "  A new engine 1 is starting. Items not yet started went on; "
-        "1 of 2 are done: ar.partial()\n"
+        "  A new engine 1 is starting, without the variables of the old one. "
+        "Items not yet started went on;\n"
+        "    1 of 2 are done: ar.partial()\n"
     )
 
 

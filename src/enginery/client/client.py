@@ -24,6 +24,7 @@ from .display import reprs
 from .display.progress import Engines, follow
 from .display.shown import Shown
 from .display.working import Working
+from .failing import told_failed
 from .link import Slot
 from .recorded import Recorded
 from .records import Records
@@ -105,7 +106,8 @@ class Client(Recorded, Classic):
         At a prompt a bar is shown when that takes long.
         """
         if not follow(Engines(self.link, n), "auto", timeout=timeout):
-            raise TimeoutError(f"{len(self)} of {n} engines are registered after {timeout:g} s")
+            there = f"{len(self)} of {n} engines are registered after {timeout:g} s"
+            raise TimeoutError(there + told_failed(self.link))
 
     @inner
     def expect_engines(self) -> None:
@@ -116,7 +118,8 @@ class Client(Recorded, Classic):
         if self.link.engines:
             self._seen_engines = True
         elif not self._seen_engines:
-            raise NoEnginesRegistered(f"no engine is registered yet; {START_ENGINES}")
+            failed = told_failed(self.link)
+            raise NoEnginesRegistered(f"no engine is registered yet; {START_ENGINES}{failed}")
 
     # --- views ----------------------------------------------------------------------------------
 

@@ -6,6 +6,9 @@ is not known is not said.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..core.messages import Outcome
 from ..error import (
     DependencyTimeout,
@@ -127,17 +130,26 @@ def _who(outcome: Outcome) -> str:
         who = "it" if outcome.status == "kills" else f"engine {outcome.engine}"
         line += f"; {who} was pid {facts['pid']} on {facts['host']}"
         line += f", up {text.duration(facts['uptime'])}" if "uptime" in facts else ""
-        line += f", memory {text.size(facts['memory'])}" if facts.get("memory") else ""
+        line += f", memory {_memory(facts)}" if facts.get("memory") else ""
     return line
+
+
+def _memory(facts: Mapping[str, Any]) -> str:
+    limit = facts.get("memory_limit")
+    return text.size(facts["memory"]) + (f" of {text.size(limit)}" if limit else "")
 
 
 def _what_goes_on(outcome: Outcome, call: Call) -> str:
     parts = []
     here = call.engines.get(outcome.engine)
     if here is not None and here.incarnation != outcome.incarnation:
-        parts.append(f"A new engine {outcome.engine} is up.")
+        parts.append(f"A new engine {outcome.engine} is up, without the variables of the old one.")
     elif outcome.facts.get("replaced"):
-        parts.append(f"A new engine {outcome.engine} is starting.")
+        parts.append(
+            f"A new engine {outcome.engine} is starting, without the variables of the old one."
+        )
+    elif outcome.engine >= 0 and outcome.facts.get("started", True):
+        parts.append(f"The variables of engine {outcome.engine} are gone with it.")
     if call.is_map and call.good:
         parts.append("Items not yet started went on;")
         parts.append(f"{text.of(call.good, call.total)} are done: ar.partial()")

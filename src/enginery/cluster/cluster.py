@@ -343,6 +343,7 @@ class Cluster:
                 for process in needed:
                     if not process.running:
                         raise failed(process)
+                self._check_failing(link, needed)
                 if time.monotonic() >= deadline:
                     there = len(link.engines)
                     raise ClusterError(
@@ -350,6 +351,17 @@ class Cluster:
                         f"  their logs: {self.profile.log}"
                     )
                 watcher.update()
+
+    def _check_failing(self, link: Link, needed: list[Process]) -> None:
+        """ClusterError when one of the engines that are waited for cannot start."""
+        from ..client.failing import failing
+
+        failed_ = failing(link, [process.pid for process in needed])
+        if failed_:
+            outputs = [p.output for p in needed if p.what == "engine" and p.output]
+            lines = [f"  {line}" for p in needed if p.what == "engine" for line in p.last_lines()]
+            told = [*failed_, *lines, *(f"  its output: {path}" for path in outputs)]
+            raise ClusterError("\n".join(told))
 
     # --- engines ------------------------------------------------------------------------------
 

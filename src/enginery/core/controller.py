@@ -442,6 +442,9 @@ class Controller:
         if known is None:
             known = Supervisor(hello.identity, hello.host, hello.places)
             self.supervisors[hello.identity] = known
+            for place in self.by_identity.values():
+                if not place.watched:  # others come in the stead of those that could not start
+                    place.failed = ""
         known.places = hello.places
         known.away_since = None
         self.away.pop(hello.identity, None)

@@ -88,6 +88,7 @@ def _status(controller: Controller, now: float) -> dict[str, Any]:
         "engines": len(here),
         "busy": sum(1 for p in here if p.load),
         "hosts": len({p.host for p in here}),
+        "failed": sum(1 for p in work.places.values() if p.failed and not p.here),
         "clients": len(controller.sessions),
         "waiting": work.placement.waiting + sum(max(p.load - 1, 0) for p in here),
         "running": sum(1 for p in here if p.load),

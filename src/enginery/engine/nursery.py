@@ -168,8 +168,8 @@ class Nursery:
         }
         if life.group is not None and (limit := cgroup.memory_limit(life.group)) is not None:
             facts["memory_limit"] = limit
-        if status == -signal.SIGKILL and self.was_killed_for_memory(life):
-            facts["oom"] = True
+        if status == -signal.SIGKILL and cgroup.tells():
+            facts["oom"] = self.was_killed_for_memory(life)
         seat = life.order.seat
         page = self.pages[seat]
         self.channel.post(

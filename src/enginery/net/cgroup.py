@@ -31,6 +31,11 @@ def memory_group(pid: int, proc: Path = Path("/proc")) -> Path | None:
     return found
 
 
+def tells(proc: Path = Path("/proc")) -> bool:
+    """Whether this system says that it has killed for memory."""
+    return "\noom_kill " in _read(proc / "vmstat")
+
+
 def oom_kills(group: Path) -> int:
     """How often the kernel has killed a process of this group for memory; 0 where untold."""
     files = ("memory.events", "memory.oom_control")  # version 2, version 1

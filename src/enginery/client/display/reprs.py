@@ -36,7 +36,9 @@ def cluster_now(status: State) -> str:
     state = f" ({busy} busy, {engines - busy} idle)" if engines else ""
     hosts = f" on {status['hosts']} hosts" if status["hosts"] > 1 else ""
     waiting = text.count(status["waiting"], "task")
-    return f"{text.count(engines, 'engine')}{state}{hosts}, {waiting} waiting"
+    failed = status.get("failed", 0)
+    cannot = f" and {failed} that cannot start" if failed else ""
+    return f"{text.count(engines, 'engine')}{state}{hosts}{cannot}, {waiting} waiting"
 
 
 def rows(engines: Iterable[State]) -> list[tuple[str, str, str, str]]:
