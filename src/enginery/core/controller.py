@@ -442,6 +442,8 @@ class Controller:
         if known is None:
             known = Supervisor(hello.identity, hello.host, hello.places)
             self.supervisors[hello.identity] = known
+            fields = {"host": hello.host, "pid": hello.pid, "engines": len(hello.places)}
+            out.append(Log("info", "supervisor.joined", fields))
             for place in self.by_identity.values():
                 if not place.watched:  # others come in the stead of those that could not start
                     place.failed = ""
