@@ -8,7 +8,7 @@ SEED ?= 1
 # pip of $(PYTHON) works on the new environment, so the venv package of Debian is not needed.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PYTHON) -m pip --python $(BIN)/python install --quiet
 
-.PHONY: help test check lint types coverage demo bench bench-peers sim tutorials chromium clean
+.PHONY: help test check lint types coverage demo bench bench-peers sim tutorials chromium testbeds clean
 
 help:
 	@echo "make demo        the census of the standard library on four engines"
@@ -38,7 +38,11 @@ $(VENV)/complete: pyproject.toml | $(BIN)/python
 chromium:
 	@.ci/chromium
 
-test: $(VENV)/complete chromium
+# What the tests of ssh and of several hosts need, where it can be installed.
+testbeds:
+	@.ci/testbeds
+
+test: $(VENV)/complete chromium testbeds
 	$(BIN)/python -m pytest tests
 
 check: lint types
@@ -51,7 +55,7 @@ lint: $(VENV)/complete
 types: $(VENV)/complete
 	$(BIN)/mypy
 
-coverage: $(VENV)/complete chromium
+coverage: $(VENV)/complete chromium testbeds
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest tests
 	$(BIN)/coverage combine --quiet

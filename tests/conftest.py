@@ -11,7 +11,7 @@ import pytest
 from enginery import Client, Cluster
 from enginery.engine import actions
 
-pytest_plugins = ["tests.gate", "tests.leaks"]
+pytest_plugins = ["tests.gate", "tests.leaks", "tests.left_out", "tests.testbeds.fixtures"]
 
 
 def pytest_configure() -> None:

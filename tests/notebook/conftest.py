@@ -1,4 +1,4 @@
-"""Fixtures for notebooks: a kernel's home, JupyterLab, a browser; and what is left out without one.
+"""Fixtures for notebooks: a kernel's home, JupyterLab, a browser.
 
 run_notebook(notebook)   executes it in a real ipykernel, gives it with its outputs
 lab                      a JupyterLab for the tests of a module
@@ -20,8 +20,6 @@ from .lab import Lab, Notebook
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
-
-LEFT_OUT = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture
@@ -63,29 +61,3 @@ def open_notebook(
     yield opened
     labs.keep_picture(page, request.node.name)
     page.close()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without a browser, leave out what needs one; the end of the run says what that was."""
-    if labs.browser() is not None:
-        return
-    needing = [item for item in items if "chromium" in getattr(item, "fixturenames", ())]
-    if needing:
-        config.stash[LEFT_OUT] = [item.nodeid for item in needing]
-        config.hook.pytest_deselected(items=needing)
-        items[:] = [item for item in items if item not in needing]
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Name the tests that were left out, and why."""
-    left_out = config.stash.get(LEFT_OUT, [])
-    if left_out:
-        terminalreporter.section("left out", yellow=True)
-        terminalreporter.line(
-            f"{len(left_out)} tests need a browser, and none of {', '.join(labs.BROWSERS)} is on "
-            "the PATH; with it they run:  apt-get install chromium"
-        )
-        for name in left_out:
-            terminalreporter.line(f"  {name}")

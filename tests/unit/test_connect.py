@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from enginery import Client, ConnectionFileError, NoControllerError
+from enginery import Client, ConnectionFileError, NoControllerError, NotSupportedError
 from enginery.client.connect import find
 from enginery.net.keys import ConnectionFile, Keys
 from enginery.net.profile import Profile
@@ -159,9 +159,9 @@ def test_an_address_finds_its_key_in_the_profile(profile):
             find(url, profile, "")
 
 
-def test_tunnels_are_not_there_yet():
-    with pytest.raises(NotImplementedError, match="make the tunnel by hand"):
-        Client(sshserver="me@host")
+def test_a_password_for_ssh_is_refused():
+    with pytest.raises(NotSupportedError, match="Name a key"):
+        Client(sshserver="me@host", password="secret")
 
 
 def test_profile_dir(profile, tmp_path):

@@ -3,8 +3,8 @@
 import pytest
 
 from enginery.core import messages as m
-from enginery.core.controller import AWAY, FORGET_CLIENT
-from enginery.core.engines import EARLY
+from enginery.core.controller import FORGET_CLIENT
+from enginery.core.engines import AWAY, EARLY, LONG_AWAY
 from enginery.core.intake import TELL_ACCEPTED
 from enginery.core.names import content_hash
 from enginery.version import PROTOCOL
@@ -88,6 +88,21 @@ def test_a_short_absence_of_an_engine_costs_nothing(hand):
     (again,) = [r for r in hand.engine("engine", conn="engine again") if isinstance(r, m.Run)]
     assert [a.attempt for a in again.attempts] == [1]
     assert hand.state("ann-1") == "sent"
+
+
+@pytest.mark.parametrize(("asked", "had"), [(0.1, AWAY), (5.0, 5.0), (1e9, LONG_AWAY)])
+def test_an_engine_has_the_time_to_come_back_that_it_asks_for(hand, asked, had):
+    hello = m.Hello(
+        PROTOCOL, "0", "engine", "tasks", secret("engine"), secret("engine1"), patience=asked
+    )
+    hand.say("engine/tasks", hello)
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.close("engine/tasks")
+    hand.wait(0.99 * had)
+    assert hand.state("ann-1") == "sent"
+    hand.wait(0.02 * had)
+    assert hand.outcome("ann-1").status == "lost"
 
 
 def test_clients_are_told_of_engines_together_and_not_too_often(hand):

@@ -79,7 +79,8 @@ def _failed(error: Exception, form: str, prog: str) -> int:
 
 
 def _where(options: Options) -> Where:
-    return Where(options.profile, options.profile_dir, options.cluster_id, options.timeout)
+    where = options.profile, options.profile_dir, options.cluster_id, options.timeout
+    return Where(*where, options.ssh, options.sshkey)
 
 
 def _words(options: Options) -> list[str]:

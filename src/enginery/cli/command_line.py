@@ -67,6 +67,8 @@ COMMON = (
     Option("--profile", "NAME", "the profile of the cluster (default)", default="default"),
     Option("--profile-dir", "DIR", "its directory, in place of a name", default=""),
     Option("--cluster-id", "ID", "tells several clusters of one profile apart", default=""),
+    Option("--ssh", "SERVER", "reach the controller through ssh: me@host", default=""),
+    Option("--sshkey", "PATH", "the key for that, when ssh would not find it", default=""),
     Option("--timeout", "SECONDS", "how long an answer may take (10)", _seconds, 10.0),
 )
 """Options of every command."""

@@ -19,12 +19,15 @@ class IPEngine(App):
         Option("n", "n", "N", "engines to run, replaced when they die (one, here)"),
         Option("file furl-file", "file", "PATH", "connection file, when not in the profile"),
         *PROFILE_OPTIONS,
+        Option("ssh", "sshserver", "SERVER", "reach the controller through ssh: me@host"),
+        Option("sshkey", "sshkey", "PATH", "the key for that, when ssh would not find it"),
         Option("timeout", "timeout", "SECONDS", "wait so long for the controller"),
         *LOG_OPTIONS,
     )
     examples = """
         ipengine -n 4                            four engines for the controller of this profile
         ipengine --file=ipcontroller-engine.json one engine, with a copied connection file
+        ipengine -n 4 --ssh=me@host              for a controller that listens only there
         mpirun -n 4 ipengine                     one engine in each MPI rank
     """
 
@@ -36,6 +39,12 @@ class IPEngine(App):
         config=True, setting=True
     )
 
+    sshserver = Unicode("", help="Reach the controller through ssh to this host: USER@HOST.").tag(
+        config=True, setting=True
+    )
+    sshkey = Unicode("", help="Path of the key for ssh, when it would not find it.").tag(
+        config=True, setting=True
+    )
     patience = Float(
         300.0, min=0.0, help="Seconds to wait for a controller that was there and is gone."
     ).tag(config=True, setting=True)

@@ -28,12 +28,16 @@ ROLES: tuple[Role, ...] = ("task", "monitor")
 
 
 class Where(NamedTuple):
-    """A cluster, as options name it, and the seconds that it has for each answer."""
+    """A cluster, as options name it, and the seconds that it has for each answer; through ssh to
+    `sshserver` if that is named.
+    """
 
     profile: str = "default"
     profile_dir: str = ""
     cluster_id: str = ""
     timeout: float = 10.0
+    sshserver: str = ""
+    sshkey: str = ""
 
 
 class Reached(NamedTuple):
@@ -69,7 +73,9 @@ def reached(where: Where, roles: tuple[Role, ...], what: str) -> Iterator[Reache
     if path is None:
         find(None, profile, cluster_id)  # or NoControllerError, with what to do about it
         raise NotAllowedError(_not_allowed(profile, cluster_id, roles, what))
-    link, name = connect(path, timeout=where.timeout)
+    link, name = connect(
+        path, timeout=where.timeout, sshserver=where.sshserver, sshkey=where.sshkey
+    )
     options = needed_options(profile, cluster_id).items()
     client = f"enginery.Client({', '.join(f'{key}={value!r}' for key, value in options)})"
     try:

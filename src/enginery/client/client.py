@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar, cast
 
 from ..core.messages import Clear, Query, Shutdown, Signal
-from ..error import NoEnginesRegistered, TimeoutError, UnknownTask
+from ..error import NoEnginesRegistered, NotSupportedError, TimeoutError, UnknownTask
 from ..frames import inner, trims
 from ..net.keys import ConnectionFile
 from . import magics, text
@@ -34,6 +34,11 @@ from .views import View
 
 V = TypeVar("V", bound=View)
 
+NO_PASSWORD = (
+    "ssh is given no password here, where others could read it\n"
+    "  Name a key: Client(sshserver=…, sshkey=…), or load one into an ssh-agent."
+)
+
 
 @trims
 class Client(Recorded, Classic):
@@ -43,6 +48,9 @@ class Client(Recorded, Classic):
     `Client("…/ipcontroller-client.json")` that of a connection file, `Client("tcp://host:port")`
     one whose key is in the profile. Waits at most `timeout` seconds for the controller's answer;
     raises NoControllerError, which says what was looked for and what to do.
+
+    With `sshserver="me@host"` it goes through the system's ssh, to a controller that listens where
+    only that host can connect; `sshkey` is the path of a key, when ssh would not find it by itself.
 
     Indexing gives direct views: `rc[0]`, `rc[:]`, `rc[0, 2]`; `rc[None]` and
     `rc.load_balanced_view()` the balanced one. `block` is what views made later start with; `last`
@@ -63,18 +71,19 @@ class Client(Recorded, Classic):
         cluster_id: str = "",
         timeout: float = 10.0,
         sshserver: str | None = None,
+        sshkey: str | Path | None = None,
+        password: str | None = None,
     ) -> None:
-        if sshserver is not None:
-            raise NotImplementedError(
-                "sshserver= is not there yet; make the tunnel by hand, "
-                "ssh -L 10101:localhost:10101 host, and connect to Client('tcp://127.0.0.1:10101')"
-            )
+        if password is not None:
+            raise NotSupportedError(NO_PASSWORD)
         self.link, self.name = connect(
             connection_info,
             profile=profile,
             profile_dir=profile_dir,
             cluster_id=cluster_id,
             timeout=timeout,
+            sshserver=sshserver,
+            sshkey=sshkey,
         )
         self.calls = Calls(self.link)
         self.working = Working(self.link)

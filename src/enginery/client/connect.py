@@ -6,6 +6,7 @@ reached, the error says what was looked for, what is wrong with it, and what to 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -38,17 +39,40 @@ def connect(
     profile_dir: str | Path | None = None,
     cluster_id: str = "",
     timeout: float = 10.0,
+    sshserver: str | None = None,
+    sshkey: str | Path | None = None,
 ) -> tuple[Link, str]:
-    """Connect to a controller; gives the link and what to call the cluster.
+    """Connect to a controller, through ssh if `sshserver` is given.
 
-    Raises NoControllerError, or ConnectionFileError when a file cannot be used.
+    Gives the link and what to call the cluster. Raises NoControllerError, or ConnectionFileError
+    when a file cannot be used.
     """
     where = Path(profile_dir) if profile_dir is not None else profile or "default"
     origin = find(info, Profile(where), cluster_id)
+    if sshserver:
+        return _through(sshserver, str(sshkey or ""), origin, timeout), origin.name
     try:
         return Link(origin.file, timeout), origin.name
     except NoControllerError as error:
         raise NoControllerError(unreached.text(origin, error, timeout)) from None
+
+
+def _through(server: str, key: str, origin: Origin, timeout: float) -> Link:
+    """A link through a tunnel, which ends with it."""
+    from ..net.tunnels import Server, Tunnel  # for those who want one
+
+    end = time.monotonic() + timeout
+    tunnel = Tunnel(origin.file, Server(server, key))
+    try:
+        tunnel.await_open(timeout)
+        return Link(tunnel.file, max(1.0, end - time.monotonic()), tunnel)
+    except NoControllerError as error:
+        text = unreached.through(tunnel, origin, error, timeout)
+        tunnel.close()
+        raise NoControllerError(text) from None
+    except BaseException:
+        tunnel.close()
+        raise
 
 
 def find(info: Any, profile: Profile, cluster_id: str) -> Origin:

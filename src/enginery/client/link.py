@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import count
 from sys import intern
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from .. import error as errors
@@ -42,6 +42,9 @@ from .driver import Driver, News
 from .interrupted import Presses
 from .slots import Slot
 
+if TYPE_CHECKING:
+    from ..net.tunnels import Tunnel
+
 __all__ = ["Link", "Slot"]
 
 PROBE = 0.1
@@ -60,8 +63,11 @@ class Link:
     Raises NoControllerError when there is no answer in `timeout` seconds.
     """
 
-    def __init__(self, file: ConnectionFile, timeout: float = 10.0) -> None:
+    def __init__(
+        self, file: ConnectionFile, timeout: float = 10.0, tunnel: Tunnel | None = None
+    ) -> None:
         self.file = file
+        self._tunnel = tunnel  # through which `file` leads; it is closed with this link
         self.engines: dict[int, m.EngineInfo] = {}
         self._lock = threading.RLock()
         self.changed = threading.Condition(self._lock)
@@ -303,6 +309,8 @@ class Link:
         with contextlib.suppress(EngineryError):
             self.wait(lambda: not (self._under_way and self._here), timeout)
         self._driver.close(timeout)
+        if self._tunnel is not None:
+            self._tunnel.close()
         if self.presses.handler is not None:
             self.presses.put_back()
 
@@ -393,7 +401,12 @@ class Link:
             raise ControllerLost(
                 f"no connection to the controller at {self.file.url} for {PATIENCE:g} s\n"
                 "  What had been submitted may still run there; waiting again is possible."
+                f"{self._tunnel_trouble()}"
             )
+
+    def _tunnel_trouble(self) -> str:
+        trouble = self._tunnel.in_words() if self._tunnel is not None else ""
+        return f"\n  It is reached through ssh: {trouble}" if trouble else ""
 
     # --- news, from the thread at the helm ------------------------------------------------------
 

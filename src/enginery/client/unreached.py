@@ -13,6 +13,7 @@ from .text import COLUMNS
 
 if TYPE_CHECKING:
     from ..error import NoControllerError
+    from ..net.tunnels import Tunnel
     from .connect import Origin
 
 PROBE_TIME = 1.0
@@ -65,6 +66,17 @@ def no_key(url: str, profile: Profile) -> str:
         "  Copy the controller's ipcontroller-client.json there, or give its path:  "
         'Client("PATH")'
     )
+
+
+def through(tunnel: Tunnel, origin: Origin, error: NoControllerError, timeout: float) -> str:
+    """A controller was not reached through a tunnel, or the tunnel not made."""
+    kind = getattr(error, "kind", "absent")
+    if kind == "absent":
+        return f"no ssh tunnel: {error}"
+    if kind in ("wrong-server", "silent", "unreachable") and tunnel.await_trouble():
+        what = f"\n  It is named by {short(origin.path)}" if origin.path else ""
+        return f"no controller there: {tunnel.in_words()}{what}"
+    return f"{text(origin, error, timeout)}\n  It was tried through ssh to {tunnel.server.name}"
 
 
 def text(origin: Origin, error: NoControllerError, timeout: float) -> str:

@@ -148,7 +148,7 @@ class Service:
         return Port(name, socket, number)
 
     def _write_files(self) -> dict[str, Path]:
-        files = {}
+        files, farm = {}, self.core.farm
         for role in ("engine", "client", "task", "monitor"):
             port = self.engines if role == "engine" else self.clients
             address = self.config.location or self.config.ip
@@ -165,6 +165,7 @@ class Service:
                 started=self.started,
                 version=__version__,
                 location=self.config.location,
+                farm_port=farm.back if role == "engine" else farm.front,
             )
             path = self.config.profile_dir / "security" / file.name
             file.write(path)

@@ -20,7 +20,7 @@ from . import entries, laws, queries, roles
 from . import messages as m
 from .account import Account, came_of, life_of
 from .delivery import Delivery
-from .engines import EARLY, Death, Place
+from .engines import AWAY, EARLY, Death, Place, patience
 from .events import (
     Closed,
     Conn,
@@ -43,9 +43,6 @@ from .recovery import Recovery
 from .replay import Replay
 from .sessions import CREDIT, Session
 from .work import Work, abort_of, attempt_of
-
-AWAY = 1.0
-"""Seconds that an engine may be without a connection before it is given up."""
 
 FORGET_CLIENT = 600.0
 """Seconds that undelivered outcomes are held ready for a client that has vanished."""
@@ -107,6 +104,7 @@ class Supervisor:
     identity: bytes
     host: str
     places: tuple[bytes, ...]
+    patience: float = AWAY
     lanes: dict[str, Conn] = field(default_factory=dict)
     away_since: float | None = None
 
@@ -448,6 +446,7 @@ class Controller:
                 if not place.watched:  # others come in the stead of those that could not start
                     place.failed = ""
         known.places = hello.places
+        known.patience = patience(hello)
         known.away_since = None
         self.away.pop(hello.identity, None)
         for identity in hello.places:
@@ -516,7 +515,7 @@ class Controller:
             if party.death is not None:
                 self._lose(party, party.death.reason, now, out)
             elif party.give_up_at is None:
-                party.give_up_at = now + AWAY
+                party.give_up_at = now + party.patience
                 self.leaving[party.id] = party
 
     def _goodbye(
@@ -830,7 +829,7 @@ class Controller:
 
 def _patience(party: Session | Supervisor) -> float:
     """Seconds that this party may be without any connection."""
-    return AWAY if isinstance(party, Supervisor) else FORGET_CLIENT
+    return party.patience if isinstance(party, Supervisor) else FORGET_CLIENT
 
 
 def _not_registered(id: int, here: Iterable[int], number: int) -> m.Refused:

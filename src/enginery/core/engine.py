@@ -85,6 +85,7 @@ class Engine:
         self.incarnation = incarnation
         self.host, self.pid, self.version, self.python = host, pid, version, python
         self.memory: m.Segment | None = None  # what the controller may open
+        self.patience = 0.0  # seconds that a new connection may take; 0: as many as usual
         self.id = -1
         self.controller = ""  # the name of the one that knows us
         self.joined: set[str] = set()  # lanes on which the controller knows us
@@ -161,7 +162,7 @@ class Engine:
         hello = m.Hello(
             PROTOCOL, self.version, "engine", "tasks" if lane == "tasks" else "control",
             self.place, self.incarnation, self.host, self.pid, self.seen, python=self.python,
-            memory=self.memory if lane == "tasks" else None,
+            memory=self.memory if lane == "tasks" else None, patience=self.patience,
         )  # fmt: skip
         out.append(Send(lane, hello))
 

@@ -31,6 +31,18 @@ EARLY = 1000
 """Messages with results of one engine at most that wait for an earlier one."""
 
 
+AWAY = 1.0
+"""Seconds that an engine may be without a connection before it is given up."""
+
+LONG_AWAY = 10.0
+"""The same for one that has asked for more, at most."""
+
+
+def patience(hello: m.Hello) -> float:
+    """Seconds that this engine or supervisor may be without a connection."""
+    return min(max(AWAY, hello.patience), LONG_AWAY)
+
+
 class Death(Struct):
     """What a supervisor told of a life that is over."""
 
@@ -53,6 +65,7 @@ class Place:
         self.pid = 0
         self.python = ""
         self.since = 0.0
+        self.patience = 0.0  # seconds that it may be without a connection
         self.here = False  # registered, and not given up
         self.recorded = False  # that this life is here stands in the journal, on disk
         self.silent = False  # the controller was started again, and it has not said what it holds
@@ -88,6 +101,7 @@ class Place:
         self.name = public_name(hello.incarnation, 4)
         self.host, self.pid, self.python = hello.host, hello.pid, hello.python
         self.since = now
+        self.patience = patience(hello)
         self.here = True
         self.recorded = self.silent = False
         self.awaited = False

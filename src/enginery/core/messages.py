@@ -112,6 +112,8 @@ class Hello(Message, tag="!"):
     secret of the speaker: the place of an engine (the same for each of its lives), or the client.
     `incarnation` is the secret of this life of an engine. `seen` is the last number this side has
     from the controller: the `n` of the last `Attempt` (engine), the last `Deliver.seq` (client).
+    `patience` is how many seconds an engine or a supervisor needs to be back when its connection
+    breaks, where that takes longer than usual.
     """
 
     protocol: int
@@ -126,6 +128,7 @@ class Hello(Message, tag="!"):
     places: tuple[bytes, ...] = ()  # a supervisor's engines, in the order of their ids
     python: str = ""
     memory: Segment | None = None  # who can open it is on the same host
+    patience: float = 0.0
 
 
 class Welcome(Message, tag="W"):

@@ -57,6 +57,7 @@ class Supervisor:
         self.identity = identity
         self.host, self.pid, self.version = host, pid, version
         self.replace = replace
+        self.patience = 0.0  # seconds that a new connection may take; 0: as many as usual
         self.seats = {place: Seat(place) for place in places}
         self.order = tuple(places)
         self.joined = False
@@ -74,7 +75,7 @@ class Supervisor:
             case Opened(conn="control"):
                 hello = m.Hello(
                     PROTOCOL, self.version, "supervisor", "control", self.identity,
-                    host=self.host, pid=self.pid, places=self.order,
+                    host=self.host, pid=self.pid, places=self.order, patience=self.patience,
                 )  # fmt: skip
                 out.append(Send("control", hello))
             case Closed(conn="control"):

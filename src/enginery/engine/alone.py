@@ -27,20 +27,26 @@ def run_alone(config: EngineConfig) -> NoReturn:
     enter(config)
     search = Search(config, time.monotonic())
     owner = Owner(config.owner_pid) if config.owner_pid else None
-    while True:
-        file = _find(search, owner)
-        code = run_engine(file, os.urandom(16), os.urandom(16), Page(), search=search, owner=owner)
-        if code != REJOIN:
-            leave(0 if code == STOPPED else code)
+    try:
+        while True:
+            file = _find(search, owner)
+            me = os.urandom(16), os.urandom(16)
+            code = run_engine(file, *me, Page(), search=search, owner=owner)
+            if code != REJOIN:
+                break
+    finally:
+        search.close()
+    leave(0 if code == STOPPED else code)
 
 
 def _find(search: Search, owner: Owner | None) -> ConnectionFile:
     """Wait for the connection file; ends this process when its owner ends."""
-    if search.found is not None:
-        return search.found
+    if search.way is not None:
+        return search.way
     while (file := search.look(time.monotonic())) is None:
         search.check(time.monotonic())
         if owner is not None and owner.gone():
+            search.close()
             leave(0)
         time.sleep(INTERVAL)  # nothing tells when a file appears
     return file

@@ -16,6 +16,7 @@ class Begin(Struct, tag=True):
     incarnation: bytes
     place: bytes
     file: str
+    ports: dict[int, int] = {}  # of this host, by those that a tunnel leads to
 
 
 class Signal(Struct, tag=True):

@@ -18,7 +18,9 @@ class EngineConfig:
     `n` engines are forked by a supervisor; with 0 this process itself is one engine. The
     connection file is `file`, or the one of `cluster_id` in `profile_dir`. `timeout` is how long
     to wait for a controller at the start, `patience` how long for one that was there and is gone.
-    When the process `owner_pid` ends, so do the engines. They begin with `sys_path` and in `cwd`.
+    With an `sshserver` they reach it by a tunnel, with the key in the file `sshkey`, if one is
+    named. When the process `owner_pid` ends, so do the engines. They begin with `sys_path` and in
+    `cwd`.
     """
 
     profile_dir: Path
@@ -34,6 +36,8 @@ class EngineConfig:
     sys_path: list[str] = field(default_factory=list)
     cwd: str = ""
     replace: bool = True
+    sshserver: str = ""
+    sshkey: str = ""
 
     def __post_init__(self) -> None:
         self.profile_dir = Path(self.profile_dir)

@@ -136,6 +136,7 @@ def run_engine(
     context = sockets.new_context()
     memory = Memory()
     machine.memory = memory.probe.name
+    machine.patience = file.patience
     tasks, control = Lane(context, file, "tasks", memory=memory), Lane(context, file, "control")
     namespace = Namespace()
     life = Life(machine, namespace, tasks, control)

@@ -1,14 +1,20 @@
-"""Looking for the controller: the connection file, until it is there, and when it changes."""
+"""Looking for the controller: the connection file, until it is there, and when it changes; and the
+tunnel through ssh that leads there, where one is wanted.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..error import ConnectionFileError, NoControllerError
 from ..net.keys import ConnectionFile
 from .config import EngineConfig
+
+if TYPE_CHECKING:
+    from ..net.tunnels import Tunnel
 
 INTERVAL = 0.02
 """Seconds between two looks: a controller that starts together with us is soon found."""
@@ -28,7 +34,9 @@ class Search:
         named = config.profile_dir / "security" / f"ipcontroller{infix}-engine.json"
         self.path: Path = config.file or named
         self.timeout, self.patience = config.timeout, config.patience
+        self.sshserver, self.sshkey = config.sshserver, config.sshkey
         self.found: ConnectionFile | None = None
+        self.tunnel: Tunnel | None = None
         self.failed = ""  # why the last attempt to connect has failed, where that is known
         self.joined_once = False
         self.alone_since: float | None = now  # since then there is no controller
@@ -37,7 +45,8 @@ class Search:
         self._broken_since: float | None = None
 
     def look(self, now: float) -> ConnectionFile | None:
-        """The file, when it is there for the first time or names another controller than before.
+        """The file, when it is there for the first time or names another controller than before;
+        what it says leads through the tunnel, if there is to be one.
 
         Raises ConnectionFileError when it cannot be used.
         """
@@ -57,7 +66,27 @@ class Search:
             raise
         self._stamp, self._broken_since = stamp, None
         known, self.found = self.found, file
-        return None if known is not None and same(known, file) else file
+        return None if known is not None and same(known, file) else self._way(file)
+
+    def _way(self, file: ConnectionFile) -> ConnectionFile:
+        if not self.sshserver:
+            return file
+        from ..net.tunnels import Server, Tunnel  # for those who want one
+
+        self.close()
+        self.tunnel = Tunnel(file, Server(self.sshserver, self.sshkey))
+        return self.tunnel.file
+
+    @property
+    def way(self) -> ConnectionFile | None:
+        """The last file that was found, through the tunnel if there is one."""
+        return self.tunnel.file if self.tunnel is not None else self.found
+
+    def close(self) -> None:
+        """End the tunnel, if there is one."""
+        if self.tunnel is not None:
+            self.tunnel.close()
+            self.tunnel = None
 
     def joined(self, yes: bool, now: float) -> None:
         """Tell whether there is a controller that knows us."""
@@ -75,6 +104,8 @@ class Search:
         """Raise NoControllerError when the time to wait is over; say once that we wait."""
         if self.alone_since is None:
             return
+        if self.tunnel is not None and self.tunnel.hopeless:
+            raise NoControllerError(f"no ssh tunnel: {self.tunnel.in_words()}")
         waited = now - self.alone_since
         limit = self.patience if self.joined_once else self.timeout
         if waited >= limit:
@@ -93,10 +124,13 @@ class Search:
                 f"  Start one: ipcontroller, or ipcluster start for both\n"
                 f"  On another host: copy its ipcontroller-engine.json here, or name it with --file"
             )
+        known = f"{self.failed}." if self.failed else ""
+        if self.tunnel is not None and (trouble := self.tunnel.in_words()):
+            known = trouble
         return (
             f"no answer{since} from the controller at {self.found.url} that {self.path} names\n"
             f"  It was started on {self.found.host} as process {self.found.pid} and may be gone."
-            + (f"\n  What is known: {self.failed}." if self.failed else "")
+            + (f"\n  What is known: {known}" if known else "")
         )
 
 

@@ -27,7 +27,7 @@ from ..core.supervisor import Supervisor
 from ..error import ClusterError
 from ..net import sockets
 from ..net.bell import Bell, heeded
-from ..net.keys import ConnectionFile
+from ..net.keys import ConnectionFile, Tunnelled
 from ..net.owner import Owner
 from ..version import __version__
 from .alone import run_alone
@@ -79,6 +79,8 @@ def _be_nursery(channel: Channel, pages: list[Page], config: EngineConfig) -> No
         log_to(config, supervisor)
         enter(config)
         file = ConnectionFile.read(order.file)
+        if order.ports:
+            file = Tunnelled.of(file, order.ports)
         return run_engine(file, order.place, order.incarnation, page)
 
     supervisor = os.getppid()
@@ -169,6 +171,7 @@ class Supervision:
             version=__version__,
             replace=self.config.replace,
         )
+        self.machine.patience = file.patience
         self.perform(self.machine.begin(now))
 
     def listen(self, ready: Container[Any], now: float) -> None:
@@ -233,7 +236,10 @@ class Supervision:
                         self.lane.send([message])
                 case Fork(place=place, incarnation=incarnation):
                     seat = self.places.index(place)
-                    self.channel.send(Begin(seat, incarnation, place, str(self.search.path)))
+                    tunnel = self.search.tunnel
+                    ports = tunnel.ports if tunnel is not None else {}
+                    path = str(self.search.path)
+                    self.channel.send(Begin(seat, incarnation, place, path, ports))
                 case KillEngine(place=place, signum=signum):
                     self.channel.send(Signal(self.places.index(place), signum))
                 case Log(level=level, event=event, fields=fields):
@@ -267,6 +273,7 @@ class Supervision:
             self.lane.send([m.Goodbye("stopped")])
             self.lane.close(LINGER)
         self.context.term()
+        self.search.close()
         self.channel.close()
         self.bell.close()
         if self.owner is not None:

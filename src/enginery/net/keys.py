@@ -7,7 +7,8 @@ has that role: every engine has the same pair, and so on.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -58,7 +59,8 @@ class KeyPair:
 class ConnectionFile:
     """All that an engine or a client needs to connect; keys are in Z85, `started` in epoch seconds.
 
-    `pid`, `host` and `started` are the controller's; `location` is what its user called the host.
+    `pid`, `host` and `started` are the controller's; `location` is what its user called the host;
+    `farm_port` is that of the queue of the pure scheme, if that is in use.
     """
 
     role: Role
@@ -72,6 +74,10 @@ class ConnectionFile:
     started: float = 0.0
     version: str = ""
     location: str = ""
+    farm_port: int = 0
+
+    patience = 0.0
+    """Seconds that it may take to connect anew; 0: as many as usual."""
 
     def __post_init__(self) -> None:
         scheme, _, address = self.url.partition("://")
@@ -105,6 +111,26 @@ class ConnectionFile:
         path = Path(path)
         content = private.read(path, Path(within) if within is not None else None)
         return _parse(path, content, cls)
+
+
+@dataclass(frozen=True)
+class Tunnelled(ConnectionFile):
+    """A connection file as it is on this side of a tunnel: `ports` by those that they lead to."""
+
+    ports: Mapping[int, int] = field(default_factory=dict)
+
+    patience = 5.0  # ssh has to log in first
+
+    @classmethod
+    def of(cls, file: ConnectionFile, ports: Mapping[int, int]) -> Tunnelled:
+        """This file, through a tunnel."""
+        known = {each.name: getattr(file, each.name) for each in fields(ConnectionFile)}
+        direct = file.url.rpartition(":")[2]
+        return cls(**known | {"url": f"tcp://127.0.0.1:{ports[int(direct)]}"}, ports=ports)
+
+    def at_port(self, port: int) -> ConnectionFile:
+        """The same for another port of the controller, as far as the tunnel leads there."""
+        return super().at_port(self.ports.get(port, port))
 
 
 class _Stored(msgspec.Struct):

@@ -27,8 +27,8 @@ from .wakeup import Wakeup
 
 __all__ = [
     "Down", "Event", "Failed", "Joined", "Left", "Monitor", "Peer", "Refused", "Up", "Wakeup",
-    "authenticator", "dealer", "drop", "hostname", "local_end", "monitor", "monitor_event",
-    "new_context",
+    "authenticator", "dealer", "drop", "hostname", "kept_port", "local_end", "monitor",
+    "monitor_event", "new_context",
     "queue_end", "received", "recv", "recv_frames", "router", "send",
 ]  # fmt: skip
 
@@ -206,6 +206,17 @@ def authenticator(context: Context) -> Peer:
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.bind(ZAP)
     return socket
+
+
+def kept_port(ip: str) -> plain.socket:
+    """A port that nobody else gets as long as this is open, but who listens there by SO_REUSEADDR.
+
+    Raises OSError when there is none.
+    """
+    ours = plain.socket()
+    ours.setsockopt(plain.SOL_SOCKET, plain.SO_REUSEADDR, 1)
+    ours.bind((ip, 0))
+    return ours
 
 
 # --- using them -------------------------------------------------------------------------------
