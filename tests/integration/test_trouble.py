@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from enginery import Client, Cluster
+from enginery.core.messages import Query
 
 from .asking import Ask, fit, occupy, submit
 
@@ -151,13 +152,11 @@ def test_the_exit_code_tells_whether_anything_failed(ask: Ask, rc: Client) -> No
 def test_it_waits_for_the_end(ask: Ask, rc: Client, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     submit(rc, "occupied", occupy, [str(tmp_path / "pipe")])
-    log = rc.cluster.profile.log / "ipcontroller.log"
-    joined = log.read_text().count("client.joined")
     with open(tmp_path / "pipe", "w"):
         popen = subprocess.Popen(
             ask.command(("progress", "-o", "ids")), stdout=subprocess.PIPE, env=ask.env
         )
-        wait_for(lambda: log.read_text().count("client.joined") > joined)
+        wait_for(lambda: rc.link.ask(Query(0, "status"))["clients"] > 1)
         assert popen.poll() is None
     assert popen.communicate(timeout=30) == (b"", None)
     assert popen.returncode == 0
@@ -263,11 +262,11 @@ def test_logs_can_be_followed(ask: Ask, rc: Client) -> None:
     watchdog.start()
     assert popen.stdout is not None
     me = subprocess.run(
-        ask.command(("status", "-o", "json")), env=ask.env, check=True, capture_output=True
+        ask.command(("show", "all", "-o", "json")), env=ask.env, check=True, capture_output=True
     )
     assert me.returncode == 0
     joined: list[str] = []
-    while len(joined) < 3:  # this client, the follower, and who asked for the status
+    while len(joined) < 3:  # this client, the follower, and who asked to be shown something
         line = popen.stdout.readline()
         assert line
         joined += [line] if "client.joined" in line else []

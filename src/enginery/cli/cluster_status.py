@@ -11,7 +11,7 @@ from ..core.messages import Query
 from .known import Tasks
 from .notices import brought_about, in_words
 from .output import Answer, moment
-from .tables import Screen, clean
+from .tables import Screen, cells_of, clean, plain, sentence
 from .task_list import STYLES, seconds
 
 SHOWN = 3
@@ -121,7 +121,7 @@ def _lines(told: Mapping[str, Any], flags: str, screen: Screen) -> Iterator[str]
     )
     yield from _named("engines", _engines(told["engines"], flags, screen), screen)
     for line in _gone(told, flags):
-        yield from _named("", [line], screen)
+        yield from sentence(f"{'':<8}  ", line, screen)
     speed = [rate(told["rate"], 1.0)] if told["rate"] else []
     yield from _named("tasks", [*_counts(told["tasks"], screen), *speed], screen)
     yield from _named("memory", _memory(told), screen)
@@ -130,7 +130,8 @@ def _lines(told: Mapping[str, Any], flags: str, screen: Screen) -> Iterator[str]
         name = "" if i else "warnings"
         times = f" (× {warning['times']:,})" if warning["times"] > 1 else ""
         ago = f"{duration(max(0.0, now - seconds(warning['time'])))} ago"
-        yield from _named(name, [f"{ago:<14} {clean(warning['text'])}{times}"], screen)
+        head = screen.paint(f"{name:<8}  ", "dim") + f"{ago:<14} "
+        yield from sentence(head, f"{clean(warning['text'])}{times}", screen)
     yield from _named("see", [" · ".join(_see(told, flags))], screen)
 
 
@@ -139,17 +140,11 @@ def _named(name: str, parts: Sequence[str], screen: Screen) -> Iterator[str]:
     head, line = f"{name:<8}  ", ""
     for part in parts:
         longer = f"{line}   {part}" if line else part
-        if line and len(_unpainted(longer)) + len(head) > (screen.width or WIDTH):
+        if line and cells_of(plain(longer)) + len(head) > (screen.width or WIDTH):
             yield screen.paint(head, "dim") + line
             head, longer = " " * len(head), part
         line = longer
     yield screen.paint(head, "dim") + line
-
-
-def _unpainted(text: str) -> str:
-    import re
-
-    return re.sub(r"\x1b\[\d*m", "", text)
 
 
 def _engines(engines: Mapping[str, Any], flags: str, screen: Screen) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -91,9 +92,12 @@ LISTING = (
 SELECTORS = Arguments("SELECTOR…")
 SOME_SELECTORS = Arguments("[SELECTOR…]", "*")
 SELECTOR_HELP = (
-    "Selectors: 17, 1-10 or 1,3,5-8 (numbers as in enginery list tasks), last, all, 4374c3-17 (an",
-    "id), fit (a label; label=17 where it looks like a number), - (read them from standard input).",
+    "Selectors: 17, 1-10 or 1,3,5-8 (numbers as in enginery list tasks), last, all, 4374c3-17 (an"
+    " id), fit (a label; label=17 where it looks like a number), - (read them from standard input)."
 )
+
+COLUMNS, LEAST = 96, 20
+"""Columns that a help text has at most, and its texts at least."""
 LISTS = Arguments("clusters|engines|tasks", choices=("clusters", "engines", "tasks"))
 SHELLS = Arguments("bash|zsh|fish", choices=("bash", "zsh", "fish"))
 ENGINES = Arguments("[ENGINE…]", "*")
@@ -112,14 +116,16 @@ class _Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         """The text of --help."""
         command = self.command
+        columns = min(COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns)
         usage = f"{self.prog} {command.arguments.usage if command.arguments else ''}".rstrip()
-        lines = [f"{self.prog}: {command.description}", "", f"  {usage} [OPTIONS]", ""]
+        about = textwrap.wrap(f"{self.prog}: {command.description}", columns)
+        lines = [*about, "", f"  {usage} [OPTIONS]", ""]
         for option in (*command.options, *COMMON):
             left = ", ".join(option.names.split()) + (f"={option.value}" if option.value else "")
-            text = textwrap.wrap(option.help, 72)
+            text = textwrap.wrap(option.help, max(columns - 24, LEAST))
             lines += [f"  {left:<22}{text[0]}", *(f"  {'':<22}{more}" for more in text[1:])]
         if command.arguments in (SELECTORS, SOME_SELECTORS):
-            lines += ["", *SELECTOR_HELP]
+            lines += ["", *textwrap.wrap(SELECTOR_HELP, columns)]
         examples = [f"  {line}" for line in command.examples]
         return "\n".join([*lines, "", "Examples:", *examples, ""])
 

@@ -16,7 +16,7 @@ from ..core.messages import Query
 from ..error import ConnectionFileError, EngineryError, NoControllerError
 from .entry import FAILED, NO_CONTROLLER, OK
 from .output import Answer
-from .tables import Screen, clean
+from .tables import Screen, clean, sentence
 
 if TYPE_CHECKING:
     from ..net.profile import Profile
@@ -81,9 +81,9 @@ def doctor(profile: Profile, cluster_id: str, found: Reached | EngineryError) ->
 
 def _told(finding: Finding, screen: Screen) -> Iterator[str]:
     mark = screen.paint(f"{finding.state:<8}", MARKS[finding.state])
-    yield f"{mark} {finding.check:<12} {clean(finding.text)}"
+    yield from sentence(f"{mark} {finding.check:<12} ", clean(finding.text), screen)
     for line in finding.hint.splitlines():
-        yield f"{'':<22}{clean(line)}"
+        yield from sentence(" " * 22, clean(line), screen)
 
 
 def _lines(text: str) -> str:

@@ -57,8 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     if first in ("-V", "--version"):
         print(__version__)
         return OK
-    known = ", ".join([*COMMANDS, *ASKING])
-    usage_error("enginery", f"there is no command {first!r}; there are {known}")
+    from difflib import get_close_matches
+
+    known = [*COMMANDS, *ASKING]
+    guess = get_close_matches(first, known, n=1)
+    hint = f"did you mean {guess[0]}?" if guess else f"there are {', '.join(known)}"
+    usage_error("enginery", f"there is no command {first!r}; {hint}")
     return USAGE
 
 

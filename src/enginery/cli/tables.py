@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TextIO
@@ -90,6 +92,19 @@ def _cell(text: str, column: Column, width: int) -> str:
     text = shortened(text, width)
     blanks = " " * (width - cells_of(text))
     return blanks + text if column.right else text + blanks
+
+
+def sentence(head: str, text: str, screen: Screen) -> list[str]:
+    """A sentence behind a head: on several lines, one below the other, where it is narrow."""
+    indent = cells_of(plain(head))
+    room = max(screen.width - indent, 3 * LEAST) if screen.width else len(text) + 1
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    return [(" " * indent if i else head) + line for i, line in enumerate(lines)]
+
+
+def plain(text: str) -> str:
+    """The text without its colours."""
+    return re.sub(r"\x1b\[\d*m", "", text)
 
 
 def fields(rows: Iterable[tuple[str, str]], screen: Screen, indent: str = "  ") -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ..schemes import SCHEMES, Scheme
 from ..version import PROTOCOL
@@ -469,7 +469,7 @@ class Controller:
             session.farming = bool(self.farm.front)
             self.sessions[hello.identity] = session
             fields = {"client": id, "role": role, "host": hello.host, "pid": hello.pid}
-            out.append(Log("info", "client.joined", fields))
+            out.append(Log(_worth(session), "client.joined", fields))
         elif session.role != role:
             out.append(Send(conn, m.Refused("this client has come with another key before")))
             return
@@ -524,7 +524,7 @@ class Controller:
         party = peer.party
         if isinstance(party, Session):
             self._session_gone(party)
-            out.append(Log("info", "client.left", {"client": party.id}))
+            out.append(Log(_worth(party), "client.left", {"client": party.id}))
         elif isinstance(party, Place):
             if party.here:
                 self._forget_lanes(party)
@@ -835,6 +835,11 @@ def _patience(party: Session | Supervisor) -> float:
 def _not_registered(id: int, here: Iterable[int], number: int) -> m.Refused:
     reason = f"no engine {id} is registered; there are {sorted(here)}"
     return m.Refused(reason, "NoEnginesRegistered", number)
+
+
+def _worth(session: Session) -> Literal["debug", "info"]:
+    """The level at which to log of a client: monitors come and go with each look at the cluster."""
+    return "debug" if session.role == "monitor" else "info"
 
 
 def _party(hello: m.Hello) -> tuple[object, ...]:

@@ -47,7 +47,8 @@ def _held(work: Work, record: Record) -> list[str]:
 
 def _waiting(work: Work, record: Record) -> list[str]:
     ahead = work.placement.waiting - 1
-    lines = [f"it waits for an engine; {ahead:,} other tasks wait, too"]
+    others = "1 other task waits" if ahead == 1 else f"{ahead:,} other tasks wait"
+    lines = [f"it waits for an engine; {others}, too"]
     key = key_of(record)
     if key.allowed:
         named = ", ".join(map(str, key.allowed))
