@@ -178,6 +178,10 @@ class ControllerLost(NoControllerError):
     """The connection to the controller broke and has not come back in time."""
 
 
+class QueueFull(EngineryError):
+    """There is no room for more tasks; nothing of this call stays submitted. Try again later."""
+
+
 class NotAllowedError(EngineryError, PermissionError):
     """The key in use has a role that may not do this."""
 

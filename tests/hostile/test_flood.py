@@ -17,7 +17,8 @@ from enginery import Client, EngineError
 from enginery.core import laws
 from enginery.core import messages as m
 from enginery.core.engines import AHEAD, AHEAD_BYTES
-from enginery.core.sessions import CREDIT, HELD, WINDOW
+from enginery.core.quota import LEAST_CREDIT
+from enginery.core.sessions import HELD, WINDOW
 from enginery.net import sockets
 from enginery.net.keys import ConnectionFile
 from enginery.wire import payload
@@ -46,7 +47,7 @@ from enginery.controller.service import run
 
 profile, owner, budget = sys.argv[1:]
 config = ControllerConfig(
-    Path(profile), owner_pid=int(owner), ready_fd=os.dup(1), budget_bytes=int(budget)
+    Path(profile), owner_pid=int(owner), ready_fd=os.dup(1), queue_bytes=int(budget)
 )
 sys.exit(run(config))
 """
@@ -84,7 +85,7 @@ def test_a_client_that_sends_beyond_its_credit_is_dropped(small: Small, defined:
         engine.hear(m.Welcome)
         flood.say(hello("client"))
         welcome = flood.hear(m.Welcome)
-        assert welcome.credit == CREDIT
+        assert welcome.credit == LEAST_CREDIT
         if defined:
             flood.say(m.Define(FUNCTION, BLOB))
         for seq in range(1, 200):
@@ -92,7 +93,7 @@ def test_a_client_that_sends_beyond_its_credit_is_dropped(small: Small, defined:
             if flood.has(sockets.Down):
                 break
         flood.event(sockets.Down)
-        assert small.megabytes() - before <= BUDGET + CREDIT / MEGABYTE + 64
+        assert small.megabytes() - before <= BUDGET + 64
         served_by(engine, Peer(context, small.files["client"]))  # others do not notice
     finally:
         context.destroy(linger=0)
@@ -230,7 +231,7 @@ def test_nothing_is_accepted_over_the_budget_and_the_honest_are_served(
         cluster.submit(1)
         cluster.work()
     assert drops(effects) == [conn]
-    assert CREDIT <= seq * MEGABYTE <= CREDIT + 4 * MEGABYTE
+    assert LEAST_CREDIT <= seq * MEGABYTE <= LEAST_CREDIT + 4 * MEGABYTE
     cluster.closed(conn)
     cluster.finish()
 

@@ -55,6 +55,7 @@ EXAMPLES: list[m.Message] = [
     m.Refused("no"),
     m.Again(),
     m.Accepted(1),
+    m.Room(1),
     m.Run([]),
     m.Acked(1),
     m.Deliver(1),

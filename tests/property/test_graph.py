@@ -13,6 +13,7 @@ from enginery.core.engines import Place
 from enginery.core.graph import Condition
 from enginery.core.journal import Journal
 from enginery.core.names import content_hash
+from enginery.core.quota import Quota
 from enginery.core.work import Work
 from enginery.schemes import LeastLoad
 from tests.sim import rules
@@ -31,6 +32,7 @@ def new_work(hwm=0):
         record_bytes=1 << 40,
         function_bytes=1 << 20,
         journal=Journal(),
+        quota=Quota(1 << 40),
     )
     work.functions.add(FUNCTION, BLOB)
     for id in ENGINES:

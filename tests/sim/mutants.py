@@ -422,6 +422,26 @@ MUTANTS: dict[str, Mutant] = {
         intake.Intake, "purge",
         'if record.state != "done":', "if False:",
     ),
+    "the room of what has ended is not given back": (
+        work.Work, "end",
+        "self.quota.give_back(record.owner, record.size)", "pass",
+    ),
+    "who was turned away is not told that there is room": (
+        intake.Intake, "grant_all",
+        "if self.turned_away:", "if False:",
+    ),
+    "what was turned away is not submitted again": (
+        client.Client, "_room",
+        "while self.unaccepted and self.unaccepted[-1][0].seq > message.seq:", "while False:",
+    ),
+    "an abort of what is on its way is forgotten": (
+        intake.Intake, "abort",
+        "message.after > session.taken and not session.hold(message)", "False",
+    ),
+    "what waits to be taken is not counted": (
+        intake.Intake, "_take",
+        "self.quota.waiting -= size", "pass",
+    ),
     "another scheme knows of no engine": (
         placement.Placement, "use",
         "scheme.update(place, self.room(place))", "pass",

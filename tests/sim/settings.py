@@ -7,13 +7,14 @@ rate of its own. A bug that needs two faults and the absence of a third is found
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, log
 from random import Random
 from typing import Any
 
 from enginery.core.ahead import AUTO
 from enginery.core.controller import Limits
+from enginery.core.quota import CREDIT
 from enginery.schemes import SCHEMES, LeastLoad, Load, Scheme
 
 from .faults import FAULTS
@@ -111,9 +112,9 @@ def draw(random: Random) -> Settings:
     }
     if "sessions.WINDOW" in s.constants:  # a client confirms before its window is full
         s.constants["client.GOT_BYTES"] = s.constants["sessions.WINDOW"] - 1
-    if chance() < 0.25:
-        credit = random.randint(300, 10_000)
-        s.constants |= {"sessions.CREDIT": credit, "controller.CREDIT": credit}
+    scarce = 0.25 if s.limits.budget > 20_000 else 0.75
+    credit = random.randint(300, 10_000) if chance() < scarce else CREDIT
+    s.limits = replace(s.limits, credit=credit, queue=random.choice((0, 0, 1, 20, 300)))
     if chance() < 0.5:
         recent, block = random.randint(0, 20), random.randint(1, 8)
         s.constants |= {"history.RECENT": recent, "history.BLOCK": block}

@@ -33,6 +33,8 @@ def words(message: m.Message, names: Mapping[bytes, str] | None = None) -> str:
             return f"submission {seq}: {_list(_task(t) for t in tasks)}"
         case m.Accepted(seq=seq):
             return f"accepted up to submission {seq}"
+        case m.Room(seq=seq, lacking=lacking):
+            return f"nothing after submission {seq}: {lacking}" if lacking else "there is room"
         case m.Run(attempts=attempts):
             return f"run {_list(f'#{a.n} {a.id}, attempt {a.attempt}' for a in attempts)}"
         case m.Results(seq=seq, results=results):

@@ -201,13 +201,14 @@ class World(Cluster):
         for client in self.clients:
             if client.alive:
                 _nothing(repr(client), vars(client.core), (
-                    "unsent", "unaccepted", "unsent_bytes", "unaccepted_bytes", "functions",
+                    "unsent", "unaccepted", "unsent_bytes", "unaccepted_bytes",
+                    "unsent_tasks", "unaccepted_tasks", "lacking", "functions",
                     "needed", "outstanding", "requests", "held",
                 ))  # fmt: skip
                 session = self.controller.core.sessions[client.core.identity]
                 _nothing(repr(session), vars(session), (
-                    "unaccepted", "unaccepted_bytes", "held", "due", "output_due", "dropped",
-                    "fetching",
+                    "unaccepted", "unaccepted_bytes", "unaccepted_tasks", "held", "due",
+                    "due_bytes", "output_due", "dropped", "fetching",
                 ))  # fmt: skip
                 if len(session.under_way) > GOT_LATER:
                     raise Broken(f"unexpected: {session!r} waits for too many to be confirmed")
@@ -222,7 +223,8 @@ class World(Cluster):
         _nothing("controller", vars(core), ("leaving", "stale", "heirs"))
         _nothing("intake", vars(core.intake), ("lacking", "accepting"))
         _nothing("delivery", vars(core.delivery), ("sessions", "watchers", "_owing"))
-        _nothing("work", vars(work), ("bytes", "unfinished", "ended", "touched"))
+        _nothing("work", vars(work), ("ended", "touched"))
+        _nothing("the quota", vars(work.quota), ("bytes", "tasks", "shares", "waiting"))
         _nothing("graph", vars(work.conditions.graph), ("edges",))
         _nothing("conditions", vars(work.conditions), ("moved",))
         _nothing("work", {"needed": work.functions.needed}, ("needed",))

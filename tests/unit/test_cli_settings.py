@@ -38,6 +38,8 @@ def test_defaults(tmp_path: Path) -> None:
         "reuse": False,
         "shared_memory": True,
         "hwm": "auto",
+        "queue_limit": 0,
+        "queue_bytes": 1 << 30,
         "scheme": "leastload",
         "schemes": (),
         "log_level": "INFO",

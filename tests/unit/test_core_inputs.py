@@ -135,14 +135,14 @@ def test_a_value_counts_once_and_until_the_last_that_takes_it_has_ended(hand):
     work = hand.core.work
     hand.submit("ann", task("ann-1"))
     ends(hand, "ann-1", value=b"x" * 5000)
-    assert work.bytes == 0
+    assert work.quota.bytes == 0
     hand.submit("ann", task("ann-2", **takes("ann-1")), task("ann-3", **takes("ann-1")))
     alone = sum(work.tasks[id].size for id in ("ann-2", "ann-3"))
-    assert work.bytes == alone + 5100
+    assert work.quota.bytes == alone + 5100
     ends(hand, "ann-2")
-    assert work.bytes == work.tasks["ann-3"].size + 5100
+    assert work.quota.bytes == work.tasks["ann-3"].size + 5100
     ends(hand, "ann-3", "error")
-    assert work.bytes == 0
+    assert work.quota.bytes == 0
     assert (work.inputs.needed, work.inputs.values) == ({}, {})
 
 

@@ -32,6 +32,10 @@ def waiting(core):
     return core.work.tasks["ann-3"]
 
 
+def session(core):
+    return next(iter(core.sessions.values()))
+
+
 BREAKS = {
     "done when it has its outcome": lambda core: setattr(done(core), "outcome", None),
     "without its outcome is not done": lambda core: setattr(
@@ -45,8 +49,12 @@ BREAKS = {
         {done(core).n: done(core)}
     ),
     "waiting tasks are counted": lambda core: setattr(core.work.placement, "waiting", 7),
-    "unfinished tasks are counted": lambda core: setattr(core.work, "unfinished", 7),
-    "bytes are counted": lambda core: setattr(core.work, "bytes", 7),
+    "unfinished tasks are counted": lambda core: setattr(core.work.quota, "tasks", 7),
+    "bytes are counted": lambda core: setattr(core.work.quota, "bytes", 7),
+    "what each client holds": lambda core: core.work.quota.shares.clear(),
+    "what waits to be taken": lambda core: setattr(core.work.quota, "waiting", 7),
+    "what is due is counted": lambda core: setattr(session(core), "due_bytes", 7),
+    "what is not accepted": lambda core: setattr(session(core), "unaccepted_bytes", 7),
     "functions are counted": lambda core: core.work.functions.needed.clear(),
     "history is of known tasks": lambda core: core.work.tasks.live.pop("ann-1"),
     "load is counted": lambda core: setattr(core.work.places[0], "load", 0),

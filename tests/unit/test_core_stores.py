@@ -71,7 +71,7 @@ def test_the_oldest_finished_tasks_are_forgotten_beyond_the_number():
 
 
 def test_beyond_the_bytes_too_but_the_latest_stays():
-    history = History(100, 1500)
+    history = History(100, 2400)
     history.add(done("a"))
     history.add(done("b"))
     assert history.add(done("c", 5000)) == ["a", "b"]

@@ -13,7 +13,8 @@ from enginery.core import roles
 ROLES = typing.get_args(m.Role)
 
 FROM_CONTROLLER_ONLY = {
-    m.Welcome, m.Refused, m.Again, m.Accepted, m.Run, m.Acked, m.Deliver, m.Engines,
+    m.Welcome, m.Refused, m.Again, m.Accepted, m.Room, m.Run, m.Acked, m.Deliver,
+    m.Engines,
     m.Farmed,  # these two pass it by
     m.Probed,
 }  # fmt: skip

@@ -36,6 +36,7 @@ SAMPLES: list[m.Message] = [
     m.Submit(1, [m.Task("t", b"h", b"a", (m.Buffer(b"x" * 50), m.Buffer(b"")), targets=(1, 2))]),
     m.Submit(2, [m.Task("t", b"h", b"a", terms=TERMS)]),
     m.Accepted(1),
+    m.Room(1, "its queue is full"),
     m.Run([m.Attempt(1, "t", 1, b"h", b"a", (m.Buffer(bytearray(b"y" * 20)),), False)]),
     m.Run([m.Attempt(2, "t", 1, b"h", b"", inputs=(m.Value(b"v", (m.Buffer(b"x" * 9),)),))]),
     m.Results(1, [m.Result("t", 1, "error", b"v", (m.Buffer(memoryview(b"z")),), 1.0, 2.0, 3)]),

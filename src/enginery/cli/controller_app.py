@@ -26,6 +26,14 @@ class TaskScheduler(LoggingConfigurable):
         "leastload",
         help=f"Which engine gets the next task: {', '.join(SCHEMES)}, pure, or module:Class.",
     ).tag(config=True)
+    queue_limit = Int(
+        0,
+        min=0,
+        help="Unfinished tasks at most; 0: any number. Beyond it clients wait, or raise QueueFull.",
+    ).tag(config=True)
+    queue_bytes = Int(
+        1 << 30, min=1 << 20, help="Bytes of unfinished tasks at most, with their arguments."
+    ).tag(config=True)
     schemes = List(
         Unicode(), help="Further schemes that clients may choose while it runs: module:Class."
     ).tag(config=True)
@@ -88,6 +96,8 @@ class IPController(App):
             raise UsageError(str(error)) from None
         return found | {
             "hwm": scheduler.hwm,
+            "queue_limit": scheduler.queue_limit,
+            "queue_bytes": scheduler.queue_bytes,
             "scheme": scheduler.scheme_name,
             "schemes": schemes,
             "reuse": self.reuse or bool(self.client_port or self.engine_port),

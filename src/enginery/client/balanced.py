@@ -13,7 +13,7 @@ from .calls import ANYWHERE, Args, Kwargs, Wishes, name_of
 from .decorators import bound_copy, local_function
 from .dependency import Dependency, dependency
 from .display import reprs
-from .flags import Flag, function_or_none, functions, number, retries_number, seconds, truth
+from .flags import Flag, function_or_none, functions, number, seconds, truth, whole
 from .map import LazyMap, MapOptions, balanced_map, window_size
 from .results import AsyncResult
 from .targets import some
@@ -72,7 +72,7 @@ class LoadBalancedView(View):
         self._timeout = self._time_limit = self._priority = 0.0
         self._clear_before = self._clear_after = False
 
-    retries = Flag(retries_number, "How often a task may be tried again.")
+    retries = Flag(whole, "How often a task may be tried again.")
     after = Flag(dependency, "Tasks that must have ended before.")
     follow = Flag(dependency, "Tasks that must have ended before, and where they ran.")
     timeout = Flag(seconds, "Seconds that a task may wait; 0: any number.")

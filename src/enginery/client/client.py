@@ -15,6 +15,7 @@ from ..error import NoEnginesRegistered, NotSupportedError, TimeoutError, Unknow
 from ..frames import inner, trims
 from ..net.keys import ConnectionFile
 from . import magics, text
+from .admission import Admitting
 from .balanced import LoadBalancedView
 from .calls import Calls
 from .classic import Classic
@@ -55,6 +56,10 @@ class Client(Recorded, Classic):
     Indexing gives direct views: `rc[0]`, `rc[:]`, `rc[0, 2]`; `rc[None]` and
     `rc.load_balanced_view()` the balanced one. `block` is what views made later start with; `last`
     is the last result that was asked for.
+
+    When there is no room for more tasks, since the controller's queue is full or `queue_limit` of
+    this client have not ended, calls wait for it (`queue_timeout` seconds at most), or raise
+    QueueFull: that is `when_full`, "wait" or "raise".
     """
 
     cluster: Any = None
@@ -73,6 +78,9 @@ class Client(Recorded, Classic):
         sshserver: str | None = None,
         sshkey: str | Path | None = None,
         password: str | None = None,
+        queue_limit: int = 0,
+        when_full: str = "wait",
+        queue_timeout: float | None = None,
     ) -> None:
         if password is not None:
             raise NotSupportedError(NO_PASSWORD)
@@ -85,6 +93,8 @@ class Client(Recorded, Classic):
             sshserver=sshserver,
             sshkey=sshkey,
         )
+        self.queue_limit, self.when_full = queue_limit, when_full
+        self.queue_timeout = queue_timeout
         self.calls = Calls(self.link)
         self.working = Working(self.link)
         self.shown = Shown()
@@ -94,6 +104,15 @@ class Client(Recorded, Classic):
         # closes the link when this client is forgotten, and when the interpreter exits
         self._close = weakref.finalize(self, self.link.close)
         magics.made(self)
+
+    # --- room for tasks -------------------------------------------------------------------------
+
+    queue_limit: Admitting[int] = Admitting()
+    """Tasks of this client that have not ended, at most; 0: as many as the controller takes."""
+    when_full: Admitting[str] = Admitting()
+    """What a call does when there is no room for its tasks: "wait", or "raise" QueueFull."""
+    queue_timeout: Admitting[float | None] = Admitting()
+    """Seconds that such a wait may take before it raises QueueFull; None: any number."""
 
     # --- engines --------------------------------------------------------------------------------
 

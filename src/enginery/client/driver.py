@@ -70,6 +70,7 @@ class Driver:
         self._poller.register(self._wakeup.fileno(), zmq.POLLIN)
         self._inbox: deque[tuple[Event, int]] = deque()
         self.taken = 0  # bytes of all submissions that were taken from the inbox
+        self.taken_tasks = 0
         self._woken = False
         self._helm = threading.Lock()
         self._steersman = 0  # the thread that holds it
@@ -249,7 +250,9 @@ class Driver:
             if not isinstance(event, Submitted):
                 events.append(event)
                 together = None
-            elif together is None:
+                continue
+            self.taken_tasks += len(event.tasks)
+            if together is None:
                 together = Submitted(list(event.tasks), dict(event.functions))
                 events.append(together)
             else:

@@ -77,7 +77,7 @@ def number(value: Any) -> float:
     return float(value)
 
 
-def retries_number(value: Any) -> int:
+def whole(value: Any) -> int:
     """A whole number from 0 up."""
     if isinstance(value, bool) or index(value) < 0:
         raise ValueError(f"a whole number from 0 up is needed, not {value!r}")

@@ -38,6 +38,7 @@ from ..net import monitors, sockets
 from ..net.keys import ConnectionFile
 from ..version import __version__
 from ..wire.memory.peer import Memory
+from .admission import Admission
 from .driver import Driver, News
 from .interrupted import Presses
 from .slots import Slot
@@ -85,6 +86,7 @@ class Link:
         self._numbers = count(1)
         self._requests = count(1)
         self._posted = 0  # bytes of all submissions that were handed over
+        self._posted_tasks = 0
         self._joined: set[str] = set()
         self._core = Client(
             os.urandom(16),
@@ -95,6 +97,7 @@ class Link:
         )
         self.memory = Memory()
         self._core.memory = self.memory.probe.name
+        self.admission = Admission(self)
         self._driver = Driver(file, self._core, self._tell, self.memory)
         try:
             self._connect(timeout)
@@ -139,7 +142,7 @@ class Link:
     def submit(
         self, tasks: list[m.Task], functions: dict[bytes, bytes], waiting: bool = False
     ) -> list[Slot]:
-        """Hand tasks over; blocks while more is under way than the controller gives credit for.
+        """Hand tasks over; what happens when there is no room for them says `admission`.
 
         `waiting` promises that the caller waits for them at once: they leave then.
         """
@@ -154,12 +157,13 @@ class Link:
             size += task.size()
             if task.buffers:
                 slot.sending = self._sending(task)
-        if self._under_way > self._core.credit:
-            self.wait(lambda: self._under_way <= self._core.credit, None)
+        if self._core.lacking or self.admission.queue_limit or not self.credited:
+            self.admission.enter(len(tasks))
         with self._lock:  # that of `changed`, whose own `with` costs more
             for slot in slots:
                 self.slots[slot.id] = slot
             self._posted += size
+            self._posted_tasks += len(tasks)
         self._driver.post(Submitted(tasks, functions), size, wake=not waiting)
         return slots
 
@@ -320,9 +324,26 @@ class Link:
         return bool(self._joined) and self.lost_since is None and not self.ended
 
     @property
+    def refusal(self) -> str:
+        """Why the controller takes no more tasks, as far as it has told."""
+        return self._core.lacking
+
+    @property
+    def credited(self) -> bool:
+        """Whether no more is under way than the controller gives credit for."""
+        core = self._core
+        few = not core.credit_tasks or self._under_way_tasks < core.credit_tasks
+        return few and self._under_way <= core.credit
+
+    @property
     def _under_way(self) -> int:
         """Bytes that were submitted and are not accepted."""
         return self._core.pending_bytes + self._posted - self._driver.taken
+
+    @property
+    def _under_way_tasks(self) -> int:
+        """The same in tasks."""
+        return self._core.pending_tasks + self._posted_tasks - self._driver.taken_tasks
 
     def _check(self) -> None:
         if self.closed:

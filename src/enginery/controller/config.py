@@ -23,7 +23,8 @@ class ControllerConfig:
     crash_limit: int = 3
     record_limit: int = 100_000
     record_bytes: int = 256 << 20
-    budget_bytes: int = 1 << 30
+    queue_bytes: int = 1 << 30  # of unfinished tasks
+    queue_limit: int = 0  # how many unfinished tasks; 0: any number
     shared_memory: bool = True  # large buffers by reference, with who is on this host
     reuse: bool = False  # keep keys and connection files over restarts
     log_level: str = "info"

@@ -82,7 +82,8 @@ class Service:
             crash_limit=config.crash_limit,
             record_limit=config.record_limit,
             record_bytes=config.record_bytes,
-            budget=config.budget_bytes,
+            budget=config.queue_bytes,
+            queue=config.queue_limit,
         )
         name = os.urandom(8).hex()
         self.schemes, chosen = known(

@@ -34,7 +34,8 @@ from .events import (
     Submitted,
 )
 from .farming import Farming
-from .sessions import CREDIT
+from .quota import CREDIT
+from .sessions import EMPTY
 
 ROUND = 4096
 """Tasks in one submission at most."""
@@ -71,11 +72,13 @@ class Client:
         self.joined: set[str] = set()
         self.greeting: set[str] = set()  # lanes on which a hello waits for its answer
         self.credit = CREDIT
+        self.credit_tasks = 0
+        self.lacking = ""  # why the controller takes no more
         self.submitted = 0  # the last Submit.seq
         self.unsent: deque[m.Submit] = deque()  # out of credit
         self.unaccepted: deque[tuple[m.Submit, int]] = deque()
-        self.unaccepted_bytes = 0
-        self.unsent_bytes = 0
+        self.unaccepted_bytes = self.unaccepted_tasks = 0
+        self.unsent_bytes = self.unsent_tasks = 0
         self.functions: dict[bytes, bytes] = {}  # blobs that unfinished tasks need
         self.needed: dict[bytes, int] = {}
         self.defined: set[bytes] = set()  # the controller has been sent them
@@ -92,6 +95,11 @@ class Client:
     def pending_bytes(self) -> int:
         """Bytes that are submitted here and not accepted there."""
         return self.unaccepted_bytes + self.unsent_bytes
+
+    @property
+    def pending_tasks(self) -> int:
+        """The same in tasks."""
+        return self.unaccepted_tasks + self.unsent_tasks
 
     @property
     def _accepted_seq(self) -> int:
@@ -150,9 +158,12 @@ class Client:
         out.append(Send(lane, hello))
 
     def _dated(self, message: m.Message) -> m.Message:
-        """An abort takes effect after all that was submitted before it."""
+        """An abort takes effect after those of its tasks that the controller may not have yet."""
         if isinstance(message, m.Abort):
-            message.after = self.submitted
+            ids = frozenset(message.ids)
+            pending = (*(submit for submit, _ in self.unaccepted), *self.unsent)
+            named = (s.seq for s in reversed(pending) if any(task.id in ids for task in s.tasks))
+            message.after = next(named, 0)
         return message
 
     # --- submitting -----------------------------------------------------------------------------
@@ -163,8 +174,9 @@ class Client:
         self.functions.update(functions)
         if self.farming.port:
             tasks = self._put_into_farm(tasks, out)
-        for start in range(0, len(tasks), ROUND):
-            part = tasks[start : start + ROUND]
+        round = min(ROUND, self.credit_tasks or ROUND)
+        for start in range(0, len(tasks), round):
+            part = tasks[start : start + round]
             for task in part:
                 self.outstanding[task.id] = needs = task.functions()
                 for function in needs:
@@ -172,7 +184,8 @@ class Client:
             self.submitted += 1
             submit = m.Submit(self.submitted, part)
             self.unsent.append(submit)
-            self.unsent_bytes += sum(task.size() for task in part)
+            self.unsent_bytes += _size(submit)
+            self.unsent_tasks += len(part)
         self._send_unsent(out)
 
     def _put_into_farm(self, tasks: list[m.Task], out: list[Effect]) -> list[m.Task]:
@@ -198,17 +211,39 @@ class Client:
             out.append(Delivered(outcomes, []))
 
     def _send_unsent(self, out: list[Effect]) -> None:
-        if "tasks" not in self.joined:
+        if "tasks" not in self.joined or self.lacking:
             return
-        while self.unsent and (not self.unaccepted or self.unaccepted_bytes < self.credit):
+        while self.unsent and self._credited():
             submit = self.unsent.popleft()
-            size = sum(task.size() for task in submit.tasks)
+            size, tasks = _size(submit), len(submit.tasks)
             self.unsent_bytes -= size
+            self.unsent_tasks -= tasks
             self.unaccepted_bytes += size
+            self.unaccepted_tasks += tasks
             self.unaccepted.append((submit, size))
             self._send(submit, out)
             if self.confirmed < self.delivered:
                 self._confirm(out)
+
+    def _credited(self) -> bool:
+        """Whether the controller has given credit for another submission."""
+        if not self.unaccepted:
+            return True
+        few = not self.credit_tasks or self.unaccepted_tasks < self.credit_tasks
+        return few and self.unaccepted_bytes < self.credit
+
+    def _room(self, message: m.Room, out: list[Effect]) -> None:
+        """The controller takes no more, or does so again; what it has not taken is unsent again."""
+        self.lacking = message.lacking
+        while self.unaccepted and self.unaccepted[-1][0].seq > message.seq:
+            submit, size = self.unaccepted.pop()
+            self.unaccepted_bytes -= size
+            self.unaccepted_tasks -= len(submit.tasks)
+            self.unsent.appendleft(submit)
+            self.unsent_bytes += size
+            self.unsent_tasks += len(submit.tasks)
+        self._send_unsent(out)
+        out.append(Credited())
 
     def _send(self, submit: m.Submit, out: list[Effect]) -> None:
         hashes: dict[bytes, None] = {}
@@ -236,19 +271,21 @@ class Client:
                 self._send_unsent(out)
                 self._ask_held(out)
                 out.append(Credited())
+            case m.Room():
+                self._room(message, out)
             case m.Engines(engines=engines):
                 self.farming.engines(engines, out)
                 out.append(EnginesChanged(engines))
             case m.Reply(number=number, value=value):
                 if (request := self.requests.pop(number, None)) is not None:
                     if isinstance(request, m.Query) and request.what == "fetch":
-                        self.watched.difference_update(value["unknown"])
+                        self._unwatch(value["unknown"])
                     out.append(Answered(number, value))
             case m.Refused(number=number, reason=reason, error=error):
                 if not number:
                     out.append(Stop(1, f"{error}: {reason}"))
                 elif (request := self.requests.pop(number, None)) is not None:
-                    self.watched.difference_update(_watched(request))
+                    self._unwatch(_watched(request))
                     out.append(Answered(number, None, error, reason))
             case m.Need(hashes=hashes):
                 for hash in hashes:
@@ -267,7 +304,9 @@ class Client:
 
     def _accepted(self, seq: int) -> None:
         while self.unaccepted and self.unaccepted[0][0].seq <= seq:
-            self.unaccepted_bytes -= self.unaccepted.popleft()[1]
+            submit, size = self.unaccepted.popleft()
+            self.unaccepted_bytes -= size
+            self.unaccepted_tasks -= len(submit.tasks)
 
     def _ask_held(self, out: list[Effect]) -> None:
         """Say what has waited for the submissions before it."""
@@ -302,6 +341,11 @@ class Client:
             self.watched.remove(id)
             return True
         return False
+
+    def _unwatch(self, ids: list[str]) -> None:
+        """These do not come because of a request; they may because of another one."""
+        asked = {id for request in self.requests.values() for id in _watched(request)}
+        self.watched.difference_update(id for id in ids if id not in asked)
 
     def _confirm(self, out: list[Effect]) -> None:
         """Tell how far deliveries have arrived; best together with something else."""
@@ -341,6 +385,8 @@ class Client:
             out.extend(Send("control", self._dated(r)) for r in ready)
         else:
             self.credit = welcome.credit or self.credit
+            self.credit_tasks = welcome.credit_tasks
+            self.lacking = ""
             self.defined.clear()
             self._accepted(welcome.accepted)
             if welcome.asks:
@@ -381,9 +427,10 @@ class Client:
         self.watched.clear()
         self.farming.give_up()
         self.unaccepted.clear()
-        self.unaccepted_bytes = 0
+        self.unaccepted_bytes = self.unaccepted_tasks = 0
         self.unsent = deque(waiting)
-        self.unsent_bytes = sum(task.size() for submit in waiting for task in submit.tasks)
+        self.unsent_bytes = sum(map(_size, waiting))
+        self.unsent_tasks = sum(len(submit.tasks) for submit in waiting)
         for seq, submit in enumerate(self.unsent, 1):
             submit.seq = seq
         self.submitted = len(self.unsent)
@@ -398,6 +445,11 @@ class Client:
             f"<Client {self.id} {len(self.outstanding)} outstanding, "
             f"{len(self.unaccepted)} unaccepted, {len(self.unsent)} unsent>"
         )
+
+
+def _size(submit: m.Submit) -> int:
+    """Bytes that a submission counts for."""
+    return sum(task.size() for task in submit.tasks) or EMPTY
 
 
 def _about_tasks(request: m.Message) -> bool:

@@ -39,9 +39,10 @@ from .intake import Intake
 from .journal import Journal
 from .names import public_name
 from .notices import Notices, Rate
+from .quota import CREDIT, Quota
 from .recovery import Recovery
 from .replay import Replay
-from .sessions import CREDIT, Session
+from .sessions import Session
 from .work import Work, abort_of, attempt_of
 
 FORGET_CLIENT = 600.0
@@ -69,7 +70,9 @@ class Limits:
     record_limit: int = 100_000
     record_bytes: int = 256 << 20
     function_bytes: int = 256 << 20
-    budget: int = 1 << 30  # bytes of unfinished tasks; beyond it nothing more is accepted
+    budget: int = 1 << 30  # bytes of unfinished tasks (see `quota`)
+    queue: int = 0  # how many unfinished tasks; 0: any number
+    credit: int = CREDIT
 
 
 @dataclass(frozen=True)
@@ -140,11 +143,12 @@ class Controller:
             record_bytes=limits.record_bytes,
             function_bytes=limits.function_bytes,
             journal=self.journal,
+            quota=Quota(limits.budget, limits.queue, limits.credit),
         )
         self.journal.account = Account(self)
         self.recovery = Recovery(self)
         self.delivery = Delivery()
-        self.intake = Intake(self.work, self.delivery, limits.budget)
+        self.intake = Intake(self.work, self.delivery)
         self.peers: dict[Conn, Peer] = {}
         self.sessions = self.delivery.sessions
         self.supervisors: dict[bytes, Supervisor] = {}
@@ -227,7 +231,7 @@ class Controller:
             work.pack()
             intake.grant_all(self.sessions.values(), now, out)
         for session in self.delivery.pump(out):
-            intake.told(session)
+            intake.told(session, now, out)
         self.journal.settle(now, out)
 
     def _timers(self, now: float, out: list[Effect]) -> None:
@@ -480,7 +484,8 @@ class Controller:
         if hello.lane == "tasks":
             self.intake.welcome(session)
         welcome = m.Welcome(
-            self.name, session.id, session.accepted, CREDIT, self.version,
+            self.name, session.id, session.accepted, self.work.quota.credit,
+            self.work.quota.credit_tasks, self.version,
             "pure" if self.farm.front else self.scheme.name, self.limits.hwm, role=role,
             farm_port=0 if role == "monitor" else self.farm.front, session=session.number,
             memory=self._offer(conn, hello), journal=self.journal.name, asks=session.silent,

@@ -27,6 +27,11 @@ class Functions:
     def __getitem__(self, hash: bytes) -> bytes:
         return self.blobs[hash]
 
+    @property
+    def excess(self) -> int:
+        """Bytes over the limit, of functions that are needed."""
+        return max(0, self.bytes - self.limit)
+
     def add(self, hash: bytes, blob: bytes) -> None:
         """Keep a function; ValueError when it does not have the name it was given."""
         if content_hash(blob) != hash:

@@ -1,8 +1,7 @@
 """What clients submit: taken in order, as soon as the functions are there, and accepted.
 
 A submission is *taken* when its tasks are known to `Work`, and *accepted* when its client may
-forget it. Nothing is accepted while the cluster is over its budget of bytes: a client's credit then
-runs out, and it waits.
+forget it. What is accepted when there is little room, and when nothing is taken, says `quota`.
 """
 
 from __future__ import annotations
@@ -29,10 +28,11 @@ TELL_BYTES = 1 << 20
 class Intake:
     """The way of tasks, functions and aborts from the clients into `Work`."""
 
-    def __init__(self, work: Work, delivery: Delivery, budget: int) -> None:
+    def __init__(self, work: Work, delivery: Delivery) -> None:
         self.work = work
         self.delivery = delivery
-        self.budget = budget
+        self.quota = work.quota
+        self.turned_away: dict[bytes, Session] = {}  # sessions to tell when there is room
         self.lacking: dict[bytes, Session] = {}  # sessions that wait for a function
         self.accepting: dict[bytes, tuple[float, Session]] = {}  # when to tell what is accepted
 
@@ -47,19 +47,32 @@ class Intake:
         if message.seq <= session.submitted:
             out.append(Send(conn, m.Accepted(session.accepted)))
             return
-        if session.flood():
+        quota = self.quota
+        if quota.floods(session.unaccepted_bytes, session.unaccepted_tasks):
             out.append(Log("warning", "client.flood", {"client": session.id}))
             out.append(Drop(conn, "it sends more than its credit allows"))
             return
-        session.arrived(message)
+        if lacking := self._lacking(session):
+            self._turn_away(session, lacking, out)
+            return
+        quota.waiting += session.arrived(message)
         if len(session.waiting) == 1:
             self._take(conn, session, now, out)
+
+    def _turn_away(self, session: Session, lacking: str, out: list[Effect]) -> None:
+        """There is no room: the client keeps what it has not submitted, and what comes now."""
+        if (conn := session.lanes.get("tasks")) is not None:
+            out.append(Send(conn, m.Room(session.submitted, lacking)))
+        if session.identity not in self.turned_away:
+            self.turned_away[session.identity] = session
+            fields = {"client": session.id, "why": lacking}
+            out.append(Log("info", "client.turned_away", fields))
 
     def _take(self, conn: Conn, session: Session, now: float, out: list[Effect]) -> None:
         """Take in what a client has submitted: in order, as soon as the functions are there."""
         functions, blobs = self.work.functions, self.work.functions.blobs
         while session.waiting:
-            submit = session.waiting[0]
+            submit, size = session.waiting[0]
             if not all(
                 task.function in blobs if task.terms is None else _has_all(functions, task)
                 for task in submit.tasks
@@ -73,13 +86,14 @@ class Intake:
                     self.ask(session, out)
                 return
             session.waiting.popleft()
+            self.quota.waiting -= size
             self._accept(conn, session, submit, now, out)
             self._lacks_nothing(session)
 
     def _accept(
         self, conn: Conn, session: Session, submit: m.Submit, now: float, out: list[Effect]
     ) -> None:
-        before, broken = self.work.bytes, self.work.journal.broken
+        refusal, broken = self._refusal(session), self.work.journal.broken
         self.work.note(session.identity, submit.seq, submit.tasks)
         tasks, work, at = submit.tasks, self.work, 0
         normal = work.doubtful is None and not broken
@@ -104,11 +118,15 @@ class Intake:
             elif broken and not record.direct:
                 work.refuse(record, f"the controller cannot write its journal: {broken}", now)
         session.take(submit, self.work.journal.mark)
-        if before <= self.budget:
+        if refusal:
+            self._turn_away(session, refusal, out)
+        else:
             self._grant(session, now, out)
         held, session.held = session.held, []
         for abort in held:
-            self.abort(session.lanes.get("control", conn), session, abort, now, out)
+            self._abort(session, abort, now, out)
+            if abort.after > session.taken:
+                session.held.append(abort)
 
     def _hidden(self, session: Session, ids: Iterable[str]) -> tuple[str, ...]:
         """Those of these tasks of which this client may not know."""
@@ -131,9 +149,31 @@ class Intake:
 
     # --- acceptance -----------------------------------------------------------------------------
 
+    def _refusal(self, session: Session) -> str:
+        """Why no more of this client is accepted; "": it is."""
+        return self.quota.refusal(session.identity, session.due_bytes)
+
+    def _lacking(self, session: Session) -> str:
+        """Why nothing more of this client is taken; "": it is."""
+        return self.quota.lacking(session.identity, self.work.functions.excess)
+
+    def _let_in(self, session: Session, now: float, out: list[Effect]) -> None:
+        """Accept what was taken of this client, and ask for more, if there is room (again)."""
+        if self._refusal(session):
+            return
+        self._grant(session, now, out)
+        if session.identity in self.turned_away and not self._lacking(session):
+            del self.turned_away[session.identity]
+            if (conn := session.lanes.get("tasks")) is not None:
+                out.append(Send(conn, m.Room(session.submitted)))
+
     def _grant(self, session: Session, now: float, out: list[Effect]) -> None:
         """Accept what has arrived; small submissions are told together, a little later."""
-        much = session.unaccepted_bytes > TELL_BYTES
+        quota = self.quota
+        much = (
+            session.unaccepted_bytes > min(TELL_BYTES, quota.credit // 2)
+            or 0 < quota.credit_tasks <= 2 * session.unaccepted_tasks
+        )
         if not session.accept(self.work.journal.durable):
             return
         if much:
@@ -142,20 +182,26 @@ class Intake:
             self.accepting.setdefault(session.identity, (now + TELL_ACCEPTED, session))
 
     def grant_all(self, sessions: Iterable[Session], now: float, out: list[Effect]) -> None:
-        """Accept what has arrived from these, if the budget allows."""
-        if self.work.bytes <= self.budget:
-            for session in sessions:
-                self._grant(session, now, out)
+        """Accept what has arrived from these, as far as there is room (again)."""
+        for session in sessions:
+            if session.accepted < session.taken:
+                self._let_in(session, now, out)
+        if self.turned_away:
+            for session in tuple(self.turned_away.values()):
+                self._let_in(session, now, out)
 
     def welcome(self, session: Session) -> None:
         """A client is about to be told how far it is accepted, because it is (again) here."""
-        if self.work.bytes <= self.budget:
+        if not self._refusal(session):
             session.accept(self.work.journal.durable)
+        self.turned_away.pop(session.identity, None)  # it submits again what was not taken
 
-    def told(self, session: Session) -> None:
-        """Something else has told this client what is accepted."""
+    def told(self, session: Session, now: float, out: list[Effect]) -> None:
+        """Something has gone to this client, and has told it what is accepted."""
         if session.told == session.accepted:
             self.accepting.pop(session.identity, None)
+        if session.accepted < session.taken or session.identity in self.turned_away:
+            self._let_in(session, now, out)
 
     def tick(self, now: float, out: list[Effect]) -> None:
         """Tell those for whom it is time."""
@@ -194,11 +240,15 @@ class Intake:
     def abort(
         self, conn: Conn, session: Session, message: m.Abort, now: float, out: list[Effect]
     ) -> None:
-        """Tasks shall not start any more; what has been submitted before that comes first."""
-        if message.after > session.taken:
-            if not session.hold(message):
-                out.append(Drop(conn, "it asks for too much before the work it is about"))
+        """Tasks shall not start any more; those that are on their way, as soon as they arrive."""
+        if message.after > session.taken and not session.hold(message):
+            out.append(Drop(conn, "it asks for too much before the work it is about"))
             return
+        self._abort(session, message, now, out)
+        out.append(Send(conn, m.Reply(message.number)))
+
+    def _abort(self, session: Session, message: m.Abort, now: float, out: list[Effect]) -> None:
+        """Abort what there is of these."""
         told: dict[int, list[Record]] = {}
         for id in message.ids:
             record = queries.visible(self.work, session, id)
@@ -207,7 +257,6 @@ class Intake:
         for engine, doomed in told.items():
             if (lane := self.work.places[engine].lanes.get("control")) is not None:
                 out.append(Send(lane, abort_of(doomed, message.running, message.gently)))
-        out.append(Send(conn, m.Reply(message.number)))
 
     # --- finished tasks -------------------------------------------------------------------------
 
@@ -277,6 +326,9 @@ class Intake:
         """This client is gone; its tasks go on."""
         self._lacks_nothing(session)
         self.accepting.pop(session.identity, None)
+        self.turned_away.pop(session.identity, None)
+        self.quota.waiting -= sum(size for _, size in session.waiting)
+        session.waiting.clear()
 
 
 def _has_all(functions: Functions, task: m.Task) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import messages as m
 from .ahead import AUTO, WORTH
 from .engines import Place
 from .placement import key_of
@@ -75,7 +76,8 @@ def check(controller: Controller) -> None:
     hold(waiting == work.placement.waiting, "waiting tasks are counted", waiting, work.placement)
     hold(unfinished == work.unfinished, "unfinished tasks are counted", unfinished, work.unfinished)
     size += sum(value.size() for value in work.inputs.values.values())
-    hold(size == work.bytes, "bytes are counted", size, work.bytes)
+    hold(size == work.quota.bytes, "bytes are counted", size, work.quota)
+    _check_quota(controller)
     _check_inputs(work)
     chains = sum(len(r.spec.functions()) for r in work.tasks.values() if r.state != "done")
     needed = chains + sum(len(s.lacking) for s in controller.intake.lacking.values())
@@ -93,6 +95,26 @@ def check(controller: Controller) -> None:
             able = [i for i in room if key_of(head).admits(i)]
             hold(not able, "no task waits while an engine with room may run it", head, able)
     _check_graph(work)
+
+
+def _check_quota(controller: Controller) -> None:
+    """What each client holds and is owed is counted, and so is what waits to be taken."""
+    quota, sessions = controller.work.quota, controller.sessions.values()
+    held: dict[bytes, tuple[int, int]] = {}
+    for record in controller.work.tasks.values():
+        if record.state != "done":
+            tasks, size = held.get(record.owner, (0, 0))
+            held[record.owner] = tasks + 1, size + record.size
+    counted = {owner: (share.tasks, share.bytes) for owner, share in quota.shares.items()}
+    hold(held == counted, "what each client holds is counted", held, counted)
+    waiting = sum(size for session in sessions for _, size in session.waiting)
+    hold(waiting == quota.waiting, "what waits to be taken is counted", waiting, quota)
+    for session in sessions:
+        due = sum(item.size() for item in session.due if isinstance(item, m.Outcome))
+        hold(due == session.due_bytes, "what is due is counted", session, due)
+        hold(len(session.due) == session.counted, "all that is due has had to wait", session)
+        unaccepted = sum(size for _, size, _ in session.unaccepted)
+        hold(unaccepted == session.unaccepted_bytes, "what is not accepted is counted", session)
 
 
 def _check_inputs(work: Work) -> None:

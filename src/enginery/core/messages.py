@@ -138,6 +138,7 @@ class Welcome(Message, tag="W"):
     id: int | str  # engine id, or the client's short public id
     accepted: int = 0  # to a client: the last Submit.seq that is accepted
     credit: int = 0  # to a client: bytes it may have submitted and not accepted
+    credit_tasks: int = 0  # the same in tasks; 0: any number
     version: str = ""
     scheme: str = ""
     hwm: int = 1
@@ -245,7 +246,7 @@ class Task(Struct, array_like=True, gc=False):
 
     def size(self) -> int:
         """Bytes this task occupies, about."""
-        size = 300 + len(self.arguments)
+        size = 750 + len(self.arguments)  # with all that the controller notes of it: measured
         if self.buffers:
             size += sum(b.nbytes for b in self.buffers)
         terms = self.terms
@@ -278,6 +279,16 @@ class Accepted(Message, tag="A"):
     """Every submission up to `seq` is recorded and will end in exactly one outcome."""
 
     seq: int
+
+
+class Room(Message, tag="L"):
+    """To a client: what it has submitted after `seq` was not taken, because of what is `lacking`.
+
+    It keeps that until it is told that nothing is lacking (any more), and then submits it again.
+    """
+
+    seq: int
+    lacking: str = ""
 
 
 class Value(Struct, array_like=True, gc=False):
@@ -637,6 +648,7 @@ AnyMessage = (
     | Need
     | Submit
     | Accepted
+    | Room
     | Run
     | Results
     | Acked

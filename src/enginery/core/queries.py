@@ -93,7 +93,7 @@ def _status(controller: Controller, now: float) -> dict[str, Any]:
         "waiting": work.placement.waiting + sum(max(p.load - 1, 0) for p in here),
         "running": sum(1 for p in here if p.load),
         "late": work.late,
-        "bytes": work.bytes,
+        "bytes": work.quota.bytes,
         "ended": dict(work.history.ended),
         "open": _open(work),
         "retried": work.retried,

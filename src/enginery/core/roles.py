@@ -49,6 +49,7 @@ MAY_SEND: Final[dict[type[m.Message], frozenset[str]]] = {
     m.Refused: NOBODY,
     m.Again: NOBODY,
     m.Accepted: NOBODY,
+    m.Room: NOBODY,
     m.Run: NOBODY,
     m.Acked: NOBODY,
     # what passes the controller by

@@ -5,22 +5,19 @@ goes out in a numbered `Deliver`, and kept until the client has `Got` that numbe
 reconnects gets the rest again. At most `WINDOW` bytes are under way to one client, so a client that
 does not read costs no more than what it has asked for.
 
-The other direction is bounded by *credit*: a client may have `CREDIT` bytes submitted that are not
-accepted, and nothing is accepted while the controller is over its budget.
+The other direction is bounded by *credit*, see `quota`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from itertools import islice
 
 from . import messages as m
 from .events import Conn, Effect, Send
 
 WINDOW = 64 << 20
 """Bytes on their way to one client at most; one delivery always goes."""
-
-CREDIT = 64 << 20
-"""Bytes that a client may have submitted and not accepted; one submission always goes."""
 
 EMPTY = 300
 """Bytes that a submission counts for in which there is nothing."""
@@ -54,18 +51,21 @@ class Session:
         self.lanes: dict[str, Conn] = {}
         self.away_since: float | None = None  # without any connection since then
         self.submitted = 0  # the last Submit.seq that arrived
-        self.waiting: deque[m.Submit] = deque()  # until the functions of the first are there
+        self.waiting: deque[tuple[m.Submit, int]] = deque()  # with sizes; until the functions
+        # of the first are there
         self.lacking: tuple[bytes, ...] = ()  # the functions of that one
         self.taken = 0  # the last Submit.seq whose tasks are known
         self.noted: deque[tuple[int, int]] = deque()  # (record of the journal, seq) of those taken
         self.accepted = 0
         self.told = 0  # the last Accepted.seq that was sent
-        self.unaccepted: deque[tuple[int, int]] = deque()  # (seq, bytes)
-        self.unaccepted_bytes = 0
+        self.unaccepted: deque[tuple[int, int, int]] = deque()  # (seq, bytes, tasks)
+        self.unaccepted_bytes = self.unaccepted_tasks = 0
         self.held: list[m.Abort] = []  # control that came before the work it is about
         self.answers: OrderedDict[int, m.Message] = OrderedDict()  # to requests that did something
         self.due: deque[m.Outcome | m.Output] = deque()
         self.output_due = 0  # bytes of it
+        self.counted = 0  # how many of those in `due` have had to wait
+        self.due_bytes = 0  # of outcomes among these
         self.dropped: dict[str, m.Output] = {}  # by task: what in `due` stands for dropped outputs
         self.under_way: deque[tuple[m.Deliver, int]] = deque()
         self.under_way_bytes = 0
@@ -73,13 +73,16 @@ class Session:
         self.fetching: set[str] = set()  # tasks of others that it waits for
         self.farming = False  # its tasks pass the controller by
 
-    def arrived(self, submit: m.Submit) -> None:
-        """Note a submission."""
+    def arrived(self, submit: m.Submit) -> int:
+        """Note a submission; gives its size."""
         size = sum(task.size() for task in submit.tasks) or EMPTY
+        tasks = len(submit.tasks) or 1
         self.submitted = submit.seq
-        self.waiting.append(submit)
-        self.unaccepted.append((submit.seq, size))
+        self.waiting.append((submit, size))
+        self.unaccepted.append((submit.seq, size, tasks))
         self.unaccepted_bytes += size
+        self.unaccepted_tasks += tasks
+        return size
 
     def hold(self, abort: m.Abort) -> bool:
         """Keep an abort until the work it is about is there; False when there are too many."""
@@ -99,7 +102,9 @@ class Session:
         if self.accepted == before:
             return False
         while self.unaccepted and self.unaccepted[0][0] <= self.accepted:
-            self.unaccepted_bytes -= self.unaccepted.popleft()[1]
+            _, size, tasks = self.unaccepted.popleft()
+            self.unaccepted_bytes -= size
+            self.unaccepted_tasks -= tasks
         return True
 
     def tell_accepted(self, out: list[Effect]) -> None:
@@ -107,10 +112,6 @@ class Session:
         if (conn := self.lanes.get("tasks")) is not None:
             self.told = self.accepted
             out.append(Send(conn, m.Accepted(self.accepted)))
-
-    def flood(self) -> bool:
-        """Whether the client has sent so much that its credit allows no more."""
-        return self.unaccepted_bytes > CREDIT
 
     def answered(self, answer: m.Reply | m.Refused) -> m.Message:
         """Keep the answer, in case the request comes again."""
@@ -166,15 +167,18 @@ class Session:
     def pump(self, out: list[Effect]) -> None:
         """Send what is due, as far as the window allows."""
         conn = self.lanes.get("tasks")
-        if conn is None:
-            return
-        while self.due and (not self.under_way or self.under_way_bytes < WINDOW):
+        while (
+            conn is not None and self.due and (not self.under_way or self.under_way_bytes < WINDOW)
+        ):
             deliver = m.Deliver(self.delivered + 1, [], [])
             size = 0
             room = WINDOW - self.under_way_bytes
             while self.due and len(deliver.outcomes) < BATCH and size < room:
                 item = self.due.popleft()
                 size += item.size()
+                if self.counted:
+                    self.counted -= 1
+                    self.due_bytes -= item.size() if type(item) is m.Outcome else 0
                 if type(item) is m.Outcome:
                     deliver.outcomes.append(item)
                 elif type(item) is m.Output:
@@ -186,6 +190,10 @@ class Session:
             self.under_way.append((deliver, size))
             self.under_way_bytes += size
             out.append(Send(conn, deliver))
+        if len(self.due) > self.counted:
+            for item in islice(reversed(self.due), len(self.due) - self.counted):
+                self.due_bytes += item.size() if type(item) is m.Outcome else 0
+            self.counted = len(self.due)
 
     def __repr__(self) -> str:
         return (

@@ -28,6 +28,7 @@ from .history import History
 from .inputs import Inputs
 from .journal import Journal
 from .placement import Placement
+from .quota import Quota
 from .table import Tasks
 from .tasks import Record, Refusal
 
@@ -54,6 +55,7 @@ class Work:
         record_bytes: int,
         function_bytes: int,
         journal: Journal,
+        quota: Quota,
     ) -> None:
         self.journal = journal
         self.history = History(record_limit, record_bytes)
@@ -70,8 +72,7 @@ class Work:
         self._numbers = 0
         self.functions = Functions(function_bytes)
         self.crash_limit = crash_limit
-        self.bytes = 0  # of tasks that are not done, and of the values that they take
-        self.unfinished = 0
+        self.quota = quota
         self.late = 0
         self.retried = 0  # how often a task was run once more
         self.ended: list[Record] = []
@@ -80,6 +81,11 @@ class Work:
         self.unsettled: dict[int, Place] = {}  # engines whose results are not all on disk
         self._turn = 0
         self._accepted = 0  # tasks, ever
+
+    @property
+    def unfinished(self) -> int:
+        """How many tasks are not done."""
+        return self.quota.tasks
 
     # --- from clients ---------------------------------------------------------------------------
 
@@ -103,15 +109,14 @@ class Work:
             return None
         record = Record(spec, owner)
         self.know(record)
-        self.bytes += record.size
-        self.unfinished += 1
+        self.quota.take(owner, record.size)
         spec.name = intern(spec.name)  # a million tasks have a few names
         if spec.terms is None:
             spec.function = self.functions.need(spec.function)
         else:
             for function in spec.functions():
                 self.functions.need(function)
-            self.bytes += self.inputs.need(spec.terms.inputs, self.tasks)
+            self.quota.bytes += self.inputs.need(spec.terms.inputs, self.tasks)
         if spec.engine >= 0:
             self._accept_direct(record, now, hidden)
             return record
@@ -151,8 +156,7 @@ class Work:
             records.append(record)
             at += 1
         self._accepted = number
-        self.bytes += size
-        self.unfinished += len(records)
+        self.quota.take(owner, size, len(records))
         self.placement.add_plain(records)
         return at
 
@@ -169,8 +173,7 @@ class Work:
             spec = m.Task(id, self.functions.need(b""), b"", name=name, engine=place.id)
             record = Record(spec, owner)
             self.know(record)
-            self.bytes += record.size
-            self.unfinished += 1
+            self.quota.take(owner, record.size)
             record.state = "queued"
         else:
             self._take_out(record)
@@ -195,7 +198,7 @@ class Work:
         more = spec.size() - record.size
         record.spec, record.submission = spec, None
         record.size += more
-        self.bytes += more
+        self.quota.grow(record.owner, more)
         if record.state == "sent":
             self.places[record.place].sent_bytes += more
         record.allowed = spec.targets = tuple(sorted(set(spec.targets)))
@@ -267,15 +270,14 @@ class Work:
         self, record: Record, every: Mapping[str, Record], kept: Mapping[str, m.Value]
     ) -> None:
         """A task that has not ended; `every` one is known that it may depend on."""
-        self.bytes += record.size
-        self.unfinished += 1
+        self.quota.take(record.owner, record.size)
         for function in record.spec.functions():
             self.functions.need(function)
-        self.bytes += self.inputs.need(record.takes, every)
+        self.quota.bytes += self.inputs.need(record.takes, every)
         for id in record.takes:
             if id in kept and id not in self.inputs.values:
                 self.inputs.values[id] = kept[id]
-                self.bytes += kept[id].size()
+                self.quota.bytes += kept[id].size()
 
     def restore_sent(self, record: Record) -> None:
         """Its engine has it, as it stands."""
@@ -619,15 +621,14 @@ class Work:
         if self.journal.on and spec.engine < 0 and record.outcome is not None:
             self.journal.note(entries.Ended(record.owner, record.outcome))
         record.finished = now
-        self.bytes -= record.size
-        self.unfinished -= 1
+        self.quota.give_back(record.owner, record.size)
         self.functions.release(spec.function)
         if self.inputs.needed:
-            self.bytes += self.inputs.ended(record)
+            self.quota.bytes += self.inputs.ended(record)
         if spec.terms is not None:
             for function in spec.functions()[1:]:
                 self.functions.release(function)
-            self.bytes -= self.inputs.release(record.takes)
+            self.quota.bytes -= self.inputs.release(record.takes)
             record.inputs = ()
         self.ended.append(record)
         for old in self.history.add(record):

@@ -15,7 +15,7 @@ from ..client.actions import Action
 from ..client.calls import Args, Kwargs, Wishes, name_of
 from ..client.decorators import local_function
 from ..client.direct import name_or_names
-from ..client.flags import Checked, function_or_none, retries_number, truth
+from ..client.flags import Checked, function_or_none, truth, whole
 from ..core.messages import Terms
 from ..wire.dependent import Fit
 
@@ -77,7 +77,7 @@ class BaseTask(ABC):
 
     clear_before = Checked(truth, "Whether it starts in an empty namespace.")
     clear_after = Checked(truth, "Whether it leaves an empty namespace.")
-    retries = Checked(retries_number, "How often it may be tried again.")
+    retries = Checked(whole, "How often it may be tried again.")
     recovery_task = Checked(_task_or_none, "What runs when it has failed for good, or None.")
     depend = Checked(function_or_none, "Whether the properties of an engine suit, or None.")
 

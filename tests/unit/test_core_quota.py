@@ -1,0 +1,94 @@
+"""Room for unfinished tasks: who is accepted, who waits, and who is told to keep what he has."""
+
+from enginery.core import messages as m
+from enginery.core.quota import Quota
+
+from .hand_controller import Hand, secret, task
+
+SIZE = task("ann-1").size()
+
+
+def rooms(said):
+    """What clients were told of room: (connection, seq, whether there is any)."""
+    return [(to, x.seq, not x.lacking) for to, x in said if isinstance(x, m.Room)]
+
+
+def submit(hand, name, *ids):
+    """A submission; what was said to anybody."""
+    seq = hand.core.sessions[secret(name)].submitted + 1
+    return hand.say_all(f"{name}/tasks", m.Submit(seq, [task(id) for id in ids]))
+
+
+def test_who_holds_little_is_accepted_although_another_one_fills_the_queue():
+    hand = Hand(budget=100 * SIZE, credit=1 << 30)
+    hand.client("ann")
+    hand.client("bob")
+    submit(hand, "ann", *(f"ann-{n}" for n in range(101)))
+    submit(hand, "ann", "ann-101")
+    submit(hand, "bob", "bob-1")
+    ann, bob = (hand.core.sessions[secret(name)] for name in ("ann", "bob"))
+    assert (ann.accepted, ann.taken) == (1, 2)
+    assert (bob.accepted, bob.taken) == (1, 1)
+    submit(hand, "bob", *(f"bob-{n}" for n in range(2, 20)))
+    submit(hand, "bob", "bob-20")
+    assert (bob.accepted, bob.taken) == (2, 3)
+
+
+def test_a_count_of_tasks_is_a_limit_too():
+    hand = Hand(queue=32)
+    hand.engine("engine")
+    [welcome, *_] = hand.client("ann")
+    assert welcome.credit_tasks == 2
+    for n in range(0, 32, 2):
+        submit(hand, "ann", f"ann-{n}", f"ann-{n + 1}")
+    submit(hand, "ann", "ann-32", "ann-33")
+    ann = hand.core.sessions[secret("ann")]
+    assert (ann.accepted, ann.taken) == (16, 17)
+    for seq in range(1, 4):
+        hand.result("engine", m.Result(f"ann-{seq - 1}", 1, "ok", b""), seq=seq)
+    assert ann.accepted == 17
+
+
+def test_many_names_get_no_more_credit_than_all_may_have():
+    """Each has its own credit, and yet what comes beyond a few of them is not even taken."""
+    hand = Hand(budget=10 * SIZE, credit=5 * SIZE)
+    names = [f"n{i}" for i in range(20)]
+    for name in names:
+        hand.client(name)
+        submit(hand, name, *(f"{name}-{n}" for n in range(5)))
+    assert hand.core.work.quota.tasks <= 10 + 4 * 5 + 5 + 5
+    told = [name for name in names if hand.core.sessions[secret(name)].submitted == 0]
+    assert set(told) == {
+        s.identity.rstrip(b"-").decode() for s in hand.core.intake.turned_away.values()
+    }
+    assert hand.drops == []
+
+
+def test_what_was_turned_away_is_asked_for_when_there_is_room():
+    hand = Hand(budget=2 * SIZE, credit=1)
+    hand.engine("engine")
+    hand.client("ann")
+    submit(hand, "ann", "ann-1", "ann-2", "ann-3")
+    assert rooms(submit(hand, "ann", "ann-4")) == [("ann/tasks", 1, False)]
+    assert rooms(submit(hand, "ann", "ann-4")) == [("ann/tasks", 1, False)]
+    told = []
+    for seq in (1, 2, 3):
+        result = m.Results(seq, [m.Result(f"ann-{seq}", 1, "ok", b"")])
+        told += rooms(hand.say_all("engine/tasks", result, role="engine"))
+    assert told == [("ann/tasks", 1, True)]
+    assert rooms(submit(hand, "ann", "ann-4")) == []
+    assert hand.core.sessions[secret("ann")].accepted == 2
+
+
+def test_who_fetches_nothing_is_accepted_no_more_and_it_alone():
+    quota = Quota(1 << 30)
+    assert not quota.refusal(b"ann", due=0)
+    assert "not fetched 268.4 MB" in quota.refusal(b"ann", due=(256 << 20) + 1)
+    assert not quota.refusal(b"bob", due=0)
+
+
+def test_when_memory_is_short_nothing_is_accepted_or_taken():
+    quota = Quota(1 << 30)
+    quota.strained = "it needs more memory than it may have"
+    assert quota.refusal(b"ann")
+    assert quota.lacking(b"ann") == "it needs more memory than it may have"
