@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -286,6 +287,45 @@ def test_logs_are_there_when_the_controller_is_gone(tmp_path: Path) -> None:
     assert f"engine.forked pid={pid}" in text
     assert f"engine.joined engine=0 host={client.link.file.host} pid={pid}" in ask.text("logs", "0")
     assert Ask(tmp_path / "nothing")("logs").returncode == 3
+
+
+@pytest.fixture
+def elsewhere(home: Path, rc: Client, tmp_path: Path) -> Iterator[int]:
+    """The id of an engine on a host of another name, whose files are not here."""
+    unshare = shutil.which("unshare")
+    if os.getuid() != 0 or unshare is None:
+        pytest.skip("only root can give a process another host name")
+    profile = tmp_path / "profile_elsewhere"
+    security = profile / "security"
+    security.mkdir(parents=True, mode=0o700)
+    name = "ipcontroller-engine.json"
+    shutil.copy(home / "profile_default" / "security" / name, security / name)
+    packages = tmp_path / "packages" / "left_over-1.5.dist-info"
+    packages.mkdir(parents=True)
+    (packages / "METADATA").write_text("Metadata-Version: 2.1\nName: left-over\nVersion: 1.5\n")
+    words = [unshare, "--uts", "sh", "-c", 'hostname elsewhere; exec "$@"', "sh"]
+    words += [sys.executable, "-m", "enginery", "engine", "-n", "1", f"--profile-dir={profile}"]
+    env = {**os.environ, "PYTHONPATH": str(packages.parent)}
+    before = set(rc.ids)
+    popen = subprocess.Popen(words, stderr=subprocess.PIPE, env=env)
+    try:
+        yield wait_for(lambda: next(iter(set(rc.ids) - before), None))
+    finally:
+        popen.terminate()
+        popen.communicate(timeout=30)
+        wait_for(lambda: set(rc.ids) == before)
+
+
+def test_an_engine_on_another_host(ask: Ask, rc: Client, elsewhere: int) -> None:
+    pid = rc.link.engines[elsewhere].pid
+    text = ask.text("logs", str(elsewhere))
+    assert f"engine.joined engine={elsewhere} host=elsewhere pid={pid}" in text
+    assert f"engine.forked pid={pid} life=1" in text  # which stands in its own log only
+    told = ask.json("doctor")
+    assert {engine["host"] for engine in told["engines"]} > {"elsewhere"}
+    [differs] = [f["text"] for f in told["findings"] if f["state"] == "warning"]
+    assert differs == f"engine {elsewhere}: left-over 1.5 (here -)"
+    assert "   on 2 hosts\n" in ask.text("status")
 
 
 # --- doctor, clean --------------------------------------------------------------------------------

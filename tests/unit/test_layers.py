@@ -158,3 +158,8 @@ def test_the_controller_process_never_loads_what_opens_payloads() -> None:
 )
 def test_import_loads_nothing_heavy(statement: str) -> None:
     assert loaded_by(statement).isdisjoint(HEAVY)
+
+
+def test_a_command_that_looks_at_a_cluster_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import enginery.cli.ask, enginery.client.connect")
+    assert loaded.isdisjoint({*HEAVY, "cloudpickle", "asyncio", "importlib.metadata"})
