@@ -3,7 +3,8 @@
 import pytest
 
 from enginery.core import messages as m
-from enginery.core.inquiries import OPEN, PATIENCE, WHATS
+from enginery.core.inquiries import ANSWERS, OPEN, PATIENCE
+from enginery.core.roles import MAY_ASK_ENGINES
 
 from .hand_controller import Hand, task
 
@@ -83,12 +84,12 @@ def test_there_is_a_limit(hand):
     assert isinstance(refused, m.Refused)
 
 
-@pytest.mark.parametrize("what", sorted(WHATS))
+@pytest.mark.parametrize("what", sorted(ANSWERS))
 @pytest.mark.parametrize("role", ["client", "task", "monitor"])
 def test_only_some_may_ask(hand, what, role):
     hand.client("bob", role, define=False)
     said = ask(hand, what, who="bob", role=role)
-    if role in WHATS[what]:
+    if role in MAY_ASK_ENGINES[what]:
         assert [q.what for _, q in said] == [what, what]
     else:
         [(to, refused)] = said

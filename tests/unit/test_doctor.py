@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from enginery.cli.doctor import LITTLE, _clocks, _limits, _versions, differing
+from enginery.cli.known import Tasks
+
+if TYPE_CHECKING:
+    from enginery.cli.reach import Reached
 
 OURS = {"python": "3.12.1", "enginery": "1.0", "packages": {"numpy": "2.1", "pandas": "2.2"}}
 
@@ -55,3 +59,22 @@ def test_what_engines_may_run_out_of() -> None:
         f"engine 1 on {socket.gethostname()} has 900 B of 1.0 kB",
         "5.0 MB are free on n4",
     ]
+
+
+def test_an_answer_of_another_form_is_no_answer() -> None:
+    class There:
+        timeout = 1.0
+
+        class link:
+            @staticmethod
+            def ask(message: Any, timeout: float) -> Any:
+                answers = {0: {"memory": 5, "memory_limit": 0, "more": 1}, 1: {"memory": "much"}}
+                answers |= {2: 7, 3: {"error": "OSError: no such file"}}
+                return {"answers": answers, "silent": [4]}
+
+    told = Tasks(cast("Reached", There)).inquire("usage")
+    assert told.answers == {0: {"memory": 5, "memory_limit": 0}}
+    assert told.wrong[1].startswith("it answers something else: Expected `int`")
+    assert told.wrong[2].startswith("it answers something else: Expected `object`")
+    assert told.wrong[3] == "OSError: no such file"
+    assert told.silent == [4]

@@ -7,8 +7,8 @@ import typing
 import msgspec
 import pytest
 
+from enginery.core import inquiries, roles
 from enginery.core import messages as m
-from enginery.core import roles
 
 ROLES = typing.get_args(m.Role)
 
@@ -31,6 +31,8 @@ ask about the state of things      -       yes     yes     yes
 hear of the tasks of others        -       -       yes     yes
 see code, arguments, results       -       yes     yes     -
 tell that its properties changed   yes     -       -       -
+ask engines for their memory       -       -       yes     yes
+see what engines run and have      -       -       yes     -
 abort tasks                        -       yes     yes     -
 resubmit and purge tasks           -       yes     yes     -
 choose the scheme                  -       -       yes     -
@@ -69,6 +71,11 @@ def allowed(role: str, line: str) -> bool:
             return roles.sees_all_tasks(role)
         case "see code, arguments, results":
             return role in roles.SEES_CODE
+        case "ask engines for their memory":
+            return role in roles.MAY_ASK_ENGINES["usage"]
+        case "see what engines run and have":
+            others = set(roles.MAY_ASK_ENGINES) - {"usage"}
+            return all(role in roles.MAY_ASK_ENGINES[what] for what in others)
         case _:
             answers = {role in roles.MAY_SEND[message] for message in MEANING[line]}
             assert len(answers) == 1, f"the messages of {line!r} have different rows"
@@ -78,6 +85,10 @@ def allowed(role: str, line: str) -> bool:
 def test_every_message_has_a_row_and_stands_in_the_union() -> None:
     assert set(roles.MAY_SEND) == all_messages()
     assert set(typing.get_args(m.AnyMessage)) == all_messages()
+
+
+def test_every_question_to_engines_has_a_row() -> None:
+    assert set(roles.MAY_ASK_ENGINES) == set(inquiries.ANSWERS) == set(inquiries.PATIENCE)
 
 
 def test_rows_name_only_roles_that_exist() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..client.text import count, duration, rate, size
+from ..core.inquiries import Usage
 from ..core.messages import Query
 from .known import Tasks
 from .notices import brought_about, in_words
@@ -28,7 +29,7 @@ def status(tasks: Tasks) -> Answer:
     """The controller, its engines and tasks in numbers, and what went wrong lately."""
     told = tasks.ask(Query(0, "status"))
     places = tasks.ask(Query(0, "places"))
-    usage = tasks.ask(Query(0, "usage")) if told["engines"] else {"answers": {}, "silent": []}
+    usage = tasks.inquire("usage")
     warnings = tasks.ask(Query(0, "warnings"))
     there = tasks.there
     file = there.link.file
@@ -52,8 +53,8 @@ def status(tasks: Tasks) -> Answer:
             "idle": told["engines"] - told["busy"],
             "hosts": told["hosts"],
             "missing": [_missing(place) for place in places if _is_missing(place)],
-            "largest": _largest(usage["answers"]),
-            "silent": usage["silent"],
+            "largest": _largest(usage.answers),
+            "silent": list(usage.silent),
         },
         "tasks": _tasks(told),
         "rate": told["rate"],
@@ -94,14 +95,13 @@ def _missing(place: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _largest(usage: Mapping[int, Mapping[str, Any]]) -> dict[str, Any] | None:
+def _largest(usage: Mapping[int, Usage]) -> dict[str, Any] | None:
     """The engine that has the most memory."""
-    known = {id: told for id, told in usage.items() if "error" not in told}
-    if not known:
+    if not usage:
         return None
-    id = max(known, key=lambda id: int(known[id]["memory"]))
-    limit = known[id]["memory_limit"] or None
-    return {"engine_id": id, "memory": known[id]["memory"], "memory_limit": limit}
+    id = max(usage, key=lambda id: usage[id]["memory"])
+    limit = usage[id]["memory_limit"] or None
+    return {"engine_id": id, "memory": usage[id]["memory"], "memory_limit": limit}
 
 
 # --- for people -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..client.text import count, duration, ranges, size
+from ..core.inquiries import About
 from ..core.messages import Query
 from ..error import ConnectionFileError, EngineryError, NoControllerError
 from .entry import FAILED, NO_CONTROLLER, OK
@@ -20,7 +21,7 @@ from .tables import Screen, clean, sentence
 
 if TYPE_CHECKING:
     from ..net.profile import Profile
-    from .known import Tasks
+    from .known import Inquired, Tasks
     from .reach import Reached
 
 SKEW = 1.0
@@ -140,10 +141,10 @@ def _cluster(there: Reached, findings: list[Finding]) -> dict[str, Any]:
         return {"controller": _controller_facts(there, told, trip, offset)}
     ours = here()
     before = time.time()
-    answers = tasks.ask(Query(0, "about"))
+    inquired = tasks.inquire("about")
     between = (before + time.time()) / 2
-    findings += _engines(tasks, answers, told)
-    about = {id: a for id, a in answers["answers"].items() if "error" not in a}
+    findings += _engines(tasks, inquired, told)
+    about = inquired.answers
     findings += _versions(about, ours)
     findings += _clocks(about, between)
     findings += _limits(about)
@@ -214,31 +215,27 @@ def _controller_facts(
     }
 
 
-def _engines(
-    tasks: Tasks, answers: Mapping[str, Any], told: Mapping[str, Any]
-) -> Iterator[Finding]:
+def _engines(tasks: Tasks, inquired: Inquired, told: Mapping[str, Any]) -> Iterator[Finding]:
     flags = tasks.there.flags
-    there = answers["answers"]
-    failed = {id: a["error"] for id, a in there.items() if "error" in a}
     places = [p for p in tasks.ask(Query(0, "places")) if not p["here"] and p["failed"]]
     if not told["engines"]:
         hint = f"add some: ipcluster engines -n 4{flags}"
         yield Finding("engines", "problem", "none is registered", hint)
-    elif not failed and not answers["silent"]:
-        hosts = count(told["hosts"], "host")
-        yield Finding("engines", "ok", f"{count(len(there), 'engine')} on {hosts}, all answer")
-    if silent := answers["silent"]:
+    elif not inquired.wrong and not inquired.silent:
+        hosts, n = count(told["hosts"], "host"), count(len(inquired.answers), "engine")
+        yield Finding("engines", "ok", f"{n} on {hosts}, all answer")
+    if silent := inquired.silent:
         text = f"no answer from {_who(silent)}"
         hint = "they run code that is not Python and lets nobody else run, or are stopped"
         yield Finding("engines", "warning", text, f"{hint}\nsee: enginery stacks{flags}")
-    for id, error in failed.items():
+    for id, error in inquired.wrong.items():
         yield Finding("engines", "warning", f"engine {id} could not tell all: {error}")
     for place in places:
         text = f"engine {place['id']} on {place['host']} cannot start: {place['failed']}"
         yield Finding("engines", "problem", text, f"see: enginery logs{flags} {place['id']}")
 
 
-def _versions(about: Mapping[int, Mapping[str, Any]], ours: Mapping[str, Any]) -> Iterator[Finding]:
+def _versions(about: Mapping[int, About], ours: About) -> Iterator[Finding]:
     """What differs from here: Python, enginery, packages that both have."""
     if not about:
         return
@@ -277,7 +274,7 @@ def differing(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[dict[s
     ]
 
 
-def _clocks(about: Mapping[int, Mapping[str, Any]], now: float) -> Iterator[Finding]:
+def _clocks(about: Mapping[int, About], now: float) -> Iterator[Finding]:
     if not about:
         return
     off = {id: a["time"] - now for id, a in about.items() if abs(a["time"] - now) > SKEW}
@@ -289,7 +286,7 @@ def _clocks(about: Mapping[int, Mapping[str, Any]], now: float) -> Iterator[Find
     yield Finding("clock", "warning", text, "times in tables are each host's own")
 
 
-def _limits(about: Mapping[int, Mapping[str, Any]]) -> Iterator[Finding]:
+def _limits(about: Mapping[int, About]) -> Iterator[Finding]:
     """What engines may run out of."""
     for id, a in sorted(about.items()):
         limit = a["memory_limit"]

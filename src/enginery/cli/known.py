@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec import ValidationError, convert
+
+from ..core.inquiries import ANSWERS
 from ..core.messages import Query
 from ..error import UnknownTask
 from .filters import Filter
@@ -18,6 +21,14 @@ if TYPE_CHECKING:
 TIMES = ("submitted", "started", "completed")
 
 
+class Inquired(NamedTuple):
+    """What engines have answered, by their ids, why some could not, and who has not answered."""
+
+    answers: Mapping[int, Any]
+    wrong: Mapping[int, str]
+    silent: Sequence[int]
+
+
 class Tasks:
     """The tasks that a controller remembers."""
 
@@ -27,6 +38,19 @@ class Tasks:
     def ask(self, message: Any) -> Any:
         """The controller's answer."""
         return self.there.link.ask(message, self.there.timeout)
+
+    def inquire(self, what: str, engines: Sequence[int] = ()) -> Inquired:
+        """What engines (default: all) answer to one of the questions of `core.inquiries`."""
+        told = self.ask(Query(0, what, engines=list(engines)))
+        answers: dict[int, Any] = {}
+        wrong: dict[int, str] = {}
+        for id, answer in told["answers"].items():
+            try:
+                answers[id] = convert(answer, ANSWERS[what])
+            except ValidationError as error:
+                said = answer.get("error") if isinstance(answer, dict) else None
+                wrong[id] = str(said or f"it answers something else: {error}")
+        return Inquired(answers, wrong, told["silent"])
 
     @cached_property
     def history(self) -> list[str]:

@@ -243,11 +243,10 @@ def _asked(tasks: Tasks, others: Mapping[int, str]) -> Iterator[Line]:
     """The ends of the logs of engines on other hosts."""
     if not others:
         return
-    told = tasks.ask(Query(0, "log", engines=list(others)))["answers"]
     seen = set()
-    for id, answer in told.items():
-        source = f"{others[id]}:{answer.get('path')}"
-        if "lines" in answer and source not in seen:  # several share one
+    for id, answer in tasks.inquire("log", list(others)).answers.items():
+        source = f"{others[id]}:{answer['path']}"
+        if source not in seen:  # several share one
             seen.add(source)
             yield from (Line.read(text, source) for text in answer["lines"])
 

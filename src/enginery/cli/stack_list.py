@@ -15,11 +15,11 @@ from .tables import Screen, clean
 def stacks(tasks: Tasks, words: Sequence[str], all_threads: bool) -> Answer:
     """The Python stacks of these engines, or of all of them."""
     wanted = [id for word in words if word != "all" for id in engine_ids(word)]
-    told = tasks.ask(Query(0, "stacks", engines=wanted))
+    told = tasks.inquire("stacks", wanted)
     places = {engine["id"]: engine for engine in tasks.ask(Query(0, "engines"))}
     engines = []
-    for id in sorted({*told["answers"], *told["silent"]}):
-        answer = told["answers"].get(id)
+    for id in sorted({*told.answers, *told.silent}):
+        answer = told.answers.get(id)
         place = places.get(id, {"host": "", "pid": 0})
         engines.append(
             {
@@ -36,7 +36,10 @@ def stacks(tasks: Tasks, words: Sequence[str], all_threads: bool) -> Answer:
     def text(screen: Screen) -> str:
         if not engines:
             return "no engine is registered"
-        return "\n".join(line for each in engines for line in _told(each, all_threads, screen))
+        lines = [line for each in engines for line in _told(each, all_threads, screen)]
+        return "\n".join(
+            [*lines, *(f"engine {id}: {clean(why)}" for id, why in told.wrong.items())]
+        )
 
     return Answer({"engines": engines}, [str(each["engine_id"]) for each in engines], text)
 

@@ -34,7 +34,7 @@ from .events import (
     Stop,
     Synced,
 )
-from .inquiries import WHATS, Inquiries
+from .inquiries import ANSWERS, Inquiries, Usage
 from .intake import Intake
 from .journal import Journal
 from .names import public_name
@@ -163,7 +163,7 @@ class Controller:
         self.inquiries = Inquiries()
         self.notices = Notices()
         self.rate = Rate()  # of tasks that end
-        self.usage: Callable[[], dict[str, int]] = dict  # what this process uses of its host
+        self.usage: Callable[[], Usage] = _unknown  # what this process uses of its host
         self.session_count = 0  # how many there ever were
         self._recording: deque[tuple[int, Place, bytes]] = deque()  # lives, by record
 
@@ -756,7 +756,7 @@ class Controller:
             answer = session.answered(m.Reply(message.number, {"unknown": unknown}))
             out.append(Send(conn, answer))
             return
-        if message.what in WHATS:
+        if message.what in ANSWERS:
             self._inquire(conn, session, message, now, out)
             return
         try:
@@ -773,7 +773,7 @@ class Controller:
         """Put a question to engines: to those that it names, or to all."""
         here = {p.id: p for p in self.work.places.values() if p.here}
         absent = [id for id in query.engines if id not in here]
-        if session.role not in WHATS[query.what]:
+        if session.role not in roles.MAY_ASK_ENGINES[query.what]:
             reason = f"a {session.role} key may not ask engines for their {query.what}"
             out.append(Send(conn, m.Refused(reason, number=query.number)))
         elif absent:
@@ -845,6 +845,10 @@ def _not_registered(id: int, here: Iterable[int], number: int) -> m.Refused:
 def _worth(session: Session) -> Literal["debug", "info"]:
     """The level at which to log of a client: monitors come and go with each look at the cluster."""
     return "debug" if session.role == "monitor" else "info"
+
+
+def _unknown() -> Usage:
+    return {"memory": 0, "memory_limit": 0}
 
 
 def _party(hello: m.Hello) -> tuple[object, ...]:

@@ -8,23 +8,80 @@ came: what an engine says of itself is for the command that asked to make sense 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from msgspec import Struct
 
 from . import messages as m
 from .engines import Place
 from .events import Effect, Send
-from .roles import MONITORS
 from .sessions import Session
 
-WHATS: Final[dict[str, frozenset[str]]] = {
-    "usage": MONITORS - {"task"},  # memory
-    "stacks": frozenset({"client"}),  # what its threads are doing: that shows code
-    "about": frozenset({"client"}),  # its Python and packages, clock, limits
-    "log": frozenset({"client"}),  # the end of its log
+
+class Usage(TypedDict):
+    """What a process uses: bytes of memory, and how many its group may have (0: any number)."""
+
+    memory: int
+    memory_limit: int
+
+
+class Frame(TypedDict):
+    """A line of code that is being run."""
+
+    file: str
+    line: int | None
+    function: str
+    source: str
+
+
+class Thread(TypedDict):
+    """What a thread is doing, the innermost last; `below` are the frames that run the others."""
+
+    name: str
+    main: bool
+    frames: list[Frame]
+    below: list[Frame]
+
+
+class Stacks(TypedDict):
+    """What an engine is doing: the task, if there is one, and every thread, the main one first."""
+
+    task: str
+    name: str
+    threads: list[Thread]
+
+
+class About(Usage):
+    """A process and its surroundings; `time` is that of its clock, sizes are in bytes."""
+
+    time: float
+    host: str
+    pid: int
+    python: str
+    executable: str
+    enginery: str
+    packages: dict[str, str]
+    cwd: str
+    disk_free: int
+    open_files: int
+    open_files_hard: int
+    cpus: int
+
+
+class EndOfLog(TypedDict):
+    """The last lines of a log."""
+
+    path: str
+    lines: list[str]
+
+
+ANSWERS: Final[dict[str, Any]] = {
+    "usage": Usage,
+    "stacks": Stacks,
+    "about": About,
+    "log": EndOfLog,
 }
-"""What can be asked of engines, and the roles that may."""
+"""What can be asked of engines, and of which form the answers are (`roles` says who may ask)."""
 
 PATIENCE: Final = {"usage": 0.5, "stacks": 2.0, "about": 5.0, "log": 2.0}
 """Seconds that engines have to answer."""

@@ -98,8 +98,6 @@ def _status(controller: Controller, now: float) -> dict[str, Any]:
         "open": _open(work),
         "retried": work.retried,
         "rate": controller.rate.per_second(now),
-        "memory": 0,
-        "memory_limit": 0,
         **controller.usage(),
         "scheme": "pure" if controller.farm.front else controller.scheme.name,
         "hwm": written(controller.limits.hwm),

@@ -59,6 +59,14 @@ MAY_SEND: Final[dict[type[m.Message], frozenset[str]]] = {
     m.Engines: NOBODY,
 }
 
+MAY_ASK_ENGINES: Final[dict[str, frozenset[str]]] = {
+    "usage": MONITORS - {"task"},
+    "stacks": CLIENT,  # they show code
+    "about": CLIENT,
+    "log": CLIENT,
+}
+"""Who may put which question to engines (`core.inquiries`)."""
+
 SEES_CODE: Final = frozenset({"client", "task"})
 """Roles that may see code, arguments and results; a monitor sees ids, states and times."""
 

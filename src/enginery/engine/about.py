@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from .. import log
+from ..core.inquiries import About, EndOfLog, Frame, Stacks, Thread
 from ..net import sockets
 from ..net.usage import usage
 from ..version import __version__
@@ -40,12 +41,12 @@ TAIL = 128 << 10
 def answer(what: str, life: Life) -> Any:
     """The answer to a question (`core.inquiries`), in plain values; what fails is said in it."""
     try:
-        return ANSWERS[what](life)
+        return QUESTIONS[what](life)
     except Exception as error:  # told to who asked: the engine goes on
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-def stacks(life: Life) -> dict[str, Any]:
+def stacks(life: Life) -> Stacks:
     """What runs, and what each thread of this process is doing; the main thread is the first."""
     current = life.machine.current
     return {
@@ -55,7 +56,7 @@ def stacks(life: Life) -> dict[str, Any]:
     }
 
 
-def threads() -> Iterator[dict[str, Any]]:
+def threads() -> Iterator[Thread]:
     """Every thread but this: its name, its frames (the innermost last), those that run it apart."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     main = threading.main_thread().ident
@@ -87,7 +88,7 @@ def _runs(frame: FrameType) -> bool:
     return module in PREFIX or frame.f_code.co_filename.startswith(ROOT)
 
 
-def _told(frame: FrameType) -> dict[str, Any]:
+def _told(frame: FrameType) -> Frame:
     code = frame.f_code
     line = linecache.getline(code.co_filename, frame.f_lineno, frame.f_globals).strip()
     return {
@@ -98,12 +99,12 @@ def _told(frame: FrameType) -> dict[str, Any]:
     }
 
 
-def about(life: Life) -> dict[str, Any]:
+def about(life: Life) -> About:
     """This process and its surroundings, for comparing them with those of the client."""
     return here()
 
 
-def here() -> dict[str, Any]:
+def here() -> About:
     """The same of any process."""
     from importlib import metadata  # slow to load, and seldom asked for
 
@@ -125,7 +126,7 @@ def here() -> dict[str, Any]:
     }
 
 
-def end_of_log(life: Life) -> dict[str, Any]:
+def end_of_log(life: Life) -> EndOfLog:
     """The last lines of the log that this engine writes to."""
     path = log.file_of(logging.getLogger("enginery.engine"))
     if path is None:
@@ -137,7 +138,7 @@ def end_of_log(life: Life) -> dict[str, Any]:
     return {"path": str(path), "lines": lines[1:] if size > TAIL else lines}
 
 
-ANSWERS: dict[str, Callable[[Life], Any]] = {
+QUESTIONS: dict[str, Callable[[Life], object]] = {
     "usage": lambda life: usage(),
     "stacks": stacks,
     "about": about,

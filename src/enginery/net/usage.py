@@ -6,10 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+from ..core.inquiries import Usage
 from . import cgroup
 
 
-def usage() -> dict[str, int]:
+def usage() -> Usage:
     """The memory of this process, and what its group of processes may have, in bytes (0: any)."""
     group = cgroup.memory_group(os.getpid())
     limit = cgroup.memory_limit(group) if group is not None else None
