@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from sys import intern
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.messages import Terms
@@ -187,18 +188,14 @@ class LoadBalancedView(View):
     def _apply(
         self, f: Callable[..., Any], args: Args, kwargs: Kwargs, waiting: bool = False
     ) -> AsyncResult:
-        client, name = self.client, f"apply({name_of(f)})"
+        client, name = self.client, intern(f"apply({name_of(f)})")
         client.expect_engines()
-        slots = client.calls.same(
-            self._fitting(f),
-            args,
-            kwargs,
-            name,
-            engines=(ANYWHERE,),
-            wishes=self.wishes,
-            waiting=waiting,
-        )
-        return client.result(slots, name=name, shape="single")
+        if self._fits is not None:
+            f = self._fitting(f)
+        wishes = self.wishes
+        slot = client.calls.anywhere(f, args, kwargs, name, wishes=wishes, waiting=waiting)
+        client.last = result = AsyncResult(client, (slot,), name=name, shape="single")
+        return result
 
     def _map(
         self, f: Callable[..., Any], sequences: Sequence[Any], options: MapOptions

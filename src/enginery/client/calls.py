@@ -104,6 +104,28 @@ class Calls:
         ]  # fmt: skip
         return self._submit(tasks, blobs, waiting)
 
+    def anywhere(
+        self, f: Callable[..., Any], args: Args, kwargs: Kwargs, name: str, *,
+        wishes: Wishes, waiting: bool = False,
+    ) -> Slot:  # fmt: skip
+        """As `same`, once and for any engine; fast for arguments that are scalars."""
+        packed = None if wishes.recovery else payload.dumps_scalars((args, kwargs))
+        if packed is None:
+            (slot,) = self.same(
+                f, args, kwargs, name, engines=(ANYWHERE,), wishes=wishes, waiting=waiting
+            )
+            return slot
+        hash, blobs = self._function(f, name)
+        link = self.link
+        task = Task(
+            link.next_id(), hash, packed[0], (), name, ANYWHERE,
+            wishes.targets, wishes.retries, time(), wishes.label, wishes.terms,
+        )  # fmt: skip
+        slot = link.submit_one(task, blobs, waiting)
+        self.slots.know(slot)
+        self.history.append(slot.id)
+        return slot
+
     def each(
         self,
         f: Callable[..., Any],

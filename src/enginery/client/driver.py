@@ -41,6 +41,12 @@ REST = 0.02
 LOOK = 0.2
 """Seconds after which a thread that waits looks for a signal that came just before it did."""
 
+MANY = 100
+"""Tasks under way with which more may wait for a moment, so that they leave together."""
+
+MOMENT = 0.001
+"""Seconds of that."""
+
 News = Sequence[Effect | monitors.Failed]
 
 
@@ -72,11 +78,13 @@ class Driver:
         self.taken = 0  # bytes of all submissions that were taken from the inbox
         self.taken_tasks = 0
         self._woken = False
+        self._looks = False  # who is at the helm looks into the inbox in a moment
         self._helm = threading.Lock()
         self._steersman = 0  # the thread that holds it
         self._wanted = 0  # threads that wait for it
         self._led = float("-inf")  # when somebody who waited last held it
         self.resting = False
+        self._roused = threading.Event()  # there is more to send than whoever posts it can
         self.thread = threading.Thread(target=self._serve, name="enginery-client", daemon=True)
         self.thread.start()
 
@@ -88,9 +96,11 @@ class Driver:
         Without `wake` that is when somebody comes to the helm, as the caller is about to.
         """
         self._inbox.append((event, size))
-        if not wake:
+        if not wake or self._looks:
             return
-        if self.resting:
+        if self.resting and len(self.core.outstanding) > MANY and not self._helm.locked():
+            self._roused.set()
+        elif self.resting:
             with self._uninterrupted():
                 if self._helm.acquire(blocking=False):
                     with self._at_helm():
@@ -150,7 +160,9 @@ class Driver:
         self._steersman = threading.get_ident()
         try:
             yield
+            self._look_no_more()
         finally:
+            self._looks = False
             self._steersman = 0
             self._helm.release()
 
@@ -180,8 +192,9 @@ class Driver:
             while not self.closed:
                 if self._wanted or time.monotonic() - self._led < REST:
                     self.resting = True
-                    time.sleep(REST)
-                    continue
+                    if not self._roused.wait(REST):
+                        continue
+                    self._roused.clear()
                 if not self._helm.acquire(timeout=REST):
                     continue
                 self.resting = False
@@ -205,8 +218,13 @@ class Driver:
 
     def _turn(self, timeout: float | None) -> None:
         """Send what was posted, wait at most `timeout` seconds for news, and see to them."""
-        if self._inbox:
+        if not self._inbox:
+            self._look_no_more()
+        else:
             self._send_posted()
+            if len(self.core.outstanding) > MANY:
+                self._looks = True
+                timeout = MOMENT if timeout is None else min(timeout, MOMENT)
         milliseconds = None if timeout is None else ceil(timeout * 1000)
         ready = dict(self._poller.poll(milliseconds))
         effects: list[Any] = []
@@ -221,6 +239,13 @@ class Driver:
             if socket in ready:
                 effects += self._read(lane, socket, now)
         self._carry_out(effects)
+
+    def _look_no_more(self) -> None:
+        """Whoever posts something from now on has to wake who is at the helm."""
+        if self._looks:
+            self._looks = False
+            if self._inbox:
+                self._send_posted()
 
     def _send_posted(self) -> None:
         """Let the core handle what callers have posted."""

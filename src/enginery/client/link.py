@@ -167,6 +167,27 @@ class Link:
         self._driver.post(Submitted(tasks, functions), size, wake=not waiting)
         return slots
 
+    def submit_one(
+        self, task: m.Task, functions: dict[bytes, bytes], waiting: bool = False
+    ) -> Slot:
+        """As `submit`, for one task without buffers: there may be very many of these."""
+        driver, core = self._driver, self._core
+        if self.presses.handler is not None:
+            self.presses.put_back()
+        if driver.closed or self.ended or self._pid != os.getpid():
+            self._check()
+        if self._restricted:
+            self._check_allowed([task])
+        slot = Slot(task.id, task.name, task.engine, task.submitted, task.label)
+        size = task.size()
+        if core.unaccepted_bytes + core.unsent_bytes + self._posted - driver.taken > core.credit:
+            self.wait(lambda: self._under_way <= self._core.credit, None)
+        with self._lock:
+            self.slots[slot.id] = slot
+            self._posted += size
+        driver.post(Submitted([task], functions), size, wake=not waiting)
+        return slot
+
     def fetch(self, ids: Sequence[str], timeout: float | None = 10.0) -> list[Slot]:
         """Slots for tasks of any client, which fill as their outcomes come; UnknownTask."""
         slots = []

@@ -27,7 +27,7 @@ from .failed import Call, Failed
 from .interrupted import Work
 from .metadata import KEYS
 from .told import Told
-from .values import Value, Values
+from .values import Value, Values, unpack
 
 if TYPE_CHECKING:
     from .display.shown import Shown
@@ -80,6 +80,14 @@ class AsyncResult(Told, Takeable):
     notebook that is kept up to date where it is shown.
     """
 
+    _sizes: Sequence[int] | None = None  # how many items each slot stands for; None: one each
+    _total = 1
+    _values: Value | Values
+    _arrivals: Arrival | Arrivals
+    _part: Sequence[Any] | None = None  # the value of a single task, once somebody has asked
+    ordered = True
+    return_exceptions = False
+
     def __init__(
         self,
         client: Owner,
@@ -92,30 +100,41 @@ class AsyncResult(Told, Takeable):
         return_exceptions: bool = False,
         total: int | None = None,
     ) -> None:
-        super().__init__(client.link, slots, scalar=shape == "single")
+        super().__init__(client.link, slots, shape == "single")
         self.name = name
-        self.ordered = ordered
-        self.return_exceptions = return_exceptions
         self._client = client  # which must not be closed as long as somebody may wait
         self._shape = shape
-        self._values: Value | Values = (
-            Value(self._slots[0]) if self._scalar else Values(self._slots, sizes)
-        )
-        self._sizes = sizes
-        self._chunks = sizes is not None
-        self._total = len(self._values) if total is None else total
-        changed = self._link.changed
-        self._arrivals: Arrivals | Arrival = (
-            Arrival(self._slots[0], changed)
-            if self._scalar
-            else Arrivals(self._slots, sizes, changed)
-        )
+        if not ordered:
+            self.ordered = False
+        if return_exceptions:
+            self.return_exceptions = True
+        if sizes is not None:
+            self._sizes = sizes
+        if not self._scalar:  # else they are made when somebody asks: that may be never
+            self._values = Values(self._slots, sizes)
+            self._arrivals = Arrivals(self._slots, sizes, self._link.changed)
+            self._total = len(self._values)
+        if total is not None:
+            self._total = total
+
+    def __getattr__(self, key: str) -> Any:
+        if key == "_values":
+            value = self._values = Value(self._all_values)
+            return value
+        if key == "_arrivals":
+            arrival = self._arrivals = Arrival(self._slots[0], self._link.changed)
+            return arrival
+        return super().__getattr__(key)
+
+    @property
+    def _chunks(self) -> bool:
+        return self._sizes is not None
 
     # --- is it done -----------------------------------------------------------------------------
 
     def ready(self) -> bool:
         """Whether every task of it has ended."""
-        return self._arrivals.done
+        return self._slots[0].outcome is not None if self._scalar else self._arrivals.done
 
     done = ready
 
@@ -490,7 +509,12 @@ class AsyncResult(Told, Takeable):
 
     def _all_values(self) -> Sequence[Any]:
         if self._scalar:
-            return self._values.part(0)
+            part = self._part
+            if part is None:
+                outcome = self._slots[0].outcome
+                assert outcome is not None
+                part = self._part = unpack(outcome, 0, None)
+            return part
         return [value for i in range(len(self._slots)) for value in self._values.part(i)]
 
     def _value(self, item: int) -> Any:

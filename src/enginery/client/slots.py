@@ -120,8 +120,13 @@ class KnownSlots:
     def add(self, slots: Iterable[Slot]) -> None:
         """Know these, too."""
         for slot in slots:
-            self._refs[slot.id] = each = _Ref(slot, self._gone)
-            each.id = slot.id
+            self.know(slot)
+
+    def know(self, slot: Slot) -> None:
+        """Know this one, too."""
+        each = _Ref(slot, self._gone)
+        each.id = slot.id
+        self._refs[slot.id] = each
 
     def get(self, id: str) -> Slot | None:
         """The slot of this task, if it is still held."""

@@ -30,12 +30,13 @@ class Told:
     `scalar` says whether there is one task only, of which things are told as single values.
     """
 
+    _metadata: list[Metadata] | None = None
+    _begin = 0.0  # when the first of its tasks was submitted
+
     def __init__(self, link: Link, slots: Sequence[Slot], scalar: bool) -> None:
         self._link = link
-        self._slots = tuple(slots)
+        self._slots = slots if type(slots) is tuple else tuple(slots)
         self._scalar = scalar
-        self._metadata: list[Metadata] | None = None
-        self._begin = 0.0  # when the first of its tasks was submitted
 
     @property
     def msg_ids(self) -> list[str]:

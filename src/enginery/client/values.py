@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,11 @@ def unpack(outcome: Outcome, first: int, size: int | None) -> list[Any]:
 
     With `size` the task is a chunk of that many items, else it is one item.
     """
+    if size is None and outcome.status == "ok":
+        try:
+            return [payload.loads(outcome.value, outcome.buffers).value]
+        except Exception as error:  # as below
+            return [Failed(error, outcome, first)]
     numbers = range(first, first + (1 if size is None else size))
     if outcome.status not in {"ok", "error"}:
         return [Failed(None, outcome, i) for i in numbers]
@@ -73,11 +78,10 @@ UNREAD = object()
 class Value:
     """The same as `Values` for one task, of which there may be very many."""
 
-    __slots__ = ("_part", "_slot")
+    __slots__ = ("_all",)
 
-    def __init__(self, slot: Slot) -> None:
-        self._slot = slot
-        self._part: Sequence[Any] | None = None
+    def __init__(self, all: Callable[[], Sequence[Any]]) -> None:
+        self._all = all
 
     def __len__(self) -> int:
         return 1
@@ -92,13 +96,7 @@ class Value:
 
     def part(self, i: int) -> Sequence[Any]:
         """As in `Values`."""
-        if self._part is None:
-            outcome = self._slot.outcome
-            assert outcome is not None
-            part = tuple(unpack(outcome, 0, None))
-            if self._part is None:
-                self._part = part
-        return self._part
+        return self._all()
 
 
 class Values:

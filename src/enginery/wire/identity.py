@@ -70,7 +70,7 @@ class Checks:
         for namespace, name, value in self.names:
             if namespace.get(name, _MISSING) is not value:
                 return False
-        return all(cell.cell_contents is value for cell, value in self.cells)
+        return not self.cells or all(cell.cell_contents is value for cell, value in self.cells)
 
 
 def identify(function: Any) -> Identity | None:
