@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from enginery.core import messages as m
+from enginery.core.ahead import AUTO, WORTH
 from enginery.core.events import Answered
 from enginery.core.tasks import Record
 
@@ -223,9 +224,16 @@ class Ledger(Observer):
             raise Broken(f"unexpected: {entry.task} is taken as {wanted}, but is {found}")
 
     def _nobody_is_passed_over(self, record: Record, engine: int) -> None:
-        """Of those that may go to this engine, none of a higher priority still waits."""
-        priority = record.spec.priority
-        for other in self.world.controller.core.work.tasks.values():
+        """Of those that may go to this engine, none of a higher priority still waits.
+
+        One that is not brief may not go there as long as that has something else (`core.ahead`).
+        """
+        priority, work = record.spec.priority, self.world.controller.core.work
+        ahead = work.placement.hwm == AUTO and work.places[engine].load > 0
+        expected = work.placement.durations.expected
+        for other in work.tasks.values():
+            if ahead and expected(other.spec.function) >= WORTH:
+                continue
             if other.state != "waiting" or not other.spec.priority > priority:
                 continue
             may = not other.allowed or engine in other.allowed

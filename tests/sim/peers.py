@@ -156,6 +156,7 @@ class EngineNode(Peer):
         life = self.core.incarnation
         assert (life, attempt.n) not in self.doomed, "what was aborted in time does not start"
         self.running = attempt
+        self.began = self.cluster.clock.now
         self.page.started = attempt.n
         job = self.job(attempt)
         refusal = self.refusal(attempt.id, job.picky)
@@ -208,7 +209,7 @@ class EngineNode(Peer):
         self.cluster.observer.finished(self, attempt, status)
         value = value_of(attempt.id, status, level_of(attempt))
         result = m.Result(attempt.id, attempt.attempt, status, value, outputs=len(outputs))
-        result.completed = clock.now
+        result.started, result.completed = self.began, clock.now
         if refusal:
             result.reason, result.changes = f"{status} by {self.name}", self.unfit_at
         self.handle(e.Finished(result))

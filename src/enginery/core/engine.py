@@ -132,8 +132,11 @@ class Engine:
             case Received(conn=conn, message=message):
                 self._received(str(conn), message, now, out)
             case Finished(result=result):
-                self._finished(result, now, out)
-                self._next(now, out)
+                if (following := self.pass_on(result, now)) is not None:
+                    out.append(Start(following))
+                else:
+                    self._finished(result, now, out)
+                    self._next(now, out)
             case Typed(number=number):
                 self.typed.append((number, self.seen))
                 self._next(now, out)
@@ -354,6 +357,48 @@ class Engine:
             out.append(ClearNamespace())
 
     # --- work ----------------------------------------------------------------------------------
+
+    def pass_on(self, result: m.Result, now: float) -> m.Attempt | None:
+        """What `Finished` does where nothing follows but the start of the next attempt: gives that.
+
+        None, and nothing has happened, where more has to be seen to. Brief tasks come by here.
+        """
+        current, queue = self.current, self.queue
+        if (
+            current is None or not queue or not self.held or self.look_at is None
+            or result.status != "ok" or result.id != current.id or self._disturbed
+        ):  # fmt: skip
+            return None
+        following = queue[0]
+        function = following.function
+        if (
+            following.time_limit > 0
+            or following.clears > self.clearing
+            or current.clear_after
+            or following.n in self.aborted
+            or function not in self.functions
+        ):
+            return None
+        self.took[current.function] = result.completed - result.started
+        if not self._may_hold(following, now):
+            return None
+        self.held.append(result)
+        self.held_bytes += result.size()
+        self.done += 1
+        self.current = queue.popleft()
+        self.begun = following.n
+        if function != current.function:
+            self.functions.move_to_end(function)
+        return following
+
+    @property
+    def _disturbed(self) -> bool:
+        """Whether something is going on besides one task after the other."""
+        return bool(
+            self.interrupted or self.overtime or self.orphan or self.typed
+            or self.limit_at is not None or self.end_at is not None
+            or self.clearing > self.cleared
+        )  # fmt: skip
 
     def _next(self, now: float, out: list[Effect]) -> None:
         """Start the first attempt that may run."""

@@ -678,14 +678,18 @@ class Work:
         self._give_out(now)
         if placement.crowded and placement.idle:
             self._call_back(now, out)
-            self._give_out(now)
+            self._give_out(now, again=True)
         for place in self.touched.values():
             if place.open:
                 self._send(place, now, out)
         self.touched.clear()
 
-    def _give_out(self, now: float) -> None:
-        """Choose the engines of tasks that wait, as far as there is room."""
+    def _give_out(self, now: float, again: bool = False) -> None:
+        """Choose the engines of tasks that wait, as far as there is room.
+
+        What is given out `again` may wait there for as long as anything: else it would be called
+        back at once, over and over, where the engine that has nothing may not run it.
+        """
         placement = self.placement
         while placement.waiting:
             found = placement.next()
@@ -699,6 +703,8 @@ class Work:
                 following.move("assign", now, "assign", place.id)
                 place.put(following)
             self._was_given(place)
+            if again:
+                place.heard = now
 
     def deadline(self) -> float | None:
         """When `settle` is due, if nothing happens before."""

@@ -9,8 +9,10 @@ holds.
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from ..core.messages import Attempt, Buffer
@@ -51,18 +53,24 @@ class Call:
                 function.call.check()  # else an engine that is not to run it would lose its names
             namespace.clear()
             namespace.lend(function.names, function.stores)
-        if attempt.inputs:
-            with inputs.given(attempt.inputs):
-                loaded = payload.loads(attempt.arguments, attempt.buffers)
+        if payload.is_plain(attempt.arguments, attempt.buffers) and not attempt.inputs:
+            self.withheld = function.withheld
+            args, kwargs = pickle.loads(attempt.arguments)
         else:
-            loaded = payload.loads(attempt.arguments, attempt.buffers)
-        namespace.lend_more(loaded.names, loaded.stores)
-        self.withheld = function.withheld | loaded.withheld
-        args, kwargs = loaded.value
+            args, kwargs = self._arguments(function.withheld)
         self.kind = "call"
         value = function.call(*args, **kwargs)
         self.kind = "result"
         self.packed = _pack(value, isinstance(function.call, MapChunk))
+
+    def _arguments(self, withheld: dict[str, str]) -> Any:
+        """Those that are more than plain values, and what they lend."""
+        attempt = self.attempt
+        with inputs.given(attempt.inputs) if attempt.inputs else nullcontext():
+            loaded = payload.loads(attempt.arguments, attempt.buffers)
+        self.namespace.lend_more(loaded.names, loaded.stores)
+        self.withheld = withheld | loaded.withheld
+        return loaded.value
 
     def result(self, lend: Lend | None = None) -> Packed:
         """What to send when it has returned; `lend` puts what is large into shared memory."""

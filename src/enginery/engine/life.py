@@ -21,6 +21,7 @@ from ..core.events import (
     ClearNamespace,
     Effect,
     Event,
+    Finished,
     Forget,
     Interrupt,
     JoinFarm,
@@ -87,6 +88,12 @@ class Life:
         if mine is not None and said:
             mine.send(said)
         return attempt
+
+    def finished(self, result: m.Result, mine: Lane) -> m.Attempt | None:
+        """An attempt has ended; what is to be started is left to the caller."""
+        with self._lock:
+            following = self.machine.pass_on(result, time.monotonic())
+        return following or self.handle(Finished(result), mine)
 
     def _do(self, effect: Effect) -> None:
         match effect:

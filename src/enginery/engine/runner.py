@@ -13,7 +13,7 @@ import time
 
 from ..core import messages as m
 from ..core.engine import Engine
-from ..core.events import Closed, Event, Finished, Received
+from ..core.events import Closed, Event, Received
 from ..error import ClusterError, NoControllerError, UnmetDependency
 from ..net import sockets
 from ..net.keys import ConnectionFile
@@ -64,7 +64,7 @@ class Runner:
                 result = self.run(attempt)
                 attempt = None
                 if life.exit_code is None:  # else it was interrupted for that
-                    attempt = life.handle(Finished(result), lane)
+                    attempt = life.finished(result, lane)
 
     def run(self, attempt: m.Attempt) -> m.Result:
         """Run one attempt to its end, whatever that is."""

@@ -71,7 +71,8 @@ class Streams:
     def __init__(self, wake: Callable[[], None], shield: Shield | None = None) -> None:
         self._wake = wake
         self._shield = shield or Shield(lambda: None, 0)
-        self._room = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()  # that of `_room`, whose own `with` costs more
+        self._room = threading.Condition(self._lock)
         self._pieces: deque[_Piece] = deque()
         self._waiting = 0
         self._running: tuple[str, int] | None = None
@@ -100,7 +101,7 @@ class Streams:
 
     def end(self) -> int:
         """The attempt is over; how many messages its output makes."""
-        with self._room:
+        with self._lock:
             self._running = None
         if self._pieces:
             self._wake()

@@ -62,9 +62,14 @@ def loads(data: bytes, buffers: Sequence[Buffer], *, names: bool = True) -> Load
     ModuleNotFoundError when it needs a module that cannot be imported here, and whatever else
     unpickling raises.
     """
-    if data[:1] == b"\x80" and not buffers:
+    if is_plain(data, buffers):
         return Loaded(pickle.loads(data))
     return load(data, buffers, names=names)
+
+
+def is_plain(data: bytes, buffers: Sequence[Buffer]) -> bool:
+    """Whether this is stock pickle's work alone."""
+    return data[:1] == b"\x80" and not buffers
 
 
 def _only_scalars(value: Any) -> bool:
