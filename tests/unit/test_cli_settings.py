@@ -38,6 +38,7 @@ def test_defaults(tmp_path: Path) -> None:
         "reuse": False,
         "shared_memory": True,
         "hwm": "auto",
+        "memory_limit": 3 << 30,
         "queue_limit": 0,
         "queue_bytes": 1 << 30,
         "scheme": "leastload",

@@ -79,6 +79,12 @@ class IPController(App):
         True, help="Share memory for large arrays with engines and clients of this host."
     ).tag(config=True, setting=True)
 
+    memory_limit = Int(
+        3 << 30,
+        min=128 << 20,
+        help="Bytes of memory for the controller; beyond it, who fills it is cut off.",
+    ).tag(config=True, setting=True)
+
     def modernize(self, config: Config) -> None:
         """`schemename` is the older spelling of `scheme_name`."""
         section = config.get("TaskScheduler", {})

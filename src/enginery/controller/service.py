@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
@@ -28,7 +29,7 @@ from .. import log
 from ..core import messages as m
 from ..core.ahead import meant
 from ..core.controller import Controller, Farm, Limits
-from ..core.events import Closed, Drop, Effect, Log, Received, Send, Stop
+from ..core.events import Closed, Conn, Drop, Effect, Log, Measured, Received, Send, Stop
 from ..core.laws import BrokenLaw
 from ..error import ClusterError, MemoryUnavailable, ProtocolError, VersionMismatch
 from ..net import sockets
@@ -45,9 +46,16 @@ from ..wire import codec
 from ..wire.memory.keeper import Keeper
 from .catalogue import PURE, known, make
 from .config import ControllerConfig
+from .scale import Scale
 
 TURN = 1000
 """Messages read from one socket before the others have their turn."""
+
+TURN_BYTES = 8 << 20
+"""The same in bytes: what follows from a message may be larger than it is."""
+
+QUESTIONS = 8
+"""Questions that are answered in one turn; the answers, which may be large, leave before others."""
 
 COMPLAINTS = 60.0
 """Seconds between two log lines about the same peer's nonsense."""
@@ -63,10 +71,7 @@ class Port(Reception):
         self.name = name
         self.number = number
         self.prefix = name[:1].encode()
-
-    def send(self, conn: bytes, frames: Sequence[Any]) -> bool:
-        """Whether the peer could be reached."""
-        return sockets.send(self.socket, frames, conn[1:])
+        self.backlog: deque[tuple[bytes, str, m.Message]] = deque()  # read, for the next turns
 
 
 class Service:
@@ -84,6 +89,7 @@ class Service:
             record_bytes=config.record_bytes,
             budget=config.queue_bytes,
             queue=config.queue_limit,
+            memory=config.memory_limit,
         )
         name = os.urandom(8).hex()
         self.schemes, chosen = known(
@@ -95,10 +101,12 @@ class Service:
         farm = Farm(self.farm.front_port, self.farm.back_port) if self.farm else Farm()
         scheme = LeastLoad() if chosen == PURE else self.scheme(chosen)
         self.core = Controller(name, __version__, scheme, limits, schemes=makers, farm=farm)
+        self.scale = Scale()
         self.keeper = Keeper(config.shared_memory)
         self.core.memory = self.keeper.probe.name
         self.core.usage = usage
         self.effects: list[Effect] = []  # of this turn, not carried out yet
+        self.questions = 0  # that were answered in this turn
         self.outbox: dict[bytes, list[m.Message]] = {}
         self.complained: dict[bytes | str, float] = {}
         self.exit_code: int | None = None
@@ -194,6 +202,7 @@ class Service:
         if self.farm is not None:
             self.farm.close()
         self.keeper.probe.close()
+        self.scale.close()
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -227,8 +236,10 @@ class Service:
                     self._carry_out(self.core.close(why))
                 self._rare()
             for port in self.ports.values():
-                if port.socket in ready:
+                if port.socket in ready or port.backlog:
                     self._read(port)
+            if self.scale.due <= self.now():
+                self._weigh()
             self._settle()
             self._flush()
         rare.close()
@@ -237,10 +248,28 @@ class Service:
             owner.close()
         return self.exit_code
 
-    def _timeout(self) -> int | None:
+    def _timeout(self) -> int:
         """Milliseconds until the core has something to do by itself."""
+        if any(port.backlog for port in self.ports.values()):
+            return 0
         deadline = self.core.deadline()
-        return None if deadline is None else max(0, ceil((deadline - self.now()) * 1000))
+        due = self.scale.due if deadline is None else min(deadline, self.scale.due)
+        left = due - self.now()
+        return ceil(left * 1000) if left > 0 else 0
+
+    def _weigh(self) -> None:
+        """See how much memory there is, and who has it when that is too much."""
+        now, watchdog = self.now(), self.core.watchdog
+        held: dict[Conn, int] = {}
+        resident = self.scale.resident()
+        if watchdog.heavy(resident):
+            self.scale.trim()
+            resident = self.scale.resident()
+        if watchdog.heavy(resident):
+            for port in self.ports.values():
+                held |= {port.prefix + conn: size for conn, size in port.held().items()}
+        self.core.feed(Measured(resident, held), now, self.effects)
+        self.scale.due = now + watchdog.pause(resident)
 
     def _rare(self) -> None:
         """See to handshakes, and to who has come and gone.
@@ -258,6 +287,7 @@ class Service:
 
     def _settle(self) -> None:
         """Let the core decide on all that it was fed, and carry that out."""
+        self.questions = 0
         effects, self.effects = self.effects, []
         self.core.settle(self.now(), effects)
         self._carry_out(effects)
@@ -265,21 +295,42 @@ class Service:
     def _read(self, port: Port) -> None:
         """Feed the core with what has arrived, and then with who has left."""
         now = self.now()
+        enough = port.taken + TURN_BYTES
+        if port.backlog:
+            port.look()
+            self._feed(port, now)
         for _ in range(TURN):
-            arrived = port.recv()
+            arrived = port.recv() if port.taken < enough and not port.backlog else None
             if arrived is None:
                 break
             id, user, _fd, frames = arrived
             role = self.auth.role(port.name, user)
             if role is not None:  # the handshake has let nobody else in
-                self._feed(port.prefix + id, role, frames, now)
+                self._decode(port, port.prefix + id, role, frames)
+                self._feed(port, now)
+        if port.backlog:
+            return
         for id in port.left():
             self.core.feed(Closed(port.prefix + id), now, self.effects)
         for refused in port.refused:
             self._rejected(refused.address, refused.reason)
         port.refused.clear()
 
-    def _feed(self, conn: bytes, role: str, frames: Sequence[Any], now: float) -> None:
+    def _feed(self, port: Port, now: float) -> None:
+        """Feed the core with what was read, but for questions beyond those of a turn."""
+        while port.backlog:
+            conn, role, message = port.backlog[0]
+            if type(message) is m.Query:
+                if port.gone(conn[1:]):  # nobody waits for the answer
+                    port.backlog.popleft()
+                    continue
+                if self.questions == QUESTIONS:
+                    break
+                self.questions += 1
+            port.backlog.popleft()
+            self.core.feed(Received(conn, role, message), now, self.effects)
+
+    def _decode(self, port: Port, conn: bytes, role: str, frames: Sequence[Any]) -> None:
         pid = self.core.lender(conn)
         borrow = self.keeper.borrowing(pid) if pid else None
         try:
@@ -296,7 +347,7 @@ class Service:
             for message in messages:
                 if type(message) is m.Hello:
                     self.keeper.meet(message)
-                self.core.feed(Received(conn, role, message), now, self.effects)
+                port.backlog.append((conn, role, message))
 
     def _complain(self, conn: bytes, what: str) -> None:
         """A peer with a key says what is not in the protocol."""
@@ -352,7 +403,7 @@ class Service:
         for conn, messages in outbox.items():
             # Who cannot be reached is leaving: the port tells as soon as all it said is read.
             frames = codec.encode(messages, by_reference=self.core.shares(conn))
-            self.ports[conn[:1]].send(conn, frames)
+            self.ports[conn[:1]].send(conn[1:], frames)
 
 
 def steady_clock(started: float) -> Callable[[], float]:

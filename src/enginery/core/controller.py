@@ -29,6 +29,7 @@ from .events import (
     Event,
     JournalFailed,
     Log,
+    Measured,
     Received,
     Send,
     Stop,
@@ -43,6 +44,7 @@ from .quota import CREDIT, Quota
 from .recovery import Recovery
 from .replay import Replay
 from .sessions import Session
+from .watchdog import CUTS, REFUSAL, Watchdog, why
 from .work import Work, abort_of, attempt_of
 
 FORGET_CLIENT = 600.0
@@ -73,6 +75,7 @@ class Limits:
     budget: int = 1 << 30  # bytes of unfinished tasks (see `quota`)
     queue: int = 0  # how many unfinished tasks; 0: any number
     credit: int = CREDIT
+    memory: int = 1 << 40  # bytes that the process may have resident
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class Supervisor:
     patience: float = AWAY
     lanes: dict[str, Conn] = field(default_factory=dict)
     away_since: float | None = None
+    cuts: int = 0
 
 
 class Controller:
@@ -145,6 +149,7 @@ class Controller:
             journal=self.journal,
             quota=Quota(limits.budget, limits.queue, limits.credit),
         )
+        self.watchdog = Watchdog(limits.memory, self.work.quota)
         self.journal.account = Account(self)
         self.recovery = Recovery(self)
         self.delivery = Delivery()
@@ -183,6 +188,8 @@ class Controller:
         match event:
             case Received(conn=conn, role=role, message=message):
                 self._received(conn, role, message, now, out)
+            case Measured():
+                self._measured(event, now, out)
             case Closed(conn=conn):
                 self._closed(conn, now, out)
             case Synced(turn=turn, size=size):
@@ -277,6 +284,22 @@ class Controller:
                 place.recorded = True
                 self.work.joined(place)
 
+    def _measured(self, measured: Measured, now: float, out: list[Effect]) -> None:
+        """The process was weighed: cut off who fills it, and take more only while there is room."""
+        before = self.work.quota.strained
+        for conn, size in self.watchdog.weigh(measured, now).items():
+            peer = self.peers.get(conn)
+            if peer is not None:
+                peer.party.cuts += 1
+            out.append(Drop(conn, why(size)))
+        strained = self.work.quota.strained
+        if strained and not before:
+            bytes = {"queue": self.work.quota.bytes, "history": self.work.history.bytes}
+            fields = {"resident": measured.resident, "limit": self.watchdog.limit, **bytes}
+            out.append(Log("error", "controller.memory", fields))
+        elif before and not strained:
+            self.intake.grant_all(self.sessions.values(), now, out)
+
     # --- shared memory --------------------------------------------------------------------------
 
     def lender(self, conn: Conn) -> int:
@@ -351,12 +374,21 @@ class Controller:
         elif (hello.kind in {"engine", "supervisor"}) != (role == "engine"):
             out.append(Log("warning", "peer.refused", {"role": role, "what": hello.kind}))
             out.append(Send(conn, m.Refused(f"a {role} key cannot be a {hello.kind}'s")))
+        elif self._cut_too_often(hello):
+            out.append(Send(conn, m.Refused(REFUSAL, "QueueFull")))
         elif hello.kind == "engine":
             self._engine_hello(conn, role, hello, now, out)
         elif hello.kind == "supervisor":
             self._supervisor_hello(conn, role, hello, out)
         else:
             self._client_hello(conn, role, hello, out)
+
+    def _cut_too_often(self, hello: m.Hello) -> bool:
+        """Whether this party only ever fills the memory."""
+        party = self.sessions.get(hello.identity) or self.by_identity.get(hello.identity)
+        if isinstance(party, Place) and party.incarnation != hello.incarnation:
+            return False  # it is another one's life
+        return party is not None and party.cuts >= CUTS
 
     def _enter(
         self, conn: Conn, role: str, lane: str, party: Place | Session | Supervisor,
@@ -592,6 +624,7 @@ class Controller:
     ) -> None:
         match message:
             case m.Results():
+                place.cuts = 0
                 self._results(conn, place, message, now, out)
             case m.Holds():
                 if place.silent:
@@ -691,6 +724,7 @@ class Controller:
     ) -> None:
         match message:
             case m.Submit():
+                session.cuts = 0
                 self.intake.submit(conn, session, message, now, out)
             case m.Define(hash=hash, blob=blob):
                 self.intake.define(conn, hash, blob, now, out)

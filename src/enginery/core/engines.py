@@ -94,6 +94,7 @@ class Place:
         self.death: Death | None = None
         self.give_up_at: float | None = None
         self.late = 0
+        self.cuts = 0  # how often in turn it was cut off because of what it sends
 
     def begin(self, hello: m.Hello, now: float) -> None:
         """A new life registers."""
@@ -115,6 +116,7 @@ class Place:
         self.known = set()
         self.death = None
         self.give_up_at = None
+        self.cuts = 0
 
     @property
     def open(self) -> bool:

@@ -41,6 +41,17 @@ class Received(Struct, frozen=True):
     message: m.Message
 
 
+class Measured(Struct, frozen=True):
+    """Controller: so much memory of the process is resident (bytes).
+
+    When that is too much, with what ZeroMQ holds for each connection: what has come and was not
+    read, be it the beginning of a message, and what was sent and is not with the peer yet.
+    """
+
+    resident: int
+    held: dict[Conn, int] = {}
+
+
 class Tick(Struct, frozen=True):
     """The deadline that the core had asked for has come."""
 
@@ -122,6 +133,7 @@ Event = (
     Opened
     | Closed
     | Received
+    | Measured
     | Tick
     | Finished
     | Changed

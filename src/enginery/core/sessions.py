@@ -71,6 +71,7 @@ class Session:
         self.under_way_bytes = 0
         self.delivered = 0  # the last Deliver.seq
         self.fetching: set[str] = set()  # tasks of others that it waits for
+        self.cuts = 0  # how often in turn it was cut off because of what it sends, or does not read
         self.farming = False  # its tasks pass the controller by
 
     def arrived(self, submit: m.Submit) -> int:

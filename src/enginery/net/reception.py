@@ -16,7 +16,9 @@ the same host sends 60 MB.
 from __future__ import annotations
 
 import select
+import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,8 +27,31 @@ from . import sockets
 FIRST = 1 << 16
 """Bytes that may come before and with the first message of a connection."""
 
+HEARTBEATS = 64
+"""Bytes of heartbeats that come from a peer in a second, and go to it, at most."""
+
 REMEMBERED = 10_000
 """Connections whose late messages are still recognized; their ids are not used again."""
+
+
+class Count:
+    """Bytes that were read from a connection and written to it, as they are on the wire."""
+
+    __slots__ = ("read", "since", "written")
+
+    def __init__(self, read: int) -> None:
+        self.read = read
+        self.written = 0
+        self.since = time.monotonic()
+
+
+def wire_size(frames: Sequence[Any]) -> int:
+    """Bytes of a message on the wire, with what CURVE and ZMTP add to each frame."""
+    size = 0
+    for frame in frames:
+        length = len(frame) if type(frame) is bytes else memoryview(frame).nbytes
+        size += length + (35 if length < 223 else 42)
+    return size
 
 
 class Reception:
@@ -45,6 +70,8 @@ class Reception:
         self._fds: dict[bytes, int] = {}  # by connection
         self._leaving: dict[bytes, None] = {}  # reported gone; some of what they said is unread
         self._left: list[bytes] = []
+        self._counts: dict[bytes, Count] = {}  # by connection
+        self.taken = 0  # bytes of all messages, ever
         self._gone: OrderedDict[bytes, None] = OrderedDict()
 
     def recv(self) -> tuple[bytes, str, int, list[Any]] | None:
@@ -56,15 +83,50 @@ class Reception:
                     continue  # somebody has left meanwhile: read all that they still said
                 self._settle()
                 return None
-            conn, _, fd, _ = arrived
-            if self._conns.get(fd) == conn or conn in self._leaving:
+            conn, _, fd, frames = arrived
+            size = wire_size(frames)
+            self.taken += size
+            if self._conns.get(fd) == conn:
+                self._counts[conn].read += size
+                return arrived
+            if conn in self._leaving:
                 return arrived
             if conn not in self._gone:
                 self._watch()
                 self._leave(fd)
                 self._conns[fd], self._fds[conn] = conn, fd
+                self._counts[conn] = Count(size)
                 self._no_stranger(fd)
                 return arrived
+
+    def send(self, conn: bytes, frames: Sequence[Any]) -> bool:
+        """Send one message; False when the peer cannot be reached."""
+        sent = sockets.send(self.socket, frames, conn)
+        if sent and (count := self._counts.get(conn)) is not None:
+            count.written += wire_size(frames)
+        return sent
+
+    def held(self) -> dict[bytes, int]:
+        """Bytes, about, that ZeroMQ holds for each connection: come and not read, or sent and not
+        with the peer yet.
+        """
+        held = {}
+        now = time.monotonic()
+        for conn, fd in self._fds.items():
+            count = self._counts[conn]
+            acked, received = sockets.traffic(fd)
+            beats = int(HEARTBEATS * (now - count.since))
+            unread = max(0, received - count.read - beats)
+            held[conn] = unread + max(0, count.written - acked - beats)
+        return held
+
+    def gone(self, conn: bytes) -> bool:
+        """Whether nothing can be said on this connection any more, as far as is known."""
+        return conn not in self._fds
+
+    def look(self) -> None:
+        """Hear who has come and gone, and read nothing."""
+        self._watch()
 
     def left(self) -> list[bytes]:
         """The connections that are gone and were not told yet; nothing more comes from them."""
@@ -114,6 +176,7 @@ class Reception:
         conn = self._conns.pop(fd, None)
         if conn is not None:
             self._fds.pop(conn, None)
+            self._counts.pop(conn, None)
             self._leaving[conn] = None
 
     def _settle(self) -> None:

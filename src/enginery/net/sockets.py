@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 import zmq
 
-from .descriptors import drop, received
+from .descriptors import drop, received, traffic
 from .keys import ConnectionFile, KeyPair
 from .monitors import Down, Event, Failed, Joined, Left, Monitor, Peer, Refused, Up, monitor_event
 from .wakeup import Wakeup
@@ -29,7 +29,7 @@ __all__ = [
     "Down", "Event", "Failed", "Joined", "Left", "Monitor", "Peer", "Refused", "Up", "Wakeup",
     "authenticator", "dealer", "drop", "hostname", "kept_port", "local_end", "monitor",
     "monitor_event", "new_context",
-    "queue_end", "received", "recv", "recv_frames", "router", "send",
+    "queue_end", "received", "recv", "recv_frames", "router", "send", "traffic",
 ]  # fmt: skip
 
 Context: TypeAlias = "zmq.Context[Any]"
