@@ -202,6 +202,21 @@ def test_an_engine_that_does_not_answer(ask: Ask, rc: Client) -> None:
     assert ask("stacks", "7").returncode == 1
 
 
+def test_stacks_and_status_of_the_scheme_pure(tmp_path: Path) -> None:
+    ask, path = Ask(tmp_path), tmp_path / "pipe"
+    os.mkfifo(path)
+    profile = tmp_path / "profile_default"
+    with Cluster(n=1, scheme="pure", profile_dir=profile, cluster_id="") as client:
+        assert ask.text("progress") == "there is no task\n"
+        result = client.load_balanced_view().apply_async(occupy, str(path))
+        with open(path, "w"):  # opens as soon as it is being read
+            text = ask.text("stacks")
+            assert "runs what is no task of the controller's: of the scheme pure, or typed" in text
+            assert "return pipe.read()" in text
+            assert "those of the scheme pure pass by" in ask.text("status")
+        result.wait(30)
+
+
 # --- status ---------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,9 @@ from .tables import Screen
 LOOK = 0.25
 """Seconds between two looks."""
 
+WORTH = 20
+"""Times as long as it took is waited until all tasks are counted again; meanwhile the open ones."""
+
 OPEN = ("held", "waiting", "queued", "sent")
 WELL = "ok"
 
@@ -29,27 +32,29 @@ class Watched:
     def __init__(self, tasks: Tasks, name: str, where: Mapping[str, Any]) -> None:
         self.name = name
         self._tasks, self._where = tasks, dict(where)
-        self.look()
+        self.open, self.running = 0, 0
+        self.count()
+
+    def count(self) -> None:
+        """Ask the controller how all of them are."""
+        began = time.monotonic()
+        self.told = self._tasks.ask(Query(0, "counts", where=self._where))
+        self._again = time.monotonic() + WORTH * (time.monotonic() - began)
+        self.states: dict[str, int] = self.told["states"]
+        self.open = sum(self.states.get(state, 0) for state in OPEN)
+        self.running = self.told["running"]
+        self.total = sum(self.states.values())
+        self.failed = self.total - self.open - self.states.get(WELL, 0)
 
     def look(self) -> None:
-        """Ask the controller how they are."""
-        self.told = self._tasks.ask(Query(0, "counts", where=self._where))
-        self.states: dict[str, int] = self.told["states"]
-
-    @property
-    def open(self) -> int:
-        """How many have not ended."""
-        return sum(self.states.get(state, 0) for state in OPEN)
-
-    @property
-    def failed(self) -> int:
-        """How many have ended, and not well; an abort is a failure to who waits for it."""
-        return self.total - self.open - self.states.get(WELL, 0)
-
-    @property
-    def total(self) -> int:
-        """How many there are."""
-        return sum(self.states.values())
+        """Ask how many are left, and when that costs little, or all have ended, how all are."""
+        if time.monotonic() < self._again:
+            where = {**self._where, "state": {"$ne": "done"}}
+            told = self._tasks.ask(Query(0, "counts", where=where))
+            self.open, self.running = sum(told["states"].values()), told["running"]
+            if self.open:
+                return
+        self.count()
 
     @property
     def elapsed(self) -> float:
@@ -76,10 +81,10 @@ class Watched:
         """How far they are."""
         from ..client.display.progress import Progress, left
 
-        ok = self.states.get(WELL, 0)
+        ok = max(0, self.total - self.open - self.failed)
         eta = left(ok + self.failed, self.total, self.elapsed)
-        running, retried = self.told["running"], self.told["retried"]
-        return Progress(ok, running, self.failed, self.total, self.elapsed, eta, retried)
+        retried = self.told["retried"]
+        return Progress(ok, self.running, self.failed, self.total, self.elapsed, eta, retried)
 
     def summary(self) -> str:
         """The line that stays."""
@@ -98,8 +103,9 @@ def progress(tasks: Tasks, words: Sequence[str], shown: bool) -> Answer:
     name, where = selected(tasks, words or ["last"])
     watched = Watched(tasks, name, where)
     _follow(watched, shown)
-    failed = Query(0, "database", where={**where, "state": "done"}, keys=["msg_id", "status"])
-    ids = [each["msg_id"] for each in tasks.ask(failed) if each["status"] != WELL]
+    where = {**where, "state": "done", "status": {"$ne": WELL}}
+    failed = tasks.ask(Query(0, "database", where=where, keys=["msg_id"]))
+    ids = [each["msg_id"] for each in failed]
     parts = {
         "name": watched.name,
         "states": watched.states,
@@ -113,7 +119,7 @@ def progress(tasks: Tasks, words: Sequence[str], shown: bool) -> Answer:
     }
 
     def text(screen: Screen) -> str:
-        told = watched.summary()
+        told = watched.summary() if watched.total else "there is no task"
         return told + (f"\n  see: enginery errors{tasks.there.flags}" if ids else "")
 
     return Answer(parts, ids, text, 1 if watched.failed else 0)

@@ -123,7 +123,8 @@ def _lines(told: Mapping[str, Any], flags: str, screen: Screen) -> Iterator[str]
     for line in _gone(told, flags):
         yield from sentence(f"{'':<8}  ", line, screen)
     speed = [rate(told["rate"], 1.0)] if told["rate"] else []
-    yield from _named("tasks", [*_counts(told["tasks"], screen), *speed], screen)
+    pure = ["those of the scheme pure pass by"] if controller["scheme"] == "pure" else []
+    yield from _named("tasks", [*_counts(told["tasks"], screen), *speed, *pure], screen)
     yield from _named("memory", _memory(told), screen)
     now = seconds(controller["time"])
     for i, warning in enumerate(told["warnings"][:SHOWN]):

@@ -52,7 +52,7 @@ def _one(item: str, history: Sequence[str], labelled: Labelled) -> list[str]:
     if item == "all":
         return list(history)
     if item == "last":
-        return [history[-1]] if history else _none(item, history)
+        return [history[-1]] if history else _none("", history)
     if item.startswith(LABEL):
         name = item.removeprefix(LABEL)
         return labelled(name) or _none(f"label {name!r}", history)
@@ -74,6 +74,5 @@ def _range(item: str, first: int, last: int, history: Sequence[str]) -> list[str
 def _none(what: str, history: Sequence[str]) -> list[str]:
     n = len(history)
     there = f"there are 1-{n}" if n > 1 else "there is 1" if n else "it remembers none at all"
-    raise UnknownTask(
-        f"the controller remembers no task {what}; {there}\n  See them: enginery list tasks"
-    )
+    told = f"no task {what}; {there}" if what else "no task"
+    raise UnknownTask(f"the controller remembers {told}\n  See them: enginery list tasks")

@@ -51,15 +51,17 @@ def _told(engine: Mapping[str, Any], all_threads: bool, screen: Screen) -> Itera
         yield f"{head} does not answer: code of it that is not Python runs and does not let others"
         yield "  run, or the process is stopped; look at it there with py-spy, gdb or ps"
         return
+    main = [frame for thread in engine["threads"] if thread["main"] for frame in thread["frames"]]
     if engine["task"]:
         yield f"{head} runs {clean(engine['name'] or 'something')}, task {clean(engine['task'])}"
+    elif main:
+        yield f"{head} runs what is no task of the controller's: of the scheme pure, or typed"
     else:
         yield f"{head} runs no task"
     for thread in engine["threads"]:
         frames = [*thread["below"], *thread["frames"]] if all_threads else thread["frames"]
-        idle = thread["main"] and not engine["task"]
         ours = not thread["main"] and thread["name"].startswith("enginery-")
-        if not frames or ((idle or ours) and not all_threads):
+        if not frames or (ours and not all_threads):
             continue
         if all_threads or not thread["main"]:
             yield f"  thread {clean(thread['name'])}"

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from . import columns
 from .tasks import Record
@@ -28,6 +28,10 @@ COUNT = 100
 """Where on a page it says how many tasks are on it; before, the block of each."""
 
 BLANK = bytes(4 * (COUNT + 1))
+
+
+Columned = Callable[[Mapping[str, Sequence[Any]]], bool]
+"""Says by columns of a block whether it is to be looked at."""
 
 
 class Block(NamedTuple):
@@ -80,10 +84,21 @@ class Archive:
 
     def __iter__(self) -> Iterator[Record]:
         """All that are here, those that ended first before others."""
+        return self.where((), lambda _: True)
+
+    def where(self, names: Iterable[str], may: Columned) -> Iterator[Record]:
+        """The same without the blocks in which nothing may be by what stands in these columns."""
         for block, packed in list(self._blocks.items()):
+            if not may(columns.values(packed.data, names)):
+                continue
             for record in columns.unpack(packed.data):
                 if self._block(record.spec.id) == block:
                     yield record
+
+    def different(self, name: str) -> set[Any]:
+        """What this column holds, in any block."""
+        blocks = (columns.values(block.data, [name]) for block in self._blocks.values())
+        return {value for block in blocks for value in block[name]}
 
     def numbers(self) -> Iterator[tuple[int, str]]:
         """The numbers and ids of all that are here."""

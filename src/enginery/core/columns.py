@@ -18,6 +18,7 @@ RECORD = "owner", "number", "size", "attempt", "n", "finished"
 
 ID, TARGETS = SPEC.index("id"), SPEC.index("targets")
 OWN, STEPS = len(SPEC) + len(OUTCOME), len(SPEC) + len(OUTCOME) + len(RECORD)
+_POSITIONS = {name: i for i, name in reversed(list(enumerate([*SPEC, *OUTCOME])))}
 NUMBER, SIZE = OWN + RECORD.index("number"), OWN + RECORD.index("size")
 
 _of_spec, _of_outcome, _of_record = attrgetter(*SPEC), attrgetter(*OUTCOME), attrgetter(*RECORD)
@@ -71,6 +72,12 @@ def sizes(data: bytes) -> dict[str, int]:
 def numbers(data: bytes) -> Iterable[tuple[int, str]]:
     """The numbers of the records, and the ids of their tasks."""
     return _two(data, NUMBER, ID)
+
+
+def values(data: bytes, names: Iterable[str]) -> dict[str, Sequence[Any]]:
+    """What stands in these columns, of a task or of its outcome: once, where it is the same."""
+    _, columns = _parts.decode(data)
+    return {name: msgpack.decode(columns[_POSITIONS[name]]) for name in names}
 
 
 def _two(data: bytes, first: int, second: int) -> Iterable[tuple[Any, Any]]:

@@ -10,6 +10,7 @@ from . import messages as m
 from .ahead import written
 from .engines import Place
 from .explain import explain
+from .search import candidates
 from .sessions import Session
 from .tasks import Record
 from .work import Work
@@ -128,7 +129,7 @@ def _counts(work: Work, session: Session, query: m.Query) -> dict[str, Any]:
     more = {"running": 0, "retried": 0}
     begin, end = float("inf"), 0.0
     heads = {next(iter(p.sent.values())).spec.id for p in work.places.values() if p.sent}
-    for id, record in work.tasks.items():
+    for id, record in candidates(work.tasks, wanted):
         if visible(work, session, id) is None:
             continue
         if wanted and not database.matches(document(record), wanted):
@@ -158,13 +159,10 @@ def _names(work: Work, session: Session, keys: list[str]) -> list[str]:
     """The different labels, or names of calls, of all tasks."""
     if keys not in (["label"], ["name"]):
         raise LookupError("names are those of one key: label or name")
-    return sorted(
-        {
-            str(getattr(record.origin, keys[0]))
-            for id, record in work.tasks.items()
-            if visible(work, session, id) is not None
-        }
-    )
+    if roles.sees_all_tasks(session.role):
+        return sorted(work.tasks.different(keys[0]))
+    own = [r.origin for _, r in work.tasks.items() if r.owner == session.identity]
+    return sorted({str(getattr(spec, keys[0])) for spec in own})
 
 
 def _place(place: Place) -> dict[str, Any]:
@@ -246,7 +244,7 @@ def _found(work: Work, session: Session, query: m.Query) -> list[dict[str, Any]]
     """The documents that a query of the history finds, in the order of submission."""
     wanted = database.checked(query.where)
     found = []
-    for id, record in work.tasks.items():
+    for id, record in candidates(work.tasks, wanted):
         if visible(work, session, id) is not None:
             told = document(record)
             if database.matches(told, wanted):

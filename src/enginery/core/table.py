@@ -5,10 +5,10 @@ One that is packed (`archive`) is made anew for who asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .archive import Archive
+from .archive import Archive, Columned
 from .tasks import Record
 
 
@@ -49,6 +49,21 @@ class Tasks(Mapping[str, Record]):
         if self._archive.count:
             records = sorted([*self._archive, *records], key=lambda record: record.number)
         return records
+
+    def where(self, names: Iterable[str], may: Columned) -> list[tuple[str, Record]]:
+        """All but those in blocks of packed tasks that need not be looked at, with their ids."""
+        return self.in_order([*self._archive.where(names, may), *self.live.values()])
+
+    def different(self, name: str) -> set[Any]:
+        """What a field of the tasks holds: of the packed ones, also of some that were removed."""
+        return self._archive.different(name) | {
+            getattr(record.origin, name) for record in self.live.values()
+        }
+
+    @staticmethod
+    def in_order(records: Iterable[Record]) -> list[tuple[str, Record]]:
+        """Records with their ids, in the order in which the tasks were accepted."""
+        return [(r.spec.id, r) for r in sorted(records, key=lambda record: record.number)]
 
     def values(self) -> Any:
         """All of them, at once."""

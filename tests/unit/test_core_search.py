@@ -1,0 +1,65 @@
+"""Queries look at few tasks where that can be helped, and find the same as from all of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from enginery.core import messages as m
+from enginery.core.database import checked, matches
+from enginery.core.history import BLOCK, RECENT
+from enginery.core.queries import document
+from enginery.core.search import candidates
+
+from .hand_controller import Hand, task
+
+N = 4 * BLOCK
+
+
+@pytest.fixture(scope="module")
+def hand() -> Hand:
+    """Packed tasks of two labels, one of which has failed; and some that have not ended."""
+    hand = Hand(hwm=0)
+    hand.engine("engine")
+    hand.client("ann")
+    for i in range(RECENT + N):
+        label = "early" if i < N // 2 else "late"
+        hand.submit("ann", task(f"ann-{i}", label=label, submitted=float(i), name=f"f{i % 2}"))
+        status = "error" if i == 7 else "ok"
+        hand.result("engine", m.Result(f"ann-{i}", 1, status, b"", completed=float(i)), seq=i + 1)
+    hand.submit("ann", *(task(f"ann-9000{i}", label="open") for i in range(3)))
+    assert hand.core.work.history.archive.count >= 3 * BLOCK
+    return hand
+
+
+@pytest.mark.parametrize(
+    ("where", "most"),
+    [
+        ({}, RECENT + N + 3),
+        ({"label": "early"}, RECENT + N),
+        ({"label": "nosuch"}, RECENT + 2 * BLOCK),
+        ({"status": "error"}, RECENT + 3 * BLOCK),
+        ({"state": "done", "status": {"$ne": "ok"}}, RECENT + 3 * BLOCK),
+        ({"state": {"$ne": "done"}}, RECENT + 2 * BLOCK),
+        ({"state": {"$in": ["waiting", "sent"]}, "label": "open"}, RECENT + 2 * BLOCK),
+        ({"msg_id": "ann-5"}, 1),
+        ({"msg_id": {"$in": ["ann-900", "ann-5", "ann-5", "nosuch"]}}, 2),
+        ({"submitted": {"$lt": 3.0}}, RECENT + 3 * BLOCK),
+        ({"name": "f1", "submitted": {"$gt": 1e9}}, RECENT + 2 * BLOCK),
+        ({"priority": 0.0, "reason": ""}, RECENT + N + 3),
+        ({"priority": 5.0}, RECENT + 2 * BLOCK),
+        ({"client": "ann", "engine_id": 0}, RECENT + N + 3),
+    ],
+)
+def test_all_that_is_meant_is_among_the_candidates(hand: Hand, where: dict, most: int) -> None:
+    tasks, wanted = hand.core.work.tasks, checked(where)
+    looked_at = list(candidates(tasks, wanted))
+    found = [id for id, record in looked_at if matches(document(record), wanted)]
+    expected = [id for id, record in tasks.items() if matches(document(record), wanted)]
+    assert found == expected
+    assert len(looked_at) <= most
+
+
+def test_names(hand: Hand) -> None:
+    query = m.Query(1, "names", keys=["label"])
+    [reply] = hand.say("ann/control", query)
+    assert reply.value == ["early", "late", "open"]
