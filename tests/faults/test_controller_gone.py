@@ -6,7 +6,6 @@ the controller has been away for too long. The engines end by themselves, too.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -26,101 +25,27 @@ from enginery import Client, Cluster, ControllerLost, NoControllerError
 from enginery.client.link import PATIENCE
 from enginery.cluster.process import Process, birth
 
-TIMEOUT = 1.0
-"""Seconds that the calls with a timeout get."""
-
-ASKED = 10.0
-"""Seconds that a request gets which says nothing else."""
+from .calls import (
+    AS_ANOTHER,
+    ASKED,
+    CLASSES,
+    LOCAL,
+    NEVER,
+    REQUESTS,
+    TIMEOUT,
+    WITH_THE_SAME_CLIENT,
+    WITH_TIMEOUT,
+    WITHOUT_TIMEOUT,
+    Call,
+    sleep,
+)  # fmt: skip
 
 ENGINES_PATIENCE = 2.0
 """Seconds that the engines are told to wait for a controller that is gone."""
 
-Call = Callable[[Client, Any], Any]
-"""A client, and the result of a task that never ends."""
 
-NEVER = 600.0
-
-
-def sleep(*_: Any) -> None:
-    """A task that never ends."""
-    time.sleep(NEVER)
-
-
-def awaited(rc: Client, ar: Any) -> Any:
-    """The result, awaited."""
-
-    async def wait() -> Any:
-        return await ar
-
-    return asyncio.run(wait())
-
-
-WITHOUT_TIMEOUT: dict[str, Call] = {
-    "ar.get": lambda rc, ar: ar.get(),
-    "ar.result": lambda rc, ar: ar.result(),
-    "ar.r": lambda rc, ar: ar.r,
-    "ar.exception": lambda rc, ar: ar.exception(),
-    "ar.get_dict": lambda rc, ar: ar.get_dict(),
-    "ar.wait": lambda rc, ar: ar.wait(),
-    "ar.wait_for_output": lambda rc, ar: ar.wait_for_output(),
-    "ar.display_outputs": lambda rc, ar: ar.display_outputs(),
-    "ar.wait_interactive": lambda rc, ar: ar.wait_interactive(),
-    "await ar": awaited,
-    "ar[0]": lambda rc, ar: ar[0],
-    "for value in ar": lambda rc, ar: list(ar),
-    "rc.wait": lambda rc, ar: rc.wait(),
-    "rc.wait(ar)": lambda rc, ar: rc.wait(ar),
-    "rc.get_result": lambda rc, ar: rc.get_result(ar, block=True),
-    "rc.wait_for_engines": lambda rc, ar: rc.wait_for_engines(99),
-    "view.apply_sync": lambda rc, ar: rc[0].apply_sync(sleep),
-    "view.map_sync": lambda rc, ar: rc[:].map_sync(sleep, range(4)),
-    "view.execute": lambda rc, ar: rc[:].execute("pass", block=True),
-    "view.push": lambda rc, ar: rc[:].push({"a": 1}, block=True),
-    "view.pull": lambda rc, ar: rc[:].pull("a", block=True),
-    "view[name]": lambda rc, ar: rc[0]["a"],
-    "view.scatter": lambda rc, ar: rc[:].scatter("a", range(4), block=True),
-    "view.gather": lambda rc, ar: rc[:].gather("a", block=True),
-    "lview.apply_sync": lambda rc, ar: rc[None].apply_sync(sleep),
-    "lview.map_sync": lambda rc, ar: rc[None].map_sync(sleep, range(4)),
-    "lview.map_lazy": lambda rc, ar: list(rc[None].imap(sleep, range(4))),
-    "lview.reduce": lambda rc, ar: rc[None].reduce(sleep, range(4)),
-}
-"""Calls that wait until something is done that will never be done."""
-
-WITH_THE_SAME_CLIENT = ["second thread", "third thread"]
-"""Threads that wait with the client that "ar.get" waits with."""
-
-WITH_TIMEOUT: dict[str, Call] = {
-    "ar.get": lambda rc, ar: ar.get(TIMEOUT),
-    "ar.wait": lambda rc, ar: ar.wait(TIMEOUT),
-    "ar.exception": lambda rc, ar: ar.exception(TIMEOUT),
-    "ar.get_dict": lambda rc, ar: ar.get_dict(TIMEOUT),
-    "ar.wait_for_output": lambda rc, ar: ar.wait_for_output(TIMEOUT),
-    "ar.wait_for_send": lambda rc, ar: ar.wait_for_send(TIMEOUT),
-    "ar.wait_interactive": lambda rc, ar: ar.wait_interactive(timeout=TIMEOUT),
-    "rc.wait": lambda rc, ar: rc.wait(timeout=TIMEOUT),
-    "rc.wait_for_engines": lambda rc, ar: rc.wait_for_engines(99, timeout=TIMEOUT),
-    "rc.shutdown": lambda rc, ar: rc.shutdown(timeout=TIMEOUT),
-    "repr(rc)": lambda rc, ar: repr(rc),
-    "Client(timeout=)": lambda rc, ar: Client(rc.cluster.client_connection_file, timeout=TIMEOUT),
-}
-"""Calls that were given a second, or take no more."""
-
-REQUESTS: dict[str, Call] = {
-    "ar.abort": lambda rc, ar: ar.abort(),
-    "ar.cancel": lambda rc, ar: ar.cancel(),
-    "rc.abort": lambda rc, ar: rc.abort(),
-    "rc.abort(id)": lambda rc, ar: rc.abort("nobody-1"),
-    "rc.get_result(id)": lambda rc, ar: rc.get_result("nobody-1"),
-    "rc.queue_status": lambda rc, ar: rc.queue_status(),
-    "rc.clear": lambda rc, ar: rc.clear(),
-    "rc.send_signal": lambda rc, ar: rc.send_signal("SIGINT"),
-    "rc.shutdown": lambda rc, ar: rc.shutdown(block=False),
-    "rc.shutdown(hub)": lambda rc, ar: rc.shutdown(hub=True),
-    "cluster.engine_pids": lambda rc, ar: rc.cluster.engine_pids,
-    "cluster.restart_engines": lambda rc, ar: rc.cluster.restart_engines_sync([0]),
-}
-"""What the controller is asked."""
+CONTROL = "time.sleep"
+"""What shows how much later than it should anything ends here, with so many threads at a time."""
 
 
 class End(NamedTuple):
@@ -194,6 +119,7 @@ def play(cluster: Cluster) -> Scene:
         name: Waiter(cluster, lambda rc, ar: ar.get(), shared) for name in WITH_THE_SAME_CLIENT
     }
     timed = {name: Waiter(cluster, call) for name, call in WITH_TIMEOUT.items()}
+    timed[CONTROL] = Waiter(cluster, lambda rc, ar: time.sleep(TIMEOUT))
     requests = {name: Waiter(cluster, call) for name, call in REQUESTS.items()}
     idle = Waiter(cluster, lambda rc, ar: None)
     everyone = [*waiting.values(), *timed.values(), *requests.values(), idle]
@@ -229,6 +155,16 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.monotonic() - begun
 
 
+@pytest.mark.parametrize("kind", CLASSES)
+def test_each_public_call_has_its_row(kind: str) -> None:
+    public = {name for name in dir(CLASSES[kind]) if not name.startswith("_")}
+    rows = {*WITHOUT_TIMEOUT, *WITH_TIMEOUT, *REQUESTS}
+    named = {row.split("(")[0] for row in (*rows, *AS_ANOTHER)}
+    waiting = {row.partition(".")[2] for row in named if row.startswith(f"{kind}.")}
+    assert public - waiting - LOCAL[kind] == set()
+    assert set(AS_ANOTHER.values()) <= rows
+
+
 @pytest.mark.parametrize("name", [*WITHOUT_TIMEOUT, *WITH_THE_SAME_CLIENT])
 def test_a_call_without_timeout_says_that_the_controller_is_lost(scene: Scene, name: str) -> None:
     end = scene.waiting[name]
@@ -241,7 +177,9 @@ def test_a_call_without_timeout_says_that_the_controller_is_lost(scene: Scene, n
 def test_a_timeout_is_kept(scene: Scene, name: str) -> None:
     end = scene.timed[name]
     assert end is not None, "it hangs"
-    assert end.seconds < TIMEOUT + 1
+    control = scene.timed[CONTROL]
+    assert control is not None
+    assert end.seconds < TIMEOUT + 1 + 2 * (control.seconds - TIMEOUT)
     if name == "ar.wait_for_send":  # no memory of the caller's is under way
         assert end.given is True
     elif end.raised is None:

@@ -23,6 +23,8 @@ def failing(link: Link, supervisors: Collection[int] | None = None) -> list[str]
 
     Only of engines of these supervisors (process ids), if they are given.
     """
+    if link.lost_since is not None:
+        return []
     try:
         places = link.ask(Query(0, "places"), SOON)
     except EngineryError:  # nobody knows; who waits for engines has something to say anyway
