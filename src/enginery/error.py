@@ -32,7 +32,8 @@ class RemoteError(EngineryError):
     here, so `except ZeroDivisionError` and `except RemoteError` both work.
 
     Attributes: `ename`, `evalue` (class name and message), `traceback` (the remote text),
-    `engine_id`, `method` ("apply", "map", "execute", ...), `task` (id).
+    `engine_id`, `method` ("apply", "map", "execute", ...), `task` (id), `item` (of a map, its
+    number).
     """
 
     ename: str = "RemoteError"
@@ -41,6 +42,7 @@ class RemoteError(EngineryError):
     engine_id: int = -1
     method: str = ""
     task: str = ""
+    item: int | None = None
 
 
 class CompositeError(RemoteError):
@@ -92,9 +94,10 @@ class CompositeError(RemoteError):
 
 
 class TaskError(EngineryError):
-    """The system ended a task; `task` is its id."""
+    """The system ended a task; `task` is its id, `item` the number of the item of a map."""
 
     task: str = ""
+    item: int | None = None
 
 
 class EngineError(TaskError):

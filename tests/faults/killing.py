@@ -63,7 +63,6 @@ class Watched:
 
     def __init__(self, result: AsyncResult) -> None:
         self.result = result
-        self.items = {id: item for item, id in enumerate(result.msg_ids)}
         self.values: list[tuple[int, int]] = []
         self.errors: list[Any] = []
         self._reader = threading.Thread(target=self._read, name="reader")
@@ -80,13 +79,14 @@ class Watched:
 
     def item(self, error: Any) -> int:
         """The item that an error is of."""
-        return self.items[error.task]
+        item: int = error.item
+        return item
 
     def counts(self, times: Counter[int]) -> Counts:
         """The four counts; `times` is how often each item has started."""
         given = Counter([item for item, _ in self.values] + [self.item(e) for e in self.errors])
         counts = Counts(
-            lost=len(self.items.keys()) - len(given),
+            lost=self.result.total - len(given),
             duplicated=sum(n > 1 for n in given.values()),
             unexpected=sum(value != right(item) for item, value in self.values),
             recovered=sum(times[item] > 1 for item, _ in self.values),

@@ -52,7 +52,7 @@ def check(watch: Watched, notes: Path) -> None:
         "  it is not tried again"
     )
     assert re.fullmatch(
-        r"  task \w+-401; engines [01], [01], [01] died; "
+        r"  task \w+-\d+\.\d+; engines [01], [01], [01] died; "
         r"engine [01] was killed by signal 9 \(SIGKILL\);\n"
         r"    it was pid \d+ on .+, up .+, memory .+ MB",
         error.__notes__[0],

@@ -34,7 +34,7 @@ PROMPT = Path(__file__).with_name("prompt.py")
 VARYING = [
     (r"\(pid \d+, HOST\)", "(pid PID, HOST)"),
     (r"pid \d+", "pid PID"),
-    (r"task [0-9a-f]{6}-\d+", "task ID"),
+    (r"task [0-9a-f]{6}-\d+(\.\d+)?", "task ID"),
     (r"(after|up) (\d[\d.e-]* (ms|s|min|h)( \d+ (s|min))?)", r"\1 TIME"),
     (r"memory \d[\d.]* [kMG]?B", "memory SIZE"),
     (r"127\.0\.0\.1:\d+", "ADDRESS"),

@@ -9,8 +9,8 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
+from enginery.core import chunks, tasks, work
 from enginery.core import messages as m
-from enginery.core import tasks, work
 from enginery.core.controller import Controller, Limits
 from enginery.core.events import Answered
 from enginery.schemes import LeastLoad, Scheme
@@ -32,6 +32,12 @@ class Observer:
 
     def moving(self, record: tasks.Record, move: str, engine: int, cause: str) -> None:
         """The controller is about to change the state of a task."""
+
+    def item_started(self, engine: EngineNode, attempt: m.Attempt, item: int, no: str) -> None:
+        """An item of a share begins, or declines to run."""
+
+    def item_finished(self, engine: EngineNode, attempt: m.Attempt, item: int, status: str) -> None:
+        """An item of a share has ended, or declined to run."""
 
     def delivered(
         self, client: ClientNode, outcomes: list[m.Outcome], outputs: list[m.Output]
@@ -85,7 +91,9 @@ class Cluster:
             for name, value in self.constants.items():
                 stack.enter_context(patch(f"enginery.core.{name}", value))
             stack.enter_context(patch.object(tasks, "TRANSITIONS", self.moves))
-            stack.enter_context(patch.object(work, "Record", self._told_record()))
+            told = self._told_record()
+            for module in (work, chunks):
+                stack.enter_context(patch.object(module, "Record", told))
             yield
 
     # --- who there is ---------------------------------------------------------------------------

@@ -20,7 +20,9 @@ from enginery.core.events import Answered
 from enginery.core.tasks import Record
 
 from . import rules
+from .broken import Broken
 from .cluster import Observer
+from .items import Items
 from .peers import ClientNode, EngineNode, level_of, value_of
 from .strangers import Liar
 
@@ -30,10 +32,6 @@ if TYPE_CHECKING:
 
 GIVEN_UP = "the controller had given this client up"
 """What a client tells its user that comes back after too long a time."""
-
-
-class Broken(AssertionError):
-    """A promise to the user was not kept."""
 
 
 @dataclass
@@ -101,9 +99,11 @@ class Ledger(Observer):
     def __init__(self, world: World) -> None:
         self.world = world
         self.tasks: dict[str, Entry] = {}
+        self.items = Items(world)
         self.direct: defaultdict[tuple[str, int], int] = defaultdict(int)
         self.outputs: dict[tuple[str, str, int], int] = {}
         self.requests: dict[tuple[str, int], m.Message] = {}
+        self.shares_aborted: set[str] = set()
         self.ended: Counter[str] = Counter()
         self.ends: dict[str, rules.End] = {}  # as the controller has decided
         self.gone: list[tuple[Entry, tuple[int, ...]]] = []  # given up as their engines are gone
@@ -118,6 +118,8 @@ class Ledger(Observer):
         """A user has submitted this."""
         self.count += 1
         self.tasks[task.id] = Entry(client, task, self.count)
+        if task.chunk is not None:
+            self.items.submitted(task)
         self.open += 1
 
     def asking(self, client: ClientNode, request: m.Resubmit | m.Purge) -> None:
@@ -135,7 +137,14 @@ class Ledger(Observer):
     def aborting(self, ids: list[str]) -> None:
         """A user has asked to abort these."""
         for id in ids:
-            self.tasks[id].aborted = True
+            if "." in id:
+                self.shares_aborted.add(id)
+            else:
+                self.tasks[id].aborted = True
+
+    def aborted_share(self, chunk: str, item: int) -> bool:
+        """Whether a user has asked to abort the share that began, at some time, with this item."""
+        return f"{chunk}.{item}" in self.shares_aborted
 
     def knows(self, client: ClientNode, id: str) -> bool:
         """Whether this user was told how the task has ended."""
@@ -175,10 +184,14 @@ class Ledger(Observer):
 
     def moving(self, record: Record, move: str, engine: int, cause: str) -> None:
         """Each decision follows from what has happened before."""
+        if record.spec.id not in self.tasks:  # a share
+            return
         entry = self.tasks[record.spec.id]
         if record.state == "new":
             self._arrives(entry)
         match move:
+            case "wait" if record.state == "divided":
+                pass  # some of it has come back
             case "hold" | "wait":
                 self._depends(entry, "open" if move == "hold" else "met")
             case "assign" if record.direct:
@@ -207,6 +220,8 @@ class Ledger(Observer):
             ids = rules.named(task.terms, entry.direct)
             entry.unknown = any(id not in known or id == task.id for id in ids)
             entry.unknown |= any(self._hidden(entry.client, id) for id in entry.takes)
+            chunks = self.world.controller.core.work.chunks
+            entry.unknown |= any(id in known and chunks.gone(known[id]) for id in entry.takes)
             late = not entry.in_vain and not set(ids) <= known.keys() | self.ends.keys()
             if entry.again and late:
                 raise Broken(f"unexpected: {task.id} arrives before what it depends on, {ids}")
@@ -295,13 +310,16 @@ class Ledger(Observer):
         id = entry.task.id
         if id in self.ends:
             raise Broken(f"duplicated: {id} ends again, {status} after {self.ends[id]}")
-        if status == "impossible":
+        if entry.task.chunk is not None:
+            pass  # its shares are looked at
+        elif status == "impossible":
             self._is_impossible(entry, record)
         elif status == "timeout":
             late = 0 < entry.timeout <= self.world.clock.now - entry.accepted + 1e-9
             if not late or record.state not in {"held", "waiting"} or entry.bodies or entry.level:
                 raise Broken(f"unexpected: {record!r} times out: {entry}")
-        self.ends[id] = rules.End(status, engine if self._ran(record, status, engine) else -1)
+        ran = entry.task.chunk is not None or self._ran(record, status, engine)
+        self.ends[id] = rules.End(status, engine if ran else -1)
 
     def _ran(self, record: Record, status: str, engine: int) -> bool:
         """Whether that task may have run on its last engine."""
@@ -381,11 +399,15 @@ class Ledger(Observer):
             raise Broken(f"duplicated: {attempt.id} starts {entry.bodies[level]} times")
         self._starts_where_it_may(entry, task, engine, attempt)
         for id, value in zip(entry.takes, attempt.inputs, strict=True):
-            if not self._has_given(self.tasks[id], value.value):
+            if not self._has_given(self.tasks[id], value):
                 raise Broken(f"unexpected: {attempt.id} takes {value.value!r} from {id}")
 
-    def _has_given(self, entry: Entry, value: bytes) -> bool:
+    def _has_given(self, entry: Entry, given: m.Value) -> bool:
         """Whether this is the value of a task."""
+        value = given.value
+        if entry.task.chunk is not None:
+            parts = b"".join(part.value for part in given.parts)
+            return parts == self.items.value(entry.task.id) or b"a lie" in parts
         if entry.outcome is not None and entry.outcome.status != "expired":
             return (entry.outcome.status, entry.outcome.value) == ("ok", value)
         real = ("ok", value) in entry.ends.values()
@@ -406,6 +428,14 @@ class Ledger(Observer):
             self.direct[line] = entry.order
         if task.targets and engine.core.id not in task.targets:
             raise Broken(f"unexpected: {attempt.id} starts on engine {engine.core.id}")
+
+    def item_started(self, engine: EngineNode, attempt: m.Attempt, item: int, no: str) -> None:
+        """At most once, or 1 + retries times."""
+        self.items.started(engine, attempt, item, no)
+
+    def item_finished(self, engine: EngineNode, attempt: m.Attempt, item: int, status: str) -> None:
+        """An item has really ended."""
+        self.items.finished(engine, attempt, item, status)
 
     def finished(self, engine: EngineNode, attempt: m.Attempt, status: str) -> None:
         """An attempt has really ended."""
@@ -430,6 +460,11 @@ class Ledger(Observer):
                 raise Broken(f"duplicated: output {output.number} of {output.id}")
             self.outputs[key] = output.number
         for outcome in outcomes:
+            if outcome.stop:
+                whole = self.tasks[outcome.id.partition(".")[0]]
+                right = whole.fetched[client.name] + (whole.client is client)
+                self.items.delivered(client, outcome, right)
+                continue
             entry = self.tasks[outcome.id]
             if outcome.facts.get("reason") == GIVEN_UP and self.world.forgets:
                 entry.given_up = True
@@ -438,6 +473,8 @@ class Ledger(Observer):
             right = entry.fetched[client.name] + (entry.client is client)
             if entry.told[client.name] > right:
                 raise Broken(f"duplicated: {client.name} is told of {outcome.id} again")
+            if entry.task.chunk is not None:
+                self.items.complete(client.name, outcome.id, outcome)
             if entry.outcome is None:
                 self.open -= 1
                 self.ended[outcome.status] += 1
@@ -450,8 +487,10 @@ class Ledger(Observer):
     def judge(self, entry: Entry, outcome: m.Outcome) -> None:
         """Whether it can be true."""
         task, world = entry.task, self.world
-        true = False
+        true = task.chunk is not None and outcome.status != "aborted"
         match outcome.status:
+            case _ if task.chunk is not None:
+                true = true or entry.aborted or bool(self.shares_aborted)
             case "ok" | "error":
                 real, value = entry.ends.get(outcome.attempt, ("", b""))
                 if task.engine >= 0 and real in {"refused", "unfit"}:

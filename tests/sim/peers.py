@@ -16,6 +16,7 @@ from enginery.core.engine import Engine
 from enginery.core.supervisor import Supervisor
 
 from .nodes import Outbox, Peer
+from .shares import Share
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -50,6 +51,7 @@ class Page:
 
     started: int = 0
     finished: int = 0
+    item: int = 0
 
 
 class EngineNode(Peer):
@@ -66,6 +68,7 @@ class EngineNode(Peer):
         self.core: Engine = Engine(place, incarnation, python="3", **FACTS)
         self.page = Page()
         self.running: m.Attempt | None = None
+        self.share: Share | None = None
         self.tick_at: float | None = None
         self.changes = 0  # of the properties
         self.unfit_at = 0
@@ -134,8 +137,14 @@ class EngineNode(Peer):
         """Start, interrupt, stop."""
         for effect in effects:
             match effect:
+                case e.Start(attempt=attempt) if attempt.chunk is not None:
+                    self.share = Share(self, attempt)
+                    self.share.begin()
                 case e.Start(attempt=attempt):
                     self.start(attempt)
+                case e.Divide(n=n):
+                    assert self.share is not None, "what is divided is a share"
+                    self.share.cut(n)
                 case e.Load(hash=hash):
                     self.loaded.add(hash)
                 case e.Forget(hash=hash):
@@ -144,6 +153,8 @@ class EngineNode(Peer):
                     run = self.running
                     if run is not None and (run.id, run.attempt) == (id, number):
                         self.interrupt(run)
+                    elif self.share is not None and self.share.is_named(id, number):
+                        self.share.interrupt()
                 case e.Kill(signum=signum):
                     self.exit(-signum)
                 case e.Stop(code=code):
@@ -272,7 +283,10 @@ class SupervisorNode(Peer):
         started = engine.core.incarnation  # of this process: the machine may have begun again
         incarnation = self.core.seats[engine.place].incarnation
         assert started[:12] == incarnation[:12], "one life of a place at a time"
-        self.handle(e.Died(engine.place, incarnation, status, page.started, page.finished))
+        died = e.Died(
+            engine.place, incarnation, status, page.started, page.finished, item=page.item
+        )
+        self.handle(died)
 
     def kill(self) -> None:
         """The supervisor is killed, and its engines end with it."""

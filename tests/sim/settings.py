@@ -43,6 +43,8 @@ class Settings:
     burst: int = 10  # tasks submitted at a time, at most
     seconds: float = 0.01  # a task takes, on average
     retries: int = 3  # of a task, at most
+    chunks: float = 0.0  # which share of submissions are chunks
+    items: int = 10  # of a chunk, at most
     functions: int = 4
     actions: dict[str, float] = field(default_factory=dict)  # what clients do, by weight
     kinds: dict[str, float] = field(default_factory=dict)  # what tasks do, by weight
@@ -119,6 +121,15 @@ def draw(random: Random) -> Settings:
         recent, block = random.randint(0, 20), random.randint(1, 8)
         s.constants |= {"history.RECENT": recent, "history.BLOCK": block}
     return s
+
+
+def add_chunks(s: Settings, random: Random) -> None:
+    """Let part of the work be chunks."""
+    s.chunks = random.choice((0.2, 0.5, 0.9))
+    s.items = int(_between(random, 2, 60))
+    s.seconds = _between(random, 0.00001, 0.05)
+    if random.random() < 0.3:
+        s.constants["paces.SHARE"] = random.randint(100, 5000)
 
 
 def _between(random: Random, low: float, high: float) -> float:

@@ -30,6 +30,7 @@ class Liar(EngineNode):
         self.world = world
         self.seq = 0
         self.entrusted: set[tuple[str, int]] = set()  # tasks and attempts that it may spoil
+        self.items: set[tuple[str, int]] = set()  # items of chunks
         self.held: list[m.Attempt] = []
 
     def hear(self, event: e.Event, outbox: Outbox) -> list[e.Effect]:
@@ -58,6 +59,10 @@ class Liar(EngineNode):
         for message in batch:
             if isinstance(message, m.Run):
                 self.entrusted.update((a.id, a.attempt) for a in message.attempts)
+                for attempt in message.attempts:
+                    if (chunk := attempt.chunk) is not None:
+                        name = attempt.id.partition(".")[0]
+                        self.items.update((name, i) for i in range(chunk.start, chunk.stop))
 
     def hello(self, lane: Any, seen: int = 0) -> m.Hello:
         """As an honest engine says it."""
@@ -88,6 +93,9 @@ class Liar(EngineNode):
         kind: Any = random.choice(("engine", "supervisor", "client"))
         lane: Any = random.choice(self.lanes)
         results = [m.Result(id, attempt, status, b"a lie") for _ in range(random.randint(1, 3))]
+        if "." in id:
+            for result in results:
+                result.items, result.running = random.randint(-1, 9), random.randint(-1, 3)
         inventions: list[m.Message] = [
             m.Results(seq, results),
             m.Output(id, attempt, number, "stdout", "a lie"),

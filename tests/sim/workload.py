@@ -69,7 +69,39 @@ class User:
             targets = tuple(self.random.sample(self.client.engines, size))
             if self.random.random() < 0.01:
                 targets = (*targets, 99)
-        self.submit(self.amount(), targets=targets)
+        if self.world.settings.chunks and self.random.random() < self.world.settings.chunks:
+            self.chunks(targets)
+        else:
+            self.submit(self.amount(), targets=targets)
+
+    def chunks(self, targets: tuple[int, ...]) -> None:
+        """A few chunks of calls of one function."""
+        world, random = self.world, self.random
+        blob = random.choice(self.functions)
+        tasks = []
+        retries = random.randint(0, world.settings.retries)
+        for _ in range(min(self.left, random.choice((1, 1, 1, 2, 3)))):
+            id = f"{self.client.name}-{len(self.submitted) + 1}"
+            items, grain = random.randint(1, world.settings.items), random.choice((1, 1, 4, 16))
+            grains, size = -(-items // grain), random.randint(0, 20)
+            chunk = m.Chunk(0, items, grain, tuple(size * (i + 1) for i in range(grains)))
+            task = m.Task(
+                id, content_hash(blob), bytes(size * grains), targets=targets, retries=retries,
+                chunk=chunk,
+            )  # fmt: skip
+            self.items(id, [self.job(id) for _ in range(items)])
+            world.ledger.submitted(self.client, task)
+            self.submitted.append(id)
+            tasks.append(task)
+        if tasks:
+            self.left -= len(tasks)
+            self.client.submit(tasks, {content_hash(blob): blob})
+
+    def items(self, id: str, jobs: list[Job]) -> None:
+        """What the items of a chunk will do."""
+        self.world.jobs[id] = Job()
+        for item, job in enumerate(jobs):
+            self.world.jobs[f"{id}.{item}"] = job
 
     def direct(self) -> None:
         """Some requests for one engine; rarely for one that does not exist."""
@@ -240,6 +272,11 @@ class User:
         new = [f"{self.client.name}-{len(self.submitted) + 1 + i}" for i in range(len(ids))]
         for old, id in zip(ids, new, strict=True):
             self.world.jobs[id] = self.world.jobs[old]
+            if (chunk := self.world.ledger.tasks[old].task.chunk) is not None:
+                jobs = [self.world.jobs[f"{old}.{item}"] for item in range(chunk.stop)]
+                self.items(id, jobs)
+                if any(job.kind == "endless" for job in jobs):
+                    self.world.clock.after(1.0, self.abort_those, [id], True)
             if self.world.jobs[id].kind == "endless":
                 self.world.clock.after(1.0, self.abort_those, [id], True)
         self.submitted += new

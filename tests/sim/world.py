@@ -10,14 +10,16 @@ from typing import Any
 from enginery.core import laws
 from enginery.core import messages as m
 from enginery.core.client import GOT_LATER
+from enginery.core.tasks import Record
 from enginery.core.work import ACK_LATER
 
+from .broken import Broken
 from .cluster import Cluster
 from .faults import FAULTS
-from .ledger import Broken, Ledger
+from .ledger import Ledger
 from .nodes import Peer
 from .peers import EngineNode, Job
-from .settings import Settings, draw
+from .settings import Settings, add_chunks, draw
 from .strangers import Liar
 from .workload import User
 
@@ -25,6 +27,9 @@ NAMES = ("ann", "bob", "cay", "dan")
 
 EVENTS = 1_000_000
 """A history that needs more than this does not come to rest."""
+
+CHUNKED = {1}
+"""Which seeds of eight have chunks; what the others play is what it was before there were any."""
 
 PATIENCE = 600.0
 """Seconds without any fault in which at least one more task must end."""
@@ -37,6 +42,8 @@ class World(Cluster):
         random = Random(seed)
         self.seed = seed
         self.settings: Settings = draw(random)
+        if seed % 8 in CHUNKED:
+            add_chunks(self.settings, random)
         s = self.settings
         super().__init__(
             random, limits=s.limits, scheme=s.scheme, delay=s.delay, constants=s.constants
@@ -147,6 +154,8 @@ class World(Cluster):
         for id, job in self.jobs.items():
             entry = self.ledger.tasks.get(id)
             levels = set(entry.levels.values()) if entry is not None else set()
+            if self.ledger.items.has_begun(id):
+                levels.add(0)
             first, *chain = [
                 calmed(job.stage(level), level in levels) for level in range(len(job.chain) + 1)
             ]
@@ -188,6 +197,8 @@ class World(Cluster):
         record = work.tasks.get(id)
         if record is None or record.outcome is not None or record.interrupting:
             return False
+        if record.pool is not None:
+            return self._is_endless(record)
         job = self.jobs[id]
         if any(each.kind == "endless" for each in (job, *job.chain)):
             return True
@@ -195,6 +206,17 @@ class World(Cluster):
             return True  # it was to wait, whatever happens
         places = [work.places[i] for i in record.spec.targets]
         return bool(places) and not any(p.here or p.awaited for p in places)
+
+    def _is_endless(self, record: Record) -> bool:
+        """Whether an item of a chunk, or of a share, does not end by itself."""
+        chunk = record.spec.chunk
+        assert chunk is not None
+        name = record.spec.id.partition(".")[0]
+        items = range(chunk.start, chunk.stop)
+        if any(self.jobs[f"{name}.{item}"].kind == "endless" for item in items):
+            return True
+        places = [self.controller.core.work.places.get(i) for i in record.spec.targets]
+        return bool(places) and not any(p and (p.here or p.awaited) for p in places)
 
     def _leave(self) -> None:
         """All clients leave. Then nothing may be left in any memory."""

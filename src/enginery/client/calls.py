@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from time import time
 from types import FunctionType
@@ -25,8 +25,10 @@ from ..wire.functions import FunctionCache
 from ..wire.modules import PushedModules
 from ..wire.taking import taken_by
 from ..wire.unsendable import explain_unsendable
+from .cuts import Cut, cuts
 from .inputs import Inputs
 from .link import Link
+from .parts import items_of
 from .slots import KnownSlots, Slot
 
 FUNCTION_CACHE_BYTES = 64 << 20
@@ -68,6 +70,7 @@ class Calls:
         self.link = link
         self.history: deque[str] = deque(maxlen=HISTORY)
         self.slots = KnownSlots()
+        link.remember = self.slots.add
         self.modules = PushedModules()
         self._cache = FunctionCache(FUNCTION_CACHE_BYTES)
 
@@ -136,15 +139,11 @@ class Calls:
     ) -> list[Slot]:
         """Submit a call for each (engine, arguments), in batches as they are read."""
         hash, blobs = self._function(f, name)
-        terms, recovering = wishes.terms, None
-        if wishes.recovery:
-            recovering = self._recovering(wishes, blobs)
-        next_id, now = self.link.next_id, time()
-        slots: list[Slot] = []
-        batch: list[Task] = []
-        size = FIRST_BATCH
-        inputs = Inputs(self.link)
-        try:
+        recovering = self._recovering(wishes, blobs) if wishes.recovery else None
+
+        def tasks() -> Iterator[Task]:
+            next_id, now, terms = self.link.next_id, time(), wishes.terms
+            inputs = Inputs(self.link)
             for engine, args in placed:
                 arguments, buffers = self._arguments(f, args, kwargs, inputs)
                 if recovering is not None:
@@ -153,13 +152,49 @@ class Calls:
                 if inputs.ids:
                     asked = inputs.terms(terms)
                     inputs = inputs.next()
-                batch.append(
-                    Task(
-                        next_id(), hash, arguments, buffers, name, engine,
-                        wishes.targets, wishes.retries, now, wishes.label, asked,
-                    )
+                yield Task(
+                    next_id(), hash, arguments, buffers, name, engine,
+                    wishes.targets, wishes.retries, now, wishes.label, asked,
                 )  # fmt: skip
-                if len(batch) >= size:
+
+        return self._submit_each(tasks(), blobs)
+
+    def items(
+        self, f: Callable[..., Any], sequences: Sequence[Iterable[Any]], name: str, wishes: Wishes
+    ) -> list[Slot]:
+        """Submit a call for each item of the sequences, many in one task where that can be."""
+        hash, blobs = self._function(f, name)
+
+        def tasks() -> Iterator[Task]:
+            next_id, now = self.link.next_id, time()
+            inputs = Inputs(self.link)
+            for cut in cuts(sequences):
+                if isinstance(cut, Cut):
+                    yield Task(
+                        next_id(), hash, cut.arguments, (), name, ANYWHERE, wishes.targets,
+                        wishes.retries, now, wishes.label, None, cut.chunk,
+                    )  # fmt: skip
+                    continue
+                arguments, buffers = self._arguments(f, cut, {}, inputs)
+                terms = None
+                if inputs.ids:
+                    terms, inputs = inputs.terms(None), inputs.next()
+                yield Task(
+                    next_id(), hash, arguments, buffers, name, ANYWHERE, wishes.targets,
+                    wishes.retries, now, wishes.label, terms,
+                )  # fmt: skip
+
+        return self._submit_each(tasks(), blobs)
+
+    def _submit_each(self, tasks: Iterable[Task], blobs: dict[bytes, bytes]) -> list[Slot]:
+        """Submit tasks in batches as they come; when making one raises, the others are aborted."""
+        slots: list[Slot] = []
+        batch: list[Task] = []
+        size = FIRST_BATCH
+        try:
+            for task in tasks:
+                batch.append(task)
+                if len(batch) >= size or task.chunk is not None:
                     slots += self._submit(batch, blobs)
                     batch, size = [], min(2 * size, LAST_BATCH)
             slots += self._submit(batch, blobs)
@@ -167,7 +202,7 @@ class Calls:
             with suppress(NotSupportedError):
                 self.abort(slots)
             if isinstance(error, UnsendableError) and slots:
-                raise _after_others(error, len(slots)) from None
+                raise _after_others(error, sum(map(items_of, slots))) from None
             raise
         return slots
 

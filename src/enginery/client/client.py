@@ -25,11 +25,13 @@ from .display import reprs
 from .display.progress import Engines, follow
 from .display.shown import Shown
 from .display.working import Working
+from .divided import DividedResult
 from .failing import told_failed
 from .link import Slot
 from .recorded import Recorded
 from .records import Records
 from .results import AsyncResult
+from .slots import ChunkSlot
 from .targets import START_ENGINES, present, resolve, some
 from .views import View
 
@@ -230,8 +232,16 @@ class Client(Recorded, Classic):
         """
         single = not isinstance(ids, (list, tuple, set, frozenset, AsyncResult))
         slots = self.slots_of(self._ids(-1 if ids is None else ids))
+        if any(isinstance(slot, ChunkSlot) and slot.stop for slot in slots):
+            return self._divided(slots, block)
         name = slots[0].name if len(slots) == 1 and slots[0].name else "get_result"
         result = self.result(slots, name=name, shape="single" if single else "list")
+        return result.get() if (self.block if block is None else block) else result
+
+    def _divided(self, slots: list[Slot], block: bool | None) -> Any:
+        """The result of chunks of a map: one list of all their items."""
+        name = slots[0].name or "get_result"
+        result = self.result(slots, kind=DividedResult, name=name, shape="map")
         return result.get() if (self.block if block is None else block) else result
 
     def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:

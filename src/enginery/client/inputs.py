@@ -7,7 +7,7 @@ controller has forgotten meanwhile, as long as somebody here still holds the res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +51,11 @@ class Inputs:
         self.used = True
         mine: AsyncResult = result.as_argument
         parts: list[Part] = []
+        slots, assembly = mine.taken()
         if self._may_take(mine):
-            self._look(mine)
-            parts = [self._part(slot) for slot in mine.slots]
-        return arrive, (parts, mine.assembly)
+            self._look(slots)
+            parts = [self._part(slot) for slot in slots]
+        return arrive, (parts, assembly)
 
     def _may_take(self, result: AsyncResult) -> bool:
         link, other = self.link, result.link
@@ -74,9 +75,9 @@ class Inputs:
                 other.ask(Query(0, "states", list(result.msg_ids)))
         return self.refusal is None
 
-    def _look(self, result: AsyncResult) -> None:
+    def _look(self, slots: Sequence[Slot]) -> None:
         """Ask which large values the controller does not have any more."""
-        done = [slot.id for slot in result.slots if slot.id not in self._gone and _large(slot)]
+        done = [slot.id for slot in slots if slot.id not in self._gone and _large(slot)]
         if not done:
             return
         try:
@@ -113,7 +114,8 @@ class Inputs:
         if len(self.names) == len(self.ids):
             return
         if isinstance(value, Takeable):
-            for id in value.as_argument.msg_ids:  # type: ignore[attr-defined]
+            slots, _ = value.as_argument.taken()  # type: ignore[attr-defined]
+            for id in (slot.id for slot in slots):
                 if id in self.ids:
                     self.names.setdefault(id, text.brief(path, NAME))
         elif depth and isinstance(value, list | tuple | dict):

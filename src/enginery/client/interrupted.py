@@ -27,6 +27,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..colours import shell
+from ..core.chunks import chunk_id
 from ..core.messages import Abort
 from ..error import EngineryError
 from ..frames import throw, trim
@@ -77,6 +78,7 @@ class Work(NamedTuple):
         parts += [f"{self.failed:,} failed"] * (self.failed > 0)
         if running is not None:
             at_work = sum(self.pending[id] for id in running & self.pending.keys())
+            at_work += sum(chunk_id(id) in self.pending for id in running - self.pending.keys())
             waiting = sum(self.pending.values()) - at_work
             parts += [f"{at_work:,} running"] * (at_work > 0)
             parts += [f"{waiting:,} waiting"] * (waiting > 0)

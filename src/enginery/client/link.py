@@ -21,6 +21,7 @@ from weakref import ref
 
 from .. import error as errors
 from ..core import messages as m
+from ..core.chunks import chunk_id
 from ..core.client import Client
 from ..core.events import (
     Answered,
@@ -41,7 +42,7 @@ from ..wire.memory.peer import Memory
 from .admission import Admission
 from .driver import Driver, News
 from .interrupted import Presses
-from .slots import Slot
+from .slots import ChunkSlot, Slot
 
 if TYPE_CHECKING:
     from ..net.tunnels import Tunnel
@@ -77,6 +78,7 @@ class Link:
         self.ended = ""  # why the controller will not talk to us any more
         self.lost_since: float | None = None
         self.slots: dict[str, Slot] = {}
+        self.remember: Callable[[Sequence[Slot]], None] = _forgetful  # gets shares, as they end
         self.presses = Presses(self)
         self._pid = os.getpid()
         self._failed: monitors.Failed | None = None
@@ -151,7 +153,12 @@ class Link:
         self._check()
         if self._restricted:
             self._check_allowed(tasks)
-        slots = [Slot(t.id, t.name, t.engine, t.submitted, t.label) for t in tasks]
+        slots = [
+            Slot(t.id, t.name, t.engine, t.submitted, t.label)
+            if t.chunk is None
+            else ChunkSlot(t.id, t.name, t.submitted, t.label, (t.chunk.start, t.chunk.stop))
+            for t in tasks
+        ]
         size = 0
         for slot, task in zip(slots, tasks, strict=True):
             size += task.size()
@@ -195,10 +202,14 @@ class Link:
             for id in ids:
                 slot = self.slots.get(id)
                 if slot is None:
-                    slot = self.slots[id] = Slot(id)
+                    slot = self.slots[id] = ChunkSlot(id)  # perhaps
                     slot.mute = not id.startswith(f"{self.id}-")
                 slots.append(slot)
-        unknown = self.ask(m.Query(0, "fetch", list(ids)), timeout)["unknown"]
+        answer = self.ask(m.Query(0, "fetch", list(ids)), timeout)
+        for slot in slots:
+            if isinstance(slot, ChunkSlot) and slot.id in answer.get("items", ()):
+                slot.start, slot.stop = answer["items"][slot.id]
+        unknown = answer["unknown"]
         if unknown:
             with self.changed:
                 for id in unknown:
@@ -491,11 +502,25 @@ class Link:
     def _outcome(self, outcome: m.Outcome, now: float) -> None:
         slot = self.slots.pop(outcome.id, None)
         if slot is None:
+            self._share(outcome, now)
             return
         # A hundred thousand results name themselves, and a few functions and engines.
         outcome.id = slot.id
         outcome.name, outcome.incarnation = intern(outcome.name), intern(outcome.incarnation)
         slot.end(outcome, now)
+        self._ended(slot, outcome)
+
+    def _share(self, outcome: m.Outcome, now: float) -> None:
+        """Some items of a chunk have ended."""
+        whole = self.slots.get(chunk_id(outcome.id)) if outcome.stop else None
+        if isinstance(whole, ChunkSlot):
+            outcome.name, outcome.incarnation = whole.name, intern(outcome.incarnation)
+            share = whole.share_ended(outcome, now)
+            if share is not None:
+                self.remember((share,))
+                self._ended(share, outcome)
+
+    def _ended(self, slot: Slot, outcome: m.Outcome) -> None:
         self.telling.pop(outcome.id, None)
         if not slot.all_put_out:
             self._expecting[outcome.id] = slot
@@ -504,12 +529,18 @@ class Link:
 
     def _output(self, output: m.Output) -> None:
         slot = self.slots.get(output.id) or self._expecting.get(output.id)
+        if slot is None and isinstance(whole := self.slots.get(chunk_id(output.id)), ChunkSlot):
+            slot = whole.share(output.id)
         if slot is not None:
             slot.put_out(output)
             if output.stream == "progress" and slot.outcome is None:
                 self.telling[output.id] = slot
             if slot.all_put_out:
                 del self._expecting[output.id]
+
+
+def _forgetful(slots: Sequence[Slot]) -> None:
+    """Nobody has to know them."""
 
 
 def _unanswered(message: Any, timeout: float | None) -> errors.TimeoutError:

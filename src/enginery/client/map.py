@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..error import EngineryError
 from ..frames import trims
 from ..wire.chunks import MapChunk
+from ..wire.dependent import Fit, dependent
 from ..wire.reference import Reference
 from .calls import ANYWHERE, name_of
+from .divided import DividedResult
 from .interrupted import Work
 from .results import AsyncResult
 from .scatter import bounds
@@ -42,9 +44,18 @@ class MapOptions(NamedTuple):
 def balanced_map(
     view: LoadBalancedView, f: Callable[..., Any], sequences: Sequence[Any], options: MapOptions
 ) -> AsyncResult:
-    """Map with a task per item, or per chunk of items, that any engine may run."""
+    """Map with tasks that any engine may run: chunks that they divide, or of a fixed size.
+
+    What asks for more than to be run, or is to run where it can, is one task per item.
+    """
     client, name, size = view.client, f"map({name_of(f)})", options.size()
     client.expect_engines()
+    if options.chunksize is None and _divisible(view, f):
+        slots = client.calls.items(f, _columns(sequences), name, view.wishes)
+        return client.result(
+            slots, kind=DividedResult, name=name, shape="map",
+            ordered=options.ordered, return_exceptions=options.return_exceptions,
+        )  # fmt: skip
     sizes: list[int] | None = None
     items: Iterable[tuple[Any, ...]] = _rows(sequences)
     if size > 1:
@@ -55,6 +66,13 @@ def balanced_map(
         slots, name=name, shape="map", sizes=sizes,
         ordered=options.ordered, return_exceptions=options.return_exceptions,
     )  # fmt: skip
+
+
+def _divisible(view: LoadBalancedView, f: Callable[..., Any]) -> bool:
+    """Whether engines can divide the items among themselves."""
+    wishes = view.wishes
+    plain = wishes.terms is None and not wishes.recovery and not view.client.link.farms
+    return plain and not isinstance(f, dependent | Fit)
 
 
 def direct_map(
@@ -78,11 +96,15 @@ def direct_map(
 
 
 def _rows(sequences: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """The arguments of each call, until the shortest sequence ends; a Reference is in all."""
+    """The arguments of each call, until the shortest sequence ends."""
+    return zip(*_columns(sequences), strict=False)
+
+
+def _columns(sequences: Sequence[Any]) -> list[Iterable[Any]]:
+    """One argument of all calls each; a Reference is in all."""
     if all(isinstance(sequence, Reference) for sequence in sequences):
         raise TypeError("map() needs a sequence beside its References to know how many items")
-    columns = (repeat(s) if isinstance(s, Reference) else s for s in sequences)
-    return zip(*columns, strict=False)
+    return [repeat(s) if isinstance(s, Reference) else s for s in sequences]
 
 
 def _chunks(

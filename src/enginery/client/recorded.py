@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.messages import Choose, Purge, Query, Resubmit
 from .results import AsyncResult
-from .slots import Slot
+from .slots import ChunkSlot, Slot
 from .targets import some
 
 if TYPE_CHECKING:
@@ -131,10 +131,7 @@ class Recorded:
         told = self.link.ask(Query(0, "tasks", list(ids)))
         new = [self.link.next_id() for _ in ids]
         now = time()
-        slots = [
-            Slot(new_id, told[id]["name"], -1, now, told[id]["label"])
-            for id, new_id in zip(ids, new, strict=True)
-        ]
+        slots = [_slot(new_id, told[id], now) for id, new_id in zip(ids, new, strict=True)]
         self.link.expect(slots)
         try:
             self.link.ask(Resubmit(list(ids), new))
@@ -163,3 +160,11 @@ class Recorded:
         self.link.ask(Choose(name))
         if self.link.welcome is not None:
             self.link.welcome.scheme = name
+
+
+def _slot(id: str, told: dict[str, Any], now: float) -> Slot:
+    """A task that runs again, by what is told of it."""
+    if told["items"]:
+        start, stop = told["items"]
+        return ChunkSlot(id, told["name"], now, told["label"], (start, stop))
+    return Slot(id, told["name"], -1, now, told["label"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
@@ -26,6 +26,7 @@ from .errors import combine, exception, not_done
 from .failed import Call, Failed
 from .interrupted import Work
 from .metadata import KEYS
+from .parts import Parts
 from .told import Told
 from .values import Value, Values, unpack
 
@@ -82,8 +83,8 @@ class AsyncResult(Told, Takeable):
 
     _sizes: Sequence[int] | None = None  # how many items each slot stands for; None: one each
     _total = 1
-    _values: Value | Values
-    _arrivals: Arrival | Arrivals
+    _values: Value | Values | Parts
+    _arrivals: Arrival | Arrivals | Parts
     _part: Sequence[Any] | None = None  # the value of a single task, once somebody has asked
     ordered = True
     return_exceptions = False
@@ -111,8 +112,7 @@ class AsyncResult(Told, Takeable):
         if sizes is not None:
             self._sizes = sizes
         if not self._scalar:  # else they are made when somebody asks: that may be never
-            self._values = Values(self._slots, sizes)
-            self._arrivals = Arrivals(self._slots, sizes, self._link.changed)
+            self._follow_tasks()
             self._total = len(self._values)
         if total is not None:
             self._total = total
@@ -129,6 +129,11 @@ class AsyncResult(Told, Takeable):
     @property
     def _chunks(self) -> bool:
         return self._sizes is not None
+
+    def _follow_tasks(self) -> None:
+        """Hear from now on what has ended."""
+        self._values = Values(self._slots, self._sizes)
+        self._arrivals = Arrivals(self._slots, self._sizes, self._link.changed)
 
     # --- is it done -----------------------------------------------------------------------------
 
@@ -148,8 +153,7 @@ class AsyncResult(Told, Takeable):
 
     def wait_for_item(self, item: int, timeout: float | None = None) -> bool:
         """Wait until this item has ended, at most `timeout` seconds; gives whether it has."""
-        slot = self._slots[self._values.slot(item)]
-        return self._wait(lambda: slot.outcome is not None, timeout)
+        return self._wait(self._here(item), timeout)
 
     def successful(self) -> bool:
         """Whether nothing of it failed; ValueError when it is not done."""
@@ -279,13 +283,17 @@ class AsyncResult(Told, Takeable):
         """As `get`, by engine id; of a map, the list of what each engine did."""
         self.get(timeout)
         values: dict[int, Any] = {}
-        for i, slot in enumerate(self._slots):
+        for i, slot in self._numbered():
             part = [self._give(value, True) for value in self._values.part(i)]
             if self._shape == "map":
                 values.setdefault(slot.engine, []).extend(part)
             else:
                 values[slot.engine] = part[0]
         return values
+
+    def _numbered(self) -> Iterable[tuple[int, Slot]]:
+        """The tasks, which have ended, in the order of their items, with their numbers."""
+        return enumerate(self._slots)
 
     def __len__(self) -> int:
         return len(self._values)
@@ -462,6 +470,10 @@ class AsyncResult(Told, Takeable):
 
     # --- as an argument ---------------------------------------------------------------------------
 
+    def taken(self) -> tuple[Sequence[Slot], Callable[[list[Any]], Any] | None]:
+        """The tasks whose values are taken, and what makes its value of theirs on an engine."""
+        return self._slots, self.assembly
+
     @property
     def as_argument(self) -> AsyncResult:
         """What its value is taken from where it is an argument: itself."""
@@ -484,16 +496,21 @@ class AsyncResult(Told, Takeable):
         good = self.progress - self.failed
         return Call(self.name, self.total, good, self._shape == "map", self._link.engines)
 
+    def _pending(self) -> dict[str, int]:
+        """The tasks that have not ended, and how many items each has that have not."""
+        sizes = self._sizes
+        return {
+            slot.id: 1 if sizes is None else sizes[i]
+            for i, slot in enumerate(self._slots)
+            if slot.outcome is None
+        }
+
     def _work(self) -> Work:
-        sizes, farms = self._sizes, self._link.farms
+        farms = self._link.farms
         ar = "rc.last" if getattr(self._client, "last", None) is self else "ar"
         return Work(
             self.name,
-            {
-                slot.id: 1 if sizes is None else sizes[i]
-                for i, slot in enumerate(self._slots)
-                if slot.outcome is None
-            },
+            self._pending(),
             done=self.progress - self.failed,
             failed=self.failed,
             total=self.total,
@@ -519,10 +536,14 @@ class AsyncResult(Told, Takeable):
 
     def _value(self, item: int) -> Any:
         """The value of an item, or its `Failed`; waits for it."""
+        self._wait(self._here(item), None)
         i = self._values.slot(item)
-        slot = self._slots[i]
-        self._wait(lambda: slot.outcome is not None, None)
         return self._values.part(i)[item - self._values.first(i)]
+
+    def _here(self, item: int) -> Callable[[], bool]:
+        """Tells whether this item has ended."""
+        slot = self._slots[self._values.slot(item)]
+        return lambda: slot.outcome is not None
 
     def _give(self, value: Any, return_exceptions: bool | None = None) -> Any:
         """The value; of a `Failed`, its error, raised or given."""
@@ -540,12 +561,15 @@ class AsyncResult(Told, Takeable):
         """Values for the user; what failed among them is raised, or put in its place."""
         if self._scalar and not isinstance(values[0], Failed):
             return values
-        failures = [value for value in values if isinstance(value, Failed)]
+        failures = self._failures(values)
         if not failures:
             return values
         if self.return_exceptions if return_exceptions is None else return_exceptions:
             return [self._give(value, True) for value in values]
         throw(self._error(failures))
+
+    def _failures(self, values: Sequence[Any]) -> list[Failed]:
+        return [value for value in values if isinstance(value, Failed)]
 
     @property
     def _raised_alone(self) -> bool:
@@ -573,7 +597,10 @@ class Items(Iterator[Any]):
     """Goes through the items of a result as they arrive; see `AsyncResult.__iter__`."""
 
     def __init__(
-        self, result: AsyncResult, arrivals: Arrivals | Arrival, values: Value | Values
+        self,
+        result: AsyncResult,
+        arrivals: Arrivals | Arrival | Parts,
+        values: Value | Values | Parts,
     ) -> None:
         self._result, self._arrivals, self._values = result, arrivals, values
         self._next = 0  # the next item when ordered, else how many slots were taken
@@ -591,7 +618,9 @@ class Items(Iterator[Any]):
         while not self._taken:
             if self._next >= len(result._slots):
                 raise StopIteration
-            result._wait(lambda: len(self._arrivals.order) > self._next, None)
+            result._wait(lambda: len(self._arrivals.order) > self._next or result.ready(), None)
+            if len(self._arrivals.order) <= self._next:
+                raise StopIteration
             self._taken = list(self._values.part(self._arrivals.order[self._next]))[::-1]
             self._next += 1
         return result._give(self._taken.pop())

@@ -93,6 +93,62 @@ class Slot:
         return f"<Slot {self.id} {self.outcome.status if self.outcome else 'pending'}>"
 
 
+class ShareSlot(Slot):
+    """Some items of a chunk that one engine was given: from `start` up to `stop`, once they ended.
+
+    It is a task of its own, which nobody knows here before it has ended or put something out.
+    """
+
+    __slots__ = ("start", "stop")
+
+    def __init__(self, id: str, whole: Slot) -> None:
+        super().__init__(id, whole.name, -1, whole.submitted, whole.label)
+        self.mute = whole.mute
+        self.start = self.stop = 0
+
+
+class ChunkSlot(Slot):
+    """A task that stands for items `start` to `stop`, which engines divide among themselves.
+
+    Each of `listeners` is called with each share that has ended, as `watchers` are.
+    """
+
+    __slots__ = ("listeners", "shares", "speaking", "start", "stop")
+
+    def __init__(
+        self,
+        id: str,
+        name: str = "",
+        submitted: float = 0.0,
+        label: str = "",
+        items: tuple[int, int] = (0, 0),
+    ) -> None:
+        super().__init__(id, name, -1, submitted, label)
+        self.start, self.stop = items  # the same, when it is not known (yet) to be a chunk
+        self.shares: list[ShareSlot] = []  # those that have ended, in that order
+        self.speaking: dict[str, ShareSlot] = {}  # others that have put something out
+        self.listeners: tuple[Callable[[ShareSlot], None], ...] = ()
+
+    def share(self, id: str) -> ShareSlot:
+        """A share that has not ended."""
+        share = self.speaking.get(id)
+        if share is None:
+            share = self.speaking[id] = ShareSlot(id, self)
+        return share
+
+    def share_ended(self, outcome: m.Outcome, now: float) -> ShareSlot | None:
+        """A share has ended; None when that was known already."""
+        if any(share.id == outcome.id for share in self.shares[-1:]):
+            return None
+        share = self.speaking.pop(outcome.id, None) or ShareSlot(outcome.id, self)
+        share.start, share.stop = outcome.start, outcome.stop
+        self.shares.append(share)
+        share.end(outcome, now)
+        for listener in self.listeners:
+            listener(share)
+        return share
+
+
 class _Ref(ref[Slot]):
     """Refers to a slot and knows under which id that is found."""
 

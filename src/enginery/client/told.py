@@ -35,8 +35,12 @@ class Told:
 
     def __init__(self, link: Link, slots: Sequence[Slot], scalar: bool) -> None:
         self._link = link
-        self._slots = slots if type(slots) is tuple else tuple(slots)
+        self._tasks = slots if type(slots) is tuple else tuple(slots)
         self._scalar = scalar
+
+    @property
+    def _slots(self) -> Sequence[Slot]:
+        return self._tasks
 
     @property
     def msg_ids(self) -> list[str]:
@@ -168,7 +172,7 @@ class Told:
         with ar.stream_output():
             ar.get()
         """
-        live = LiveOutput(self._slots)
+        live = LiveOutput(self._speakers)
         over = threading.Event()
 
         def follow() -> None:
@@ -185,6 +189,10 @@ class Told:
             over.set()
             thread.join()
             live.close()
+
+    def _speakers(self) -> Sequence[Slot]:
+        """The tasks that may have put something out."""
+        return self._slots
 
     def _wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
         try:

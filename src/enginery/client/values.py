@@ -13,6 +13,7 @@ from ..error import ProtocolError
 from ..wire import payload
 from ..wire.chunks import ChunkFailed
 from ..wire.failure import Failure
+from ..wire.items import Sealed, opened
 from .failed import Failed
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def unpack(outcome: Outcome, first: int, size: int | None) -> list[Any]:
     try:
         value = payload.loads(outcome.value, outcome.buffers).value
         if outcome.status == "ok":
-            values = [value] if size is None else list(value)
+            values = list(value) if size is not None else [_single(value, outcome)]
+            if Sealed in set(map(type, values)):
+                values = [_opened(v, outcome, i) for i, v in zip(numbers, values, strict=True)]
         elif isinstance(value, ChunkFailed):
             values = value.outcomes
         else:
@@ -50,6 +53,23 @@ def unpack(outcome: Outcome, first: int, size: int | None) -> list[Any]:
         Failed(value, outcome, i) if isinstance(value, Failure) else value
         for i, value in zip(numbers, values, strict=True)
     ]
+
+
+def _single(value: Any, outcome: Outcome) -> Any:
+    """The value of a task; of a share that is asked for by itself, of its item or of several."""
+    if not outcome.stop:
+        return value
+    return value[0] if len(value) == 1 else list(opened(value))
+
+
+def _opened(value: Any, outcome: Outcome, item: int) -> Any:
+    """The value of an item that came sealed."""
+    if type(value) is not Sealed:
+        return value
+    try:
+        return value.value()
+    except Exception as error:  # as above: told as the failure of this item
+        return Failed(error, outcome, item)
 
 
 def failure_of(outcome: Outcome) -> Failed:

@@ -154,4 +154,6 @@ def _plain(record: Record) -> bool:
     outcome, spec = record.outcome, record.spec
     if record.size > SMALL or spec.buffers or spec.terms is not None or outcome is None:
         return False
+    if spec.chunk is not None:
+        return False
     return not (outcome.buffers or outcome.cause or outcome.facts or record.submission)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..version import PROTOCOL
 from . import messages as m
+from .chunks import chunk_id
 from .events import (
     Answered,
     Asked,
@@ -89,6 +90,7 @@ class Client:
         self.requests: dict[int, m.Message] = {}  # asked, not answered, and not given up
         self.held: dict[int, int] = {}  # those of them that follow a Submit.seq not accepted yet
         self.farming = Farming()
+        self.shares: dict[str, set[int]] = {}  # of chunks that have not ended: what has arrived
         self.watched: set[str] = set()  # tasks that were not submitted here, or not in this way
 
     @property
@@ -321,7 +323,11 @@ class Client:
             return  # an earlier one was lost on the way; it comes again, then this one
         if message.seq == self.delivered + 1:
             self.delivered = message.seq
-            outcomes = [outcome for outcome in message.outcomes if self._arrived(outcome.id)]
+            outcomes = [
+                outcome
+                for outcome in message.outcomes
+                if (self._share_arrived(outcome) if outcome.stop else self._arrived(outcome.id))
+            ]
             self.unconfirmed_bytes += sum(outcome.size() for outcome in message.outcomes)
             self.unconfirmed_bytes += sum(output.size() for output in message.outputs)
             out.append(Delivered(outcomes, message.outputs))
@@ -331,6 +337,8 @@ class Client:
 
     def _arrived(self, id: str) -> bool:
         """An outcome is there; False for one that was there before."""
+        if self.shares:
+            self.shares.pop(id, None)
         functions = self.outstanding.pop(id, None)
         if functions is not None:
             self._release(functions)
@@ -346,6 +354,20 @@ class Client:
         """These do not come because of a request; they may because of another one."""
         asked = {id for request in self.requests.values() for id in _watched(request)}
         self.watched.difference_update(id for id in ids if id not in asked)
+
+    def _share_arrived(self, outcome: m.Outcome) -> bool:
+        """The same of a share: it is asked for itself, or its chunk is waited for."""
+        if outcome.id in self.watched:
+            self.watched.remove(outcome.id)
+            return True
+        chunk = chunk_id(outcome.id)
+        if chunk not in self.outstanding and chunk not in self.watched:
+            return False
+        shares = self.shares.setdefault(chunk, set())
+        if outcome.start in shares:
+            return False
+        shares.add(outcome.start)
+        return True
 
     def _confirm(self, out: list[Effect]) -> None:
         """Tell how far deliveries have arrived; best together with something else."""
@@ -400,7 +422,7 @@ class Client:
     def _claim(self, out: list[Effect]) -> None:
         """Tell a controller that was started again what it has accepted and not answered."""
         for submit, _ in self.unaccepted:  # some of it may have been done before it was accepted
-            submit.tasks = [task for task in submit.tasks if task.id in self.outstanding]
+            submit.tasks = [task for task in submit.tasks if self._lacks_all(task.id)]
         again = {task.id for submit, _ in self.unaccepted for task in submit.tasks}
         again.update(task.id for submit in self.unsent for task in submit.tasks)
         again.update(self.farming.tasks)
@@ -413,11 +435,15 @@ class Client:
             more = start + CLAIM < len(lacking)
             out.append(Send("tasks", m.Claim(lacking[start : start + CLAIM], accepted, sent, more)))
 
+    def _lacks_all(self, id: str) -> bool:
+        """Whether nothing of a task has been done, as far as is known here."""
+        return id in self.outstanding and id not in self.shares
+
     def _begin_again(self, reason: str, again: list[m.Submit], out: list[Effect]) -> None:
         """The controller does not know us, and numbers anew; what it had accepted is lost to us."""
         waiting = [*again, *self.unsent]
         for submit in waiting:  # some of it may have been done before it was accepted
-            submit.tasks = [task for task in submit.tasks if task.id in self.outstanding]
+            submit.tasks = [task for task in submit.tasks if self._lacks_all(task.id)]
         kept = {task.id for submit in waiting for task in submit.tasks}
         facts: dict[str, Any] = {"reason": reason, "started": True}
         lost = [m.Outcome(id, "lost", facts=facts) for id in self.outstanding if id not in kept]
@@ -425,6 +451,7 @@ class Client:
             self._release(self.outstanding.pop(outcome.id))
         lost += [m.Outcome(id, "lost", facts=facts) for id in self.watched]
         self.watched.clear()
+        self.shares.clear()
         self.farming.give_up()
         self.unaccepted.clear()
         self.unaccepted_bytes = self.unaccepted_tasks = 0

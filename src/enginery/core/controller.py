@@ -632,7 +632,7 @@ class Controller:
                     self._back(place)
                     self.work.joined(place)
             case m.Output(stream=stream) if stream != "dropped":  # that is the controller's word
-                self.delivery.output(place, self.work.tasks.get(message.id), message)
+                self.delivery.output(place, self.work.chunks.speaker(message.id), message)
             case m.Dropped(ids=ids, numbers=numbers):
                 # From the last to the first, so that those put back stand in their old order.
                 for id, n in reversed(list(zip(ids, numbers, strict=False))):
@@ -686,8 +686,9 @@ class Controller:
             fields = {"engine": place.id, "host": supervisor.host, "reason": place.failed}
             out.append(Log("error", "engine.cannot_start", fields))
         death = Death(
-            message.started, message.finished, message.reason, message.replaced, message.facts
-        )
+            message.started, message.finished, message.reason, message.replaced, message.facts,
+            message.item,
+        )  # fmt: skip
         if place.here and place.incarnation[:12] == message.incarnation[:12]:
             place.death = death
             if "tasks" in place.lanes:  # what it still said is read first
@@ -787,7 +788,10 @@ class Controller:
     ) -> None:
         if message.what == "fetch":
             unknown = [id for id in message.ids if not self._fetch(session, id)]
-            answer = session.answered(m.Reply(message.number, {"unknown": unknown}))
+            found: dict[str, Any] = {"unknown": unknown}
+            if items := self.work.chunks.items(message.ids):
+                found["items"] = items
+            answer = session.answered(m.Reply(message.number, found))
             out.append(Send(conn, answer))
             return
         if message.what in ANSWERS:

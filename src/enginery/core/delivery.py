@@ -40,6 +40,10 @@ class Delivery:
             for watcher in self.watchers.pop(record.spec.id, ()):
                 watcher.fetching.remove(record.spec.id)
                 self.owe(watcher, outcome)
+        if record.pool is not None and record.pool.record is not record:
+            record.pool.told += 1
+            for watcher in self.watchers.get(record.pool.record.spec.id, ()):
+                self.owe(watcher, outcome)
         owner = self.sessions.get(record.owner)
         if owner is not None and not owner.silent:  # it will say what it lacks
             owner.due.append(outcome)
@@ -70,9 +74,13 @@ class Delivery:
         self.touch(session)
 
     def fetch(self, session: Session, record: Record) -> None:
-        """Deliver a task's outcome to this client too, when it is there."""
+        """Deliver a task's outcome to this client too, when it is there; of a chunk, all."""
         id = record.spec.id
-        if record.outcome is not None:
+        pool = record.pool if record.pool is not None and record.pool.record is record else None
+        if pool is not None:
+            for outcome in pool.outcomes():
+                self.owe(session, outcome)
+        if record.outcome is not None and not (pool is not None and pool.untold):
             self.owe(session, record.outcome)
         elif record.owner in {session.identity, b""}:
             record.owner = session.identity

@@ -5,6 +5,10 @@ the controller has it, and never starts what an abort has named, even when the a
 on the other lane) overtakes the work. What runs for longer than it may, or is to stop, is
 interrupted; if it goes on all the same, the engine ends, and its place gets a new life.
 
+The items of a share of a chunk (`chunks`) run one after the other without coming by here. When its
+controller asks for those that have not begun, or they take long, the share is *divided*: it ends
+behind the item that runs, and what has ended by then is told at once, on the other lane.
+
 What is typed at a console of this engine waits for the attempts that came before it, and those
 that come later wait for it.
 """
@@ -21,6 +25,8 @@ from .events import (
     Changed,
     ClearNamespace,
     Closed,
+    Divide,
+    Divided,
     Effect,
     Event,
     Finished,
@@ -106,6 +112,8 @@ class Engine:
         self.functions: OrderedDict[bytes, int] = OrderedDict()  # hash -> bytes, oldest use first
         self.function_bytes = 0
         self.begun = 0  # the Attempt.n that was started or dropped last
+        self.begun_at = 0.0
+        self.divided = 0  # the Attempt.n of the share that was divided last
         self.aborted: OrderedDict[int, None] = OrderedDict()  # not to be started, by Attempt.n
         self.interrupted = ""  # the running task that an abort asked to stop
         self.overtime = False  # what runs has run for longer than it may
@@ -131,12 +139,14 @@ class Engine:
         match event:
             case Received(conn=conn, message=message):
                 self._received(str(conn), message, now, out)
-            case Finished(result=result):
+            case Finished(result=result, before=before):
                 if (following := self.pass_on(result, now)) is not None:
                     out.append(Start(following))
                 else:
-                    self._finished(result, now, out)
+                    self._finished(result, before, now, out)
                     self._next(now, out)
+            case Divided(n=n, results=results):
+                self._divided(n, results, now, out)
             case Typed(number=number):
                 self.typed.append((number, self.seen))
                 self._next(now, out)
@@ -277,6 +287,7 @@ class Engine:
         self.results = self.clearing = self.cleared = 0
         self.orphan = self.current is not None
         if self.current is not None:  # new work will wait for it
+            self._divide(self.current, out)
             self._interrupt(self.current, now, out)
 
     def _define(self, hash: bytes, blob: bytes, out: list[Effect]) -> None:
@@ -306,8 +317,9 @@ class Engine:
         dropped = m.Dropped([], [])
         for id, n in zip(message.ids, message.numbers, strict=False):
             if self.current is not None and self.current.n == n:
+                self._divide(self.current, out)
                 if message.running:
-                    self.interrupted = id
+                    self.interrupted = self.current.id
                     self._interrupt(self.current, now, out, message.gently)
                 continue
             if n > self.begun:
@@ -319,6 +331,23 @@ class Engine:
             self.aborted.popitem(last=False)
         if dropped.ids:
             out.append(Send(lane, dropped))
+
+    def _divide(self, current: m.Attempt, out: list[Effect]) -> None:
+        """What of a share has not begun shall not, and what has ended is to be told."""
+        if current.chunk is not None and self.divided != current.n:
+            out.append(Divide(current.n))
+
+    def _divided(
+        self, n: int, results: tuple[m.Result, ...], now: float, out: list[Effect]
+    ) -> None:
+        """A share was divided while it runs."""
+        if self.current is None or self.current.n != n:
+            raise AssertionError(f"share {n} was divided but does not run")
+        self.divided = n
+        if results and not self.orphan:
+            for result in results:
+                self._hold(result, now)
+            self._tell(out, "control")
 
     def _interrupt(
         self, current: m.Attempt, now: float, out: list[Effect], gently: bool = False
@@ -334,7 +363,12 @@ class Engine:
             overdue = bool(self.held) and now >= self.held_since + HOLD
             if overdue and current is not None:
                 self._tell(out, "control")
-            self.look_at = now + OVERDUE if self.queue and not overdue else None
+            waits = bool(self.queue) and not overdue
+            if current is not None and self._divisible(current):
+                waits = now < self.begun_at + OVERDUE
+                if not waits:
+                    self._divide(current, out)
+            self.look_at = now + OVERDUE if waits else None
         if current is not None and self.limit_at is not None and now >= self.limit_at:
             self.limit_at = None
             self.overtime = True
@@ -377,6 +411,8 @@ class Engine:
             or current.clear_after
             or following.n in self.aborted
             or function not in self.functions
+            or current.chunk is not None
+            or following.chunk is not None
         ):
             return None
         self.took[current.function] = result.completed - result.started
@@ -422,9 +458,9 @@ class Engine:
             self.queue.popleft()
             self.functions.move_to_end(attempt.function)
             self.current = attempt
-            self.begun = attempt.n
+            self.begun, self.begun_at = attempt.n, now
             self.limit_at = now + attempt.time_limit if attempt.time_limit > 0 else None
-            if self.held and self.look_at is None:
+            if self.look_at is None and (self.held or self._divisible(attempt)):
                 self.look_at = now + OVERDUE
                 out.append(Look())
             elif self.limit_at is not None:
@@ -444,11 +480,18 @@ class Engine:
             self.asked.add(hash)
             out.append(Send("tasks", m.Need((hash,))))
 
-    def _finished(self, result: m.Result, now: float, out: list[Effect]) -> None:
+    def _divisible(self, attempt: m.Attempt) -> bool:
+        """Whether it is a share of several items that was not divided yet."""
+        chunk = attempt.chunk
+        return chunk is not None and chunk.stop - chunk.start > 1 and self.divided != attempt.n
+
+    def _finished(
+        self, result: m.Result, before: tuple[m.Result, ...], now: float, out: list[Effect]
+    ) -> None:
         current = self.current
-        if current is None or result.id != current.id:
+        if current is None or (result.id != current.id and current.chunk is None):
             raise AssertionError(f"{result.id} has ended but was not running")
-        if self.interrupted == result.id and result.status == "error":
+        if self.interrupted == current.id and result.status == "error":
             result.status = "aborted"
         elif self.overtime and result.status == "error":
             result.status = "overtime"
@@ -457,13 +500,15 @@ class Engine:
         self.limit_at = self.end_at = None
         self.current = None
         self.done += 1
-        self.took[current.function] = result.completed - result.started
+        took = result.completed - (before[0] if before else result).started
+        self.took[current.function] = took
         if current.clear_after and result.status not in NOT_RUN:
             out.append(ClearNamespace())
         if self.orphan:
             self.orphan = False
         else:
-            self._hold(result, now)
+            for each in (*before, result):
+                self._hold(each, now)
         if not self.queue:
             self._clear(out)
 

@@ -51,6 +51,7 @@ class Death(Struct):
     reason: str
     replaced: bool
     facts: dict[str, Any]
+    item: int = 0
 
 
 class Place:
@@ -88,6 +89,7 @@ class Place:
         self.known: set[bytes] = set()  # functions this life has been sent
         self.used = 0
         self.load = 0
+        self.spare = 0  # items that wait in its shares of chunks, besides the first of each
         self.backlog = 0  # microseconds that this is thought to take, see `ahead`
         self.heard = 0.0  # when it last told a result, or got something after it had nothing
         self.watched = False  # a supervisor will tell, should it die, what it had started
@@ -137,7 +139,7 @@ class Place:
         self.queue.clear()
         self.sent.clear()
         self.sent_bytes = 0
-        self.load = self.backlog = 0
+        self.load = self.spare = self.backlog = 0
         self.known = set()
         self.give_up_at = None
 
@@ -154,6 +156,8 @@ class Place:
         self.queue.append(record)
         self.load += 1
         self.backlog += record.expected
+        if record.pool is not None:
+            self.spare += record.items - 1
 
     def take(self) -> Iterator[Record]:
         """The tasks that may be sent now, each from then on counted as sent."""
@@ -188,9 +192,17 @@ class Place:
             self.sent_bytes -= record.size + record.input_bytes
         self.load -= 1
         self.backlog -= record.expected
+        if record.pool is not None:
+            self.spare -= record.items - 1
+
+    def pass_on(self, old: Record, new: Record) -> None:
+        """An attempt at a share goes on as one at the rest of its items, which is a share now."""
+        self.sent[new.n] = new
+        self.sent_bytes += new.size - old.size
 
     def call_back(self) -> tuple[list[Record], list[Record]]:
-        """Balanced tasks that have not started, as far as is known, and shall run elsewhere.
+        """Balanced tasks that have not started, as far as is known, and shall run elsewhere; of a
+        share that runs, what has not.
 
         Those that were not sent leave the queue; those that were sent stay until the engine has
         said that it will not start them. What runs is not brief, so that nothing more comes
@@ -203,7 +215,9 @@ class Place:
         queued = [r for r in self.queue if r.state == "queued" and not r.direct]
         if queued:
             self.queue = deque(r for r in self.queue if r.state == "queued" and r.direct)
-        sent = list(self.sent.values())[1:]
+        sent = list(self.sent.values())
+        if sent and sent[0].items == 1:
+            del sent[0]
         sent = [r for r in sent if not (r.direct or r.unwanted)]
         for record in sent:
             record.recalled = record.attempt

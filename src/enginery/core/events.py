@@ -57,9 +57,20 @@ class Tick(Struct, frozen=True):
 
 
 class Finished(Struct, frozen=True):
-    """Engine: the attempt that was started has ended like this."""
+    """Engine: the attempt that was started has ended like this.
+
+    Of a share there may be several results, in the order of its items; this is the last one.
+    """
 
     result: m.Result
+    before: tuple[m.Result, ...] = ()
+
+
+class Divided(Struct, frozen=True):
+    """Engine: the share that runs was cut behind the item that runs now; this is what has ended."""
+
+    n: int
+    results: tuple[m.Result, ...]
 
 
 class Changed(Struct, frozen=True):
@@ -127,6 +138,7 @@ class Died(Struct, frozen=True):
     started: int
     finished: int
     facts: dict[str, Any] = {}
+    item: int = 0
 
 
 Event = (
@@ -136,6 +148,7 @@ Event = (
     | Measured
     | Tick
     | Finished
+    | Divided
     | Changed
     | Typed
     | TypedEnded
@@ -202,6 +215,12 @@ class Start(Struct, frozen=True):
     """Engine: run this attempt now, and say `Finished` when it has ended."""
 
     attempt: m.Attempt
+
+
+class Divide(Struct, frozen=True):
+    """Engine: begin no more items of this share, and say `Divided` before anything else."""
+
+    n: int
 
 
 class RunTyped(Struct, frozen=True):
@@ -307,6 +326,7 @@ Effect = (
     | Append
     | Trim
     | Start
+    | Divide
     | RunTyped
     | JoinFarm
     | Load

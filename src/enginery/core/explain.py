@@ -17,6 +17,7 @@ def explain(work: Work, record: Record, now: float) -> list[str]:
     told = {
         "held": _held,
         "waiting": _waiting,
+        "divided": _divided,
         "queued": _queued,
         "sent": _sent,
         "done": _done,
@@ -78,6 +79,15 @@ def _because(work: Work, place: Place, record: Record) -> str:
     if not work.placement.room(place):
         return f"{who}: busy with {place.load} (hwm={written(work.placement.hwm)})"
     return f"{who}: free"
+
+
+def _divided(work: Work, record: Record) -> list[str]:
+    pool = record.pool
+    assert pool is not None
+    lines = [f"its items are in {len(pool.shares)} shares:"]
+    for id, share in list(pool.shares.items())[:SHOWN]:
+        lines.append(f"  task {id} with {share.items:,} of them is {share.state}")
+    return lines
 
 
 def _queued(work: Work, record: Record) -> list[str]:

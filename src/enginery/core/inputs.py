@@ -49,10 +49,18 @@ class Inputs:
 
     def ended(self, record: Record) -> int:
         """Keep what this task has given, if it is done and somebody needs it; gives its bytes."""
-        id, outcome = record.spec.id, record.outcome
-        if outcome is None or outcome.status != "ok" or id not in self.needed:
+        id, outcome, pool = record.spec.id, record.outcome, record.pool
+        if id not in self.needed:
             return 0
-        value = self.values[id] = m.Value(outcome.value, outcome.buffers)
+        chunk = pool is not None and pool.record is record
+        if pool is not None and chunk and outcome is None:
+            pool.keep()
+        if outcome is None or outcome.status != "ok":
+            return 0
+        value = m.Value(outcome.value, outcome.buffers)
+        if pool is not None and chunk:
+            value = pool.value()
+        self.values[id] = value
         return value.size()
 
     def of(self, ids: Iterable[str]) -> tuple[m.Value, ...]:

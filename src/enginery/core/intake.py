@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from . import messages as m
 from . import queries, roles
+from .chunks import is_chunk, sane
 from .delivery import Delivery
 from .entries import Purged
 from .events import Conn, Drop, Effect, Log, Send
@@ -108,6 +109,9 @@ class Intake:
                 out.append(Send(conn, m.Refused("a task key may not address an engine")))
                 out.append(Log("warning", "peer.refused", {"role": session.role, "what": "direct"}))
                 continue
+            if "." in task.id or not (task.chunk is None or sane(task)):
+                out.append(Send(conn, m.Refused("this is no task", "ProtocolError")))
+                continue
             hidden = () if task.terms is None else self._hidden(session, task.terms.inputs)
             if work.doubtful is not None and submit.seq <= session.sent:
                 work.doubtful[task.id] = None
@@ -132,7 +136,12 @@ class Intake:
         """Those of these tasks of which this client may not know."""
         tasks = self.work.tasks
         return tuple(
-            id for id in ids if id in tasks and queries.visible(self.work, session, id) is None
+            id
+            for id in ids
+            if id in tasks
+            and (
+                queries.visible(self.work, session, id) is None or self.work.chunks.gone(tasks[id])
+            )
         )
 
     def _known_already(self, session: Session, id: str) -> None:
@@ -144,6 +153,9 @@ class Intake:
         if record.owner != session.identity:
             facts = {"reason": "another client has a task of this id", "started": False}
             outcome = m.Outcome(id, "lost", facts=facts)
+        elif is_chunk(record) and record.pool is not None:
+            for each in record.pool.outcomes():
+                self.delivery.owe(session, each)
         if outcome is not None:
             self.delivery.owe(session, outcome)
 
@@ -252,8 +264,9 @@ class Intake:
         told: dict[int, list[Record]] = {}
         for id in message.ids:
             record = queries.visible(self.work, session, id)
-            if record is not None and self.work.abort(record, message.running, now, message.gently):
-                told.setdefault(record.place, []).append(record)
+            for each in () if record is None else self.work.chunks.parts(record):
+                if self.work.abort(each, message.running, now, message.gently):
+                    told.setdefault(each.place, []).append(each)
         for engine, doomed in told.items():
             if (lane := self.work.places[engine].lanes.get("control")) is not None:
                 out.append(Send(lane, abort_of(doomed, message.running, message.gently)))
@@ -263,7 +276,7 @@ class Intake:
     def resubmit(self, session: Session, message: m.Resubmit, now: float) -> m.Reply | m.Refused:
         """Run finished tasks again under new ids; all of them, or none and why."""
         number = message.number
-        if len(message.ids) != len(message.new):
+        if len(message.ids) != len(message.new) or any("." in id for id in message.new):
             return m.Refused("each task needs one new id", "ProtocolError", number)
         old: list[Record] = []
         for id in message.ids:

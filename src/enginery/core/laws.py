@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import messages as m
 from .ahead import AUTO, WORTH
+from .chunks import Pool, is_chunk
 from .engines import Place
 from .placement import key_of
 from .tasks import Record
@@ -59,7 +60,7 @@ def _check_done(work: Work, record: Record) -> None:
     if outcome.engine >= 0 and outcome.engine in work.places:
         if work.places[outcome.engine].sent.get(record.n) is record:
             raise BrokenLaw(f"what is done is with no engine: {record!r}")
-    elif outcome.status in {"ok", "error"}:
+    elif outcome.status in {"ok", "error"} and not is_chunk(record):
         raise BrokenLaw(f"who ran a task is known: {record!r}")
 
 
@@ -95,6 +96,7 @@ def check(controller: Controller) -> None:
             able = [i for i in room if key_of(head).admits(i)]
             hold(not able, "no task waits while an engine with room may run it", head, able)
     _check_graph(work)
+    _check_chunks(work)
 
 
 def _check_quota(controller: Controller) -> None:
@@ -149,6 +151,39 @@ def _check_graph(work: Work) -> None:
             hold(record.spec.id in held, "what is held depends on what has not ended", record)
 
 
+def _check_chunks(work: Work) -> None:
+    """Every item of a chunk is in its pool, or in one share, or has ended."""
+    for record in work.tasks.values():
+        if record.pool is None or record.state == "done":
+            continue
+        if is_chunk(record):
+            _check_pool(work, record.pool)
+        else:
+            known = record.pool.shares.get(record.spec.id)
+            hold(known is record, "a share is known to its chunk", record)
+
+
+def _check_pool(work: Work, pool: Pool) -> None:
+    record, whole = pool.record, pool.record.spec.chunk
+    assert whole is not None
+    ranges = list(pool.todo)
+    for id, share in pool.shares.items():
+        part = share.spec.chunk
+        assert part is not None
+        hold(work.tasks.get(id) is share, "a chunk knows its shares", record, share)
+        hold(share.items == part.stop - part.start, "items are counted", share, part)
+        ranges.append((part.start, part.stop))
+    ranges.sort()
+    begins, ends = [start for start, _ in ranges[1:]], [stop for _, stop in ranges[:-1]]
+    apart = all(end <= begin for end, begin in zip(ends, begins, strict=True))
+    hold(apart, "no item is in two shares", record, ranges)
+    items = pool.done + sum(stop - start for start, stop in ranges)
+    hold(items == whole.stop - whole.start, "no item is lost", record, ranges, pool.done)
+    state = "waiting" if pool.todo else "divided"
+    hold(record.state == state, "a chunk waits while there is something in its pool", record)
+    hold(bool(ranges), "a chunk is done when all its shares are", record)
+
+
 def _check_places(work: Work) -> list[int]:
     """The laws about engines; gives the ids of those with room for whatever comes."""
     hwm = work.placement.hwm
@@ -160,6 +195,8 @@ def _check_places(work: Work) -> list[int]:
         hold(all(r.state == "sent" for r in sent), "sent tasks are sent", place)
         size = sum(r.size + r.input_bytes for r in sent)
         hold(place.sent_bytes == size, "sent bytes are counted", place)
+        spare = sum(r.items - 1 for r in (*queued, *sent))
+        hold(place.spare == spare, "items that wait at an engine are counted", place, place.spare)
         numbers = list(place.sent)
         hold(numbers == sorted(numbers), "what is sent is in order", place)
         balanced = [r for r in (*queued, *sent) if not r.direct]

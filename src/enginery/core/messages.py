@@ -224,8 +224,24 @@ class Terms(Struct, array_like=True, gc=False):
     arguments: tuple[str, ...] = ()  # what these are called, for messages
 
 
+class Chunk(Struct, array_like=True, frozen=True, gc=False):
+    """The items of a map for which a task stands: from `start` up to `stop`, one call each.
+
+    They are pickled in grains of `grain` items, counted from item 0, which end at `ends` in the
+    arguments; the first of them may begin before `start`, the last end after `stop`.
+    """
+
+    start: int
+    stop: int
+    grain: int
+    ends: tuple[int, ...]
+
+
 class Task(Struct, array_like=True, gc=False):
-    """One call, to be run once: by any engine (`engine` < 0), or by that engine only (direct)."""
+    """One call, to be run once: by any engine (`engine` < 0), or by that engine only (direct).
+
+    With a `chunk` it is a call for each of its items, which engines divide among themselves.
+    """
 
     id: str
     function: bytes  # content hash
@@ -238,6 +254,7 @@ class Task(Struct, array_like=True, gc=False):
     submitted: float = 0.0  # client's clock, seconds since the epoch
     label: str = ""
     terms: Terms | None = None
+    chunk: Chunk | None = None
 
     @property
     def priority(self) -> float:
@@ -296,10 +313,13 @@ class Value(Struct, array_like=True, gc=False):
 
     value: bytes
     buffers: tuple[Buffer, ...] = ()
+    parts: tuple[Value, ...] = ()  # of a chunk: what its items gave, in their order
 
     def size(self) -> int:
         """Bytes this value occupies, about."""
         size = 100 + len(self.value)
+        for part in self.parts:
+            size += part.size()
         return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
 
 
@@ -319,6 +339,7 @@ class Attempt(Struct, array_like=True, gc=False):
     clear_before: bool = False  # the engine's namespace is to be empty when it starts
     clear_after: bool = False  # and when it has ended
     inputs: tuple[Value, ...] = ()  # what the tasks of `Terms.inputs` have given
+    chunk: Chunk | None = None
 
 
 class Run(Message, tag="R"):
@@ -355,6 +376,10 @@ class Result(Struct, array_like=True, gc=False):
     `refused`: this engine is not to run it (a dependency of it is not met here), and `unfit`: not
     until the engine's properties change; `reason` says it in words. `overtime`: it ran for longer
     than it may.
+
+    Of a chunk it tells of the first `items` that were not told before: their values as a list, or
+    the failure of all of them. The attempt goes on with the next `running` items (0: it has ended);
+    what remains after these was not started, and will not be.
     """
 
     id: str
@@ -367,6 +392,8 @@ class Result(Struct, array_like=True, gc=False):
     outputs: int = 0  # how many `Output` messages belong to this attempt
     reason: str = ""
     changes: int = 0  # how often the properties had changed when it was found unfit
+    items: int = 0
+    running: int = 0
 
     def size(self) -> int:
         """Bytes this result occupies, about."""
@@ -449,6 +476,9 @@ class Outcome(Struct, array_like=True, gc=False):
     is done, but its result is not kept any more. `facts` tells the rest in plain values. What is
     impossible because a task failed whose value it takes has that one's outcome as its `cause`, or
     the cause of that.
+
+    A chunk ends when all its shares have, each of which tells of the items from `start` up to
+    `stop`; its own end says how the first ended that did not end well.
     """
 
     id: str
@@ -465,6 +495,8 @@ class Outcome(Struct, array_like=True, gc=False):
     name: str = ""
     facts: dict[str, Any] = {}
     cause: Outcome | None = None
+    start: int = 0
+    stop: int = 0  # 0: it is no share
 
     def size(self) -> int:
         """Bytes this outcome occupies, about."""
@@ -496,7 +528,8 @@ class Abort(Message, tag="a"):
 
     An engine on which one goes on nevertheless is given up, unless that is to be done `gently`.
     From a client, `after` is its last `Submit.seq`: the controller has those first. An engine is
-    told the attempts by their `numbers` (`Attempt.n`), which may still be on their way to it.
+    told the attempts by their `numbers` (`Attempt.n`), which may still be on their way to it. Of a
+    chunk that runs, the items must not start that have not.
     """
 
     ids: list[str]
@@ -625,7 +658,8 @@ class Exited(Message, tag="x"):
 
     `started` and `finished` are numbers of `Attempt.n`: the last one begun, the last one done.
     They come from a page that the engine shares with its supervisor, so they are right even
-    after a SIGKILL. `replaced` says whether a new life is on its way.
+    after a SIGKILL. `replaced` says whether a new life is on its way, `item` which item of a chunk
+    was begun last.
     """
 
     place: bytes
@@ -635,6 +669,7 @@ class Exited(Message, tag="x"):
     reason: str  # "signal 9 (SIGKILL)", "exit code 3", "stopped"
     replaced: bool
     facts: dict[str, Any] = {}
+    item: int = 0
 
 
 AnyMessage = (

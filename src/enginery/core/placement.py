@@ -23,6 +23,7 @@ from math import isnan
 from ..schemes import Load, Scheme
 from .ahead import AUTO, BUNDLE, WORTH, Durations
 from .engines import Place
+from .paces import Paces
 from .tasks import Record
 
 
@@ -112,6 +113,7 @@ class Placement:
     def __init__(self, scheme: Scheme, hwm: int) -> None:
         self.hwm = hwm
         self.durations = Durations()
+        self.paces = Paces()
         self.idle: dict[int, Place] = {}  # with AUTO: engines that have nothing
         self.crowded: dict[int, Place] = {}  # with AUTO: those where something may wait
         self.paused = False  # nothing is given out
@@ -238,7 +240,7 @@ class Placement:
             self.idle.pop(place.id, None)
         else:
             self.idle[place.id] = place
-        if place.load > 1 and place.open:
+        if (place.load > 1 or place.spare) and place.open:
             self.crowded[place.id] = place
         else:
             self.crowded.pop(place.id, None)
@@ -276,6 +278,12 @@ class Placement:
 
     # --- the decision ---------------------------------------------------------------------------
 
+    def expected(self, record: Record) -> int:
+        """Microseconds that a task is thought to take; of a chunk, one of its items."""
+        if record.pool is None:
+            return self.durations.expected(record.spec.function)
+        return self.paces.expected(record.spec.function, record.items)
+
     def next(self) -> tuple[Record, Place] | None:
         """The next task to give out and the engine that gets it, taken from its line.
 
@@ -311,7 +319,7 @@ class Placement:
         found: list[Record] = []
         room, given = WORTH - place.backlog, first.expected
         enough = BUNDLE * len(self.scheme.open)
-        while room > 0 and (head := line.head()) is not None:
+        while room > 0 and (head := line.head()) is not None and head.pool is None:
             expected = self.durations.expected(head.spec.function)
             given += expected
             if given > BUNDLE or self.waiting * expected <= enough or place.id in head.avoid:
@@ -327,7 +335,7 @@ class Placement:
         best = self._by_scheme(key, head)
         if self.hwm != AUTO or best is None or not best.load:
             return best
-        brief = self.durations.expected(head.spec.function) < WORTH
+        brief = self.expected(head) < WORTH
         idle = [place for place in self.idle.values() if key.admits(place.id)]
         fresh = [place for place in idle if place.id not in head.avoid]
         if fresh or (idle and not brief):

@@ -236,6 +236,7 @@ def document(record: Record) -> dict[str, Any]:
         "started": outcome.started if outcome else 0.0,
         "completed": outcome.completed if outcome else 0.0,
         "size": record.size,
+        "items": [spec.chunk.start, spec.chunk.stop] if spec.chunk else [],
         "reason": str(outcome.facts.get("reason", "")) if outcome else "",
     }
 

@@ -121,8 +121,9 @@ class Supervisor:
         if hopeless:
             facts["short_lives"] = seat.short
         exited = m.Exited(
-            event.place, event.incarnation, event.started, event.finished, reason, again, facts
-        )
+            event.place, event.incarnation, event.started, event.finished, reason, again, facts,
+            event.item,
+        )  # fmt: skip
         self.exits.append(exited)
         if self.joined:
             out.append(Send("control", exited))

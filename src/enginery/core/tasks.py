@@ -11,18 +11,26 @@ started goes back *free*. One that had started, or has failed, is *retried* whil
 to spend; `retries=0` means started at most once. One that an engine has refused waits for
 another engine. One that has failed for good goes on as its *recovery*, if it has one.
 
+A *chunk* is many calls that arrive as one task. It waits until all of it is *divided* into *shares*
+(`chunks`), which are tasks of their own, and is done when these are.
+
 `story` keeps every transition with its time and engine, so that a stuck task explains itself.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from . import messages as m
 from .graph import Wait
 
-State = Literal["new", "held", "waiting", "queued", "sent", "done"]
-Move = Literal["hold", "wait", "assign", "send", "free", "retry", "refuse", "recover", "end"]
+if TYPE_CHECKING:
+    from .chunks import Pool
+
+State = Literal["new", "held", "waiting", "divided", "queued", "sent", "done"]
+Move = Literal[
+    "hold", "wait", "divide", "assign", "send", "free", "merge", "retry", "refuse", "recover", "end"
+]
 
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     ("new", "hold"): "held",
@@ -31,8 +39,12 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     ("new", "wait"): "waiting",
     ("new", "assign"): "queued",  # a direct request
     ("waiting", "assign"): "queued",
+    ("waiting", "divide"): "divided",  # a chunk: all of it is in its shares
+    ("divided", "wait"): "waiting",
     ("queued", "send"): "sent",
     ("queued", "free"): "waiting",
+    ("queued", "merge"): "new",  # a share: its items are the chunk's again, and it is no more
+    ("sent", "merge"): "new",
     ("sent", "free"): "waiting",
     ("sent", "retry"): "waiting",
     ("sent", "refuse"): "waiting",
@@ -40,6 +52,7 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     ("new", "end"): "done",
     ("held", "end"): "done",
     ("waiting", "end"): "done",
+    ("divided", "end"): "done",
     ("queued", "end"): "done",
     ("sent", "end"): "done",
 }
@@ -79,6 +92,8 @@ class Record:
     recalled = 0  # the attempt that was called back from its engine, to run elsewhere
     aborting = False  # it shall not start any more
     interrupting = False  # nor go on
+    pool: Pool | None = None  # of a chunk: its items, and its shares
+    items = 1  # calls that it stands for, as one engine is given them
 
     def __init__(self, spec: m.Task, owner: bytes, number: int = 0) -> None:
         self.spec = spec

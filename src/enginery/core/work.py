@@ -19,6 +19,7 @@ from ..schemes import Scheme
 from . import entries
 from . import messages as m
 from .ahead import PATIENCE
+from .chunks import Chunks, is_chunk
 from .conditions import Conditions
 from .engine import STUCK_REASON
 from .engines import Place
@@ -67,6 +68,7 @@ class Work:
             self.tasks, self.places, self.placement, self.inputs,
             give_up=self._give_up, address=self._address,
         )  # fmt: skip
+        self.chunks = Chunks(self, leave=self._leave, drop=self._drop, put_back=self._put_back)
         self.numbers: dict[str, int] = {}  # of the tasks that have one
         self.numbered: dict[int, str] = {}
         self._numbers = 0
@@ -129,6 +131,8 @@ class Work:
         if spec.terms is not None:
             self.conditions.accept(record, spec.terms, now, hidden)
             return record
+        if spec.chunk is not None:
+            self.chunks.accept(record, spec.chunk)
         record.move("wait", now, "accepted")
         self.placement.add(record)
         return record
@@ -146,6 +150,8 @@ class Work:
         for spec in islice(specs, first, None):
             id = spec.id
             if spec.terms is not None or spec.engine >= 0 or spec.targets or id in tasks:
+                break
+            if spec.chunk is not None or "." in id:
                 break
             number += 1
             spec.name = intern(spec.name)  # a million tasks have a few names
@@ -231,8 +237,14 @@ class Work:
             self.end(record, "lost", now, facts={"reason": reason, "started": False})
 
     def abort(self, record: Record, running: bool, now: float, gently: bool = False) -> bool:
-        """The task shall not start; True when it may have, so that its engine has to be told."""
+        """The task shall not start; True when it may have, so that its engine has to be told.
+
+        Of a chunk, no more shares shall be made.
+        """
         match record.state:
+            case "waiting" | "divided" if is_chunk(record):
+                self.chunks.abort(record, now)
+                return False
             case "done":
                 return False
             case "sent":
@@ -352,13 +364,20 @@ class Work:
             self.late += 1
             place.late += 1
             return
-        place.leave(record)
-        record.place = -1
-        self.touched[place.id] = place
         place.heard = now
+        if record.pool is None:
+            place.leave(record)
+            record.place = -1
+            self.touched[place.id] = place
+        elif not self.chunks.told(record, place, result, now):
+            return
         if result.status == "ok":
             spec, value = record.spec, result.value
-            self.placement.durations.heard(spec.function, result.completed - result.started)
+            took = result.completed - result.started
+            if record.pool is None:
+                self.placement.durations.heard(spec.function, took)
+            else:
+                self.placement.paces.heard(spec.function, took, record.items)
             record.move("end", now, "ok", place.id)
             record.outcome = m.Outcome(
                 spec.id, "ok", value, result.buffers, place.id, place.name, record.attempt,
@@ -478,9 +497,13 @@ class Work:
             on_duty = (
                 record.n == first if death is None else death.finished < record.n <= death.started
             )
-            if on_duty:
-                running = record
-            self._orphan(record, place, started=started, running=on_duty, facts=facts, now=now)
+            parts = [(record, on_duty)]
+            if record.pool is not None and started:
+                parts = self.chunks.torn(record, death, on_duty, now)
+            for part, on_duty in parts:
+                if on_duty:
+                    running = part
+                self._orphan(part, place, started=started, running=on_duty, facts=facts, now=now)
         fields = {"engine": place.id, "host": place.host, "pid": place.pid}
         fields |= {"reason": facts["reason"], "up": round(now - place.since, 1)}
         if running is not None:
@@ -531,7 +554,7 @@ class Work:
             self.end(record, status, now, facts=facts | more, engine=place.id)
         elif started:
             self._retry(record, "engine lost", place, now)
-        else:
+        elif record.pool is None or not self.chunks.merged(record, now, "engine lost"):
             record.move("free", now, "engine lost", place.id)
             self._put_back(record, now)
 
@@ -548,7 +571,7 @@ class Work:
                 facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
                 self.end(record, "lost", now, facts=facts, engine=place.id)
         place.queue.clear()
-        place.load = place.backlog = 0
+        place.load = place.spare = place.backlog = 0
         self.conditions.moved[place.id] = place
 
     def forget(self, record: Record) -> bool:
@@ -633,6 +656,8 @@ class Work:
         self.ended.append(record)
         for old in self.history.add(record):
             self._drop(old)
+        if record.pool is not None:
+            self.chunks.ended(record, now)
 
     def pack(self) -> None:
         """Put into little room what has ended a while ago, and was told."""
@@ -653,7 +678,7 @@ class Work:
         self.touched[place.id] = place
 
     def _put(self, place: Place, record: Record) -> None:
-        record.expected = self.placement.durations.expected(record.spec.function)
+        record.expected = self.placement.expected(record)
         place.put(record)
         self._was_given(place)
 
@@ -696,10 +721,12 @@ class Work:
             if found is None:
                 break
             record, place = found
+            if record.pool is not None and is_chunk(record):
+                record = self.chunks.take(record, now)
             record.move("assign", now, "assign", place.id)
-            record.expected = placement.durations.expected(record.spec.function)
+            record.expected = placement.expected(record)
             place.put(record)
-            for following in placement.more(place, record):
+            for following in placement.more(place, record) if record.pool is None else ():
                 following.move("assign", now, "assign", place.id)
                 place.put(following)
             self._was_given(place)
@@ -734,6 +761,8 @@ class Work:
     def _come_back(self, record: Record, place: Place, now: float) -> None:
         """What was called back from an engine waits again, before others."""
         self._leave(record)
+        if record.pool is not None and self.chunks.merged(record, now, "called back"):
+            return
         record.move("free", now, "called back", place.id)
         self._put_back(record, now)
 
@@ -777,7 +806,7 @@ def attempt_of(record: Record, place: Place) -> m.Attempt:
     if terms is None:
         return m.Attempt(
             record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,
-            record.final, spec.name, place.clears,
+            record.final, spec.name, place.clears, chunk=spec.chunk,
         )  # fmt: skip
     return m.Attempt(
         record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,

@@ -21,8 +21,12 @@ from ..wire import inputs, payload
 from ..wire.chunks import ChunkFailed, MapChunk, salvage
 from ..wire.dependent import Fit, dependent
 from ..wire.failure import Failure, Kind
+from ..wire.functions import Function
 from .functions import Functions
 from .namespace import Namespace
+
+REASON = 500
+"""Characters at most of why a task was refused; the controller keeps them."""
 
 Packed = tuple[bytes, tuple[Buffer, ...]]
 Lend = Callable[[tuple[Buffer, ...]], tuple[Buffer, ...]]
@@ -43,11 +47,7 @@ class Call:
 
     def __call__(self) -> None:
         attempt, namespace = self.attempt, self.namespace
-        function = self.functions.loaded(attempt.function)
-        if function is None:
-            namespace.take_back()  # what it refers to is looked up among the user's own names
-            function = self.functions.load(attempt.function)
-        namespace.lend(function.names, function.stores)
+        function = ready(self.functions, namespace, attempt.function)
         if attempt.clear_before:
             if isinstance(function.call, dependent | Fit):
                 function.call.check()  # else an engine that is not to run it would lose its names
@@ -74,12 +74,7 @@ class Call:
 
     def result(self, lend: Lend | None = None) -> Packed:
         """What to send when it has returned; `lend` puts what is large into shared memory."""
-        data, buffers = self.packed
-        if not buffers:
-            return self.packed
-        if lend is not None and (lent := lend(buffers)) is not buffers:
-            return data, lent
-        return data, tuple(map(own, buffers))
+        return to_send(self.packed, lend)
 
     def failure(self, error: BaseException) -> Packed:
         """What to send when it has raised."""
@@ -90,6 +85,31 @@ class Call:
                 return payload.dumps(salvage(error.outcomes), lend=False)
         failure = Failure.capture(error, kind=self.kind, withheld=self.withheld)
         return payload.dumps(failure, lend=False)
+
+
+def ready(functions: Functions, namespace: Namespace, hash: bytes) -> Function:
+    """A function that can be called now; loading it runs user code, which may raise."""
+    function = functions.loaded(hash)
+    if function is None:
+        namespace.take_back()  # what it refers to is looked up among the user's own names
+        function = functions.load(hash)
+    namespace.lend(function.names, function.stores)
+    return function
+
+
+def to_send(packed: Packed, lend: Lend | None) -> Packed:
+    """The same, with what is large in shared memory, or in memory that nobody else can change."""
+    data, buffers = packed
+    if not buffers:
+        return packed
+    if lend is not None and (lent := lend(buffers)) is not buffers:
+        return data, lent
+    return data, tuple(map(own, buffers))
+
+
+def reason_of(error: BaseException) -> str:
+    """Why an engine will not run a task."""
+    return (str(error) or "UnmetDependency")[:REASON]
 
 
 def _pack(value: Any, chunk: bool) -> Packed:

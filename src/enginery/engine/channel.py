@@ -43,6 +43,7 @@ class Ended(Struct, tag=True):
     started: int
     finished: int
     facts: dict[str, Any]
+    item: int = 0
 
 
 Line = Begin | Signal | Begun | Ended

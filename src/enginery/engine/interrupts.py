@@ -59,8 +59,8 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
-        self._running: Key | None = None
-        self._requested: Key | None = None
+        self.running: Key | None = None  # whose user code runs; None: none does
+        self.requested: Key | None = None  # what is to be interrupted
         self.shield = Shield(self._raise_held, self._thread)
 
     def install(self) -> None:
@@ -71,14 +71,14 @@ class Interrupts:
 
     def request(self, key: Key) -> None:
         """Interrupt this attempt if it runs or is about to; called from any thread."""
-        self._requested = key
+        self.requested = key
         signal.pthread_kill(self._thread, REQUEST)
 
     @property
     def pending(self) -> bool:
         """Whether what was asked to be interrupted runs, and does not know it yet."""
-        running = self._running
-        return running is not None and running == self._requested
+        running = self.running
+        return running is not None and running == self.requested
 
     def repeat(self) -> None:
         """Send the signal again, if it has not been heard; called from any thread."""
@@ -89,31 +89,35 @@ class Interrupts:
         """Run user code that interrupts may hit; what it raised, or None."""
         self.shield.held = False
         try:
-            self._running = key
-            if self._requested == key:
-                self._raise()
+            self.running = key
+            self.heed(key)
             code()
-            self._running = None
+            self.running = None
         except BaseException as error:  # told to the client, as this attempt's failure
-            self._running = None
+            self.running = None
             return error
         return None
 
+    def heed(self, key: Key) -> None:
+        """Raise KeyboardInterrupt if that was asked for before this attempt's code ran."""
+        if self.requested == key:
+            self._raise()
+
     def _raise(self) -> None:
-        if self._requested == self._running:
-            self._requested = None
+        if self.requested == self.running:
+            self.requested = None
         raise KeyboardInterrupt
 
     def _raise_held(self) -> None:
-        if self._running is not None:
+        if self.running is not None:
             self._raise()
 
     def _on_request(self, signum: int, frame: FrameType | None) -> None:
-        if self._running is not None and self._requested == self._running:
+        if self.running is not None and self.requested == self.running:
             self._interrupt()
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
-        if self._running is not None:
+        if self.running is not None:
             self._interrupt()
 
     def _interrupt(self) -> None:

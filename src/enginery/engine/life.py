@@ -19,6 +19,8 @@ from ..core.engine import Engine
 from ..core.events import (
     Changed,
     ClearNamespace,
+    Divide,
+    Divided,
     Effect,
     Event,
     Finished,
@@ -39,6 +41,7 @@ from .functions import Functions
 from .interrupts import Interrupts
 from .lane import Lane
 from .namespace import Namespace
+from .share import Share
 from .streams import Streams
 
 
@@ -57,6 +60,8 @@ class Life:
         self.why = ""
         self.farm_port = 0  # where the queue of the pure scheme listens
         self.over = threading.Event()  # the main thread is done
+        self._share: Share | None = None  # that runs
+        self._to_divide = 0  # the number of an attempt
         self._handed: m.Attempt | None = None
         self._lock = threading.Lock()
         self._logger = logging.getLogger("enginery.engine")
@@ -68,9 +73,11 @@ class Life:
         """
         with self._lock:
             effects = self.machine.handle(event, time.monotonic())
-            for effect in effects:
+            for effect in effects.copy():
                 if type(effect) is ClearNamespace:  # before anything else can start
                     self.namespace.clear()
+                elif type(effect) is Divide:  # before it can have ended
+                    effects += self._divide(effect.n)
         attempt = None
         said: list[m.Message] = []
         for effect in effects:
@@ -89,11 +96,27 @@ class Life:
             mine.send(said)
         return attempt
 
-    def finished(self, result: m.Result, mine: Lane) -> m.Attempt | None:
+    def finished(self, finished: Finished, mine: Lane) -> m.Attempt | None:
         """An attempt has ended; what is to be started is left to the caller."""
         with self._lock:
-            following = self.machine.pass_on(result, time.monotonic())
-        return following or self.handle(Finished(result), mine)
+            following = self.machine.pass_on(finished.result, time.monotonic())
+        return following or self.handle(finished, mine)
+
+    def _divide(self, n: int) -> list[Effect]:
+        """Cut the share that runs, and tell the machine."""
+        results: tuple[m.Result, ...] = ()
+        if self._share is not None and self._share.attempt.n == n:
+            results = self._share.cut()
+        else:
+            self._to_divide = n  # it is about to begin, or has ended
+        return self.machine.handle(Divided(n, results), time.monotonic())
+
+    def running(self, share: Share | None) -> None:
+        """This share runs from now on; None: it has ended."""
+        with self._lock:
+            self._share = share
+            if share is not None and share.attempt.n == self._to_divide:
+                share.halt(1)
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -146,6 +169,8 @@ class Life:
             for lane in self.lanes.values():
                 lane.wake()
             self.desk.stopped()
+            if (share := self._share) is not None:
+                share.halt()
             if (current := self.machine.current) is not None:
                 self.interrupts.request((current.id, current.attempt))
             elif typing := self.machine.typing:

@@ -172,9 +172,9 @@ class Nursery:
             facts["oom"] = self.was_killed_for_memory(life)
         seat = life.order.seat
         page = self.pages[seat]
-        self.channel.post(
-            Ended(seat, life.order.incarnation, status, page.started, page.finished, facts)
-        )
+        started, finished, item = page.started, page.finished, page.item
+        ended = Ended(seat, life.order.incarnation, status, started, finished, facts, item)
+        self.channel.post(ended)
         if (order := self.waiting.pop(seat, None)) is not None:
             self.begin(order)
 

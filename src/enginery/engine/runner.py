@@ -13,7 +13,7 @@ import time
 
 from ..core import messages as m
 from ..core.engine import Engine
-from ..core.events import Closed, Event, Received
+from ..core.events import Closed, Event, Finished, Received
 from ..error import ClusterError, NoControllerError, UnmetDependency
 from ..net import sockets
 from ..net.keys import ConnectionFile
@@ -21,7 +21,7 @@ from ..net.owner import Owner
 from ..version import __version__
 from ..wire.dependent import Unfit
 from ..wire.memory.peer import Memory
-from .call import Call, Packed
+from .call import Call, Packed, reason_of
 from .control import LINGER, NO_CONTROLLER, Control
 from .farmer import Farmer
 from .lane import Lane
@@ -30,9 +30,7 @@ from .life import Life
 from .namespace import Namespace
 from .page import Page
 from .search import Search
-
-REASON = 500
-"""Characters at most of why a task was refused; the controller keeps them."""
+from .share import Share
 
 
 class Runner:
@@ -61,17 +59,29 @@ class Runner:
             for event in lane.events(ready):
                 attempt = life.handle(event, lane) or attempt
             while attempt is not None and life.exit_code is None:
-                result = self.run(attempt)
+                finished = self.run(attempt)
                 attempt = None
                 if life.exit_code is None:  # else it was interrupted for that
-                    attempt = life.finished(result, lane)
+                    attempt = life.finished(finished, lane)
 
-    def run(self, attempt: m.Attempt) -> m.Result:
+    def run(self, attempt: m.Attempt) -> Finished:
         """Run one attempt to its end, whatever that is."""
+        if attempt.chunk is not None:
+            return self._run_share(attempt, attempt.chunk.start)
         self.page.start(attempt.n)
         result = self._run(attempt)
         self.page.finish(attempt.n)
-        return result
+        return Finished(result)
+
+    def _run_share(self, attempt: m.Attempt, item: int) -> Finished:
+        memory = self.lane.memory
+        share = Share(attempt, self.life, self.page, None if memory is None else memory.lend)
+        self.page.start(attempt.n, item)
+        self.life.running(share)
+        *before, last = share.run()
+        self.life.running(None)
+        self.page.finish(attempt.n)
+        return Finished(last, tuple(before))
 
     def run_farmed(self, attempt: m.Attempt) -> m.Result:
         """Run a task of the pure scheme, of which nobody keeps count."""
@@ -104,7 +114,7 @@ class Runner:
             return "ok", call.result(memory.lend if memory is not None else None)
         if not isinstance(error, UnmetDependency):
             return "error", call.failure(error)
-        self.reason = (str(error) or "UnmetDependency")[:REASON]
+        self.reason = reason_of(error)
         if isinstance(error, Unfit):
             self.changes = error.changes
             return "unfit", call.failure(error)

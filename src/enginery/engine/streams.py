@@ -75,7 +75,8 @@ class Streams:
         self._room = threading.Condition(self._lock)
         self._pieces: deque[_Piece] = deque()
         self._waiting = 0
-        self._running: tuple[str, int] | None = None
+        self.running: tuple[str, int] | None = None
+        self.naming: Callable[[], tuple[str, int]] | None = None  # says so, when it is asked
         self._aside: Callable[[str, str], None] | None = None
         self.hear: Callable[[str, str], None] = _nobody  # gets what attempts print, too
         self._count = 0
@@ -97,12 +98,17 @@ class Streams:
     def begin(self, id: str, attempt: int) -> None:
         """What is written from now on belongs to this attempt."""
         self._count = 0
-        self._running = (id, attempt)
+        self.running = (id, attempt)
+
+    def begin_items(self, name: Callable[[], tuple[str, int]]) -> None:
+        """What is written from now on belongs to what `name` says when the first of it is."""
+        self._count = 0
+        self.running, self.naming = ("", 0), name
 
     def end(self) -> int:
         """The attempt is over; how many messages its output makes."""
         with self._lock:
-            self._running = None
+            self.running = self.naming = None
         if self._pieces:
             self._wake()
         return self._count
@@ -121,7 +127,7 @@ class Streams:
     def write(self, stream: Name, text: str) -> None:
         """Add text to the output of the attempt that runs; waits while too much waits already."""
         with self._shield:
-            if self._running is None:
+            if self.running is None:
                 if (aside := self._aside) is not None:
                     aside(stream, text)
                 else:
@@ -134,7 +140,7 @@ class Streams:
     def display(self, shown: Mapping[str, Any]) -> None:
         """Add what is displayed, in the forms of `core.messages.Output`."""
         plain = str(shown["data"].get("text/plain", ""))
-        if self._running is None and self._aside is None:
+        if self.running is None and self._aside is None:
             self.outside["stdout"].write(f"{plain}\n")
             return
         text = json.encode(shown, enc_hook=repr).decode()
@@ -143,7 +149,7 @@ class Streams:
             self.write("stdout", f"{plain}\n[displayed here were {size}, too much to be sent]\n")
             return
         with self._shield:
-            if self._running is None and (aside := self._aside) is not None:
+            if self.running is None and (aside := self._aside) is not None:
                 aside("display", text)
             else:
                 self._add("display", text)
@@ -151,15 +157,16 @@ class Streams:
     def report(self, part: float) -> None:
         """How far the attempt is that runs, from 0 to 1; of several reports the last one counts."""
         with self._shield, self._room:
-            if self._running is None or self._waiting > LIMIT:
+            if self.running is None or self._waiting > LIMIT:
                 return
+            self._name()
             piece = self._pieces[-1] if self._pieces else None
             if (
                 piece is None
                 or piece.stream != "progress"
-                or (piece.id, piece.attempt) != self._running
+                or (piece.id, piece.attempt) != self.running
             ):
-                piece = _Piece(*self._running, -1, "progress")  # it is no output, and not counted
+                piece = _Piece(*self.running, -1, "progress")  # it is no output, and not counted
                 self._pieces.append(piece)
                 self._waiting += OVERHEAD
             piece.parts = [repr(part)]
@@ -173,18 +180,19 @@ class Streams:
                 self._room.wait(LOOK)
             if self._waiting > LIMIT:
                 self._drop()
-            if self._running is None or self._waiting > LIMIT:
+            if self.running is None or self._waiting > LIMIT:
                 return
+            self._name()
             before = self._waiting
             piece = self._pieces[-1] if self._pieces else None
             if (
                 piece is None
-                or (piece.id, piece.attempt) != self._running
+                or (piece.id, piece.attempt) != self.running
                 or piece.stream != stream
                 or stream == "display"
                 or piece.size >= PIECE
             ):
-                piece = _Piece(*self._running, self._count, stream)
+                piece = _Piece(*self.running, self._count, stream)
                 self._count += 1
                 self._waiting += OVERHEAD
                 self._pieces.append(piece)
@@ -193,6 +201,11 @@ class Streams:
             self._waiting += len(text)
         if before == 0 or before < PIECE <= self._waiting:
             self._wake()
+
+    def _name(self) -> None:
+        """Something is put out: find out whose it is."""
+        if self.naming is not None:
+            self.running, self.naming = self.naming(), None
 
     def _drop(self) -> None:
         """Empty the oldest pieces. They keep their numbers, since results count them."""
@@ -219,7 +232,7 @@ class Streams:
             piece = self._pieces[0]
         except IndexError:
             return False
-        return (piece.id, piece.attempt) != self._running
+        return (piece.id, piece.attempt) != self.running
 
     def reachable(self, yes: bool) -> None:
         """Tell whether there is a controller that takes output; if not, nobody waits for it."""
@@ -242,7 +255,7 @@ class Streams:
         return [piece.message() for piece in taken]
 
     def _forked(self) -> None:
-        self._running = self._aside = None
+        self.running = self._aside = None
 
 
 class Stream(io.TextIOBase):

@@ -204,7 +204,9 @@ class Supervision:
         # When all is being ended, this is how an engine is asked to.
         stopped = self.code is not None and line.status == -signal.SIGTERM
         status = STOPPED if stopped else line.status
-        died = Died(place, line.incarnation, status, line.started, line.finished, line.facts)
+        died = Died(
+            place, line.incarnation, status, line.started, line.finished, line.facts, line.item
+        )
         self.tell(died, now)
 
     def lose_nursery(self, now: float) -> None:
@@ -216,7 +218,10 @@ class Supervision:
             seat = self.machine.seats[place]
             if seat.alive:
                 status = -int(signal.SIGKILL)
-                self.tell(Died(place, seat.incarnation, status, page.started, page.finished), now)
+                died = Died(
+                    place, seat.incarnation, status, page.started, page.finished, item=page.item
+                )
+                self.tell(died, now)
 
     def lives(self, place: bytes, incarnation: bytes) -> bool:
         """Whether this is the life of now of that place."""

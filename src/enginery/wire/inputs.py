@@ -14,6 +14,7 @@ from pickle import PickleBuffer
 from typing import Any
 
 from ..core.messages import Buffer, Value
+from .items import opened
 from .payload import loads
 
 Part = int | tuple[bytes, tuple[Any, ...]]
@@ -35,7 +36,11 @@ class _Given:
         """The value of an input, the same each time."""
         if self._loaded[number] is UNREAD:
             value = self._values[number]
-            self._loaded[number] = loads(value.value, value.buffers).value
+            self._loaded[number] = (
+                joined(opened(loads(part.value, part.buffers).value) for part in value.parts)
+                if value.parts
+                else loads(value.value, value.buffers).value
+            )
         return self._loaded[number]
 
 
@@ -74,6 +79,14 @@ def _value(part: Part) -> Any:
 def along(value: bytes, buffers: Iterable[Buffer]) -> Part:
     """A value that goes along with the arguments."""
     return value, tuple(PickleBuffer(buffer.data) for buffer in buffers)
+
+
+def joined_parts(several: Sequence[bool], values: Sequence[Any]) -> list[Any]:
+    """The items of a map, where some of these values are lists of them."""
+    items: list[Any] = []
+    for value, many in zip(values, several, strict=True):
+        items.extend(opened(value) if many else (value,))
+    return items
 
 
 def joined(chunks: Iterable[Iterable[Any]]) -> list[Any]:

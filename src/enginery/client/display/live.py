@@ -92,45 +92,48 @@ class Screen:
 class LiveOutput:
     """Shows what some tasks put out, each time it is asked to `update`."""
 
-    def __init__(self, slots: Sequence[Slot], screen: Screen | None = None) -> None:
+    def __init__(
+        self, slots: Sequence[Slot] | Callable[[], Sequence[Slot]], screen: Screen | None = None
+    ) -> None:
         self.screen = Screen() if screen is None else screen
-        self._slots = list(slots)
-        self._next = [0] * len(slots)  # the number of the output that is shown next
-        self._attempts = [-1] * len(slots)
-        self._shown = [0] * len(slots)  # characters
+        self._find = slots if callable(slots) else lambda: slots
+        self._next: dict[str, int] = {}  # by task: the number of the output that is shown next
+        self._attempts: dict[str, int] = {}
+        self._shown: dict[str, int] = {}  # characters
 
     @property
     def news(self) -> bool:
         """Whether there is something that is not shown yet."""
         return any(
             slot.outputs is not None
-            and (slot.outputs.attempt, slot.outputs.ended) != (attempt, shown)
-            for slot, attempt, shown in zip(self._slots, self._attempts, self._next, strict=True)
+            and (slot.outputs.attempt, slot.outputs.ended)
+            != (self._attempts.get(slot.id), self._next.get(slot.id))
+            for slot in self._find()
         )
 
     @property
     def complete(self) -> bool:
         """Whether all tasks have ended and all that they have put out has come."""
-        return all(slot.all_put_out for slot in self._slots)
+        return all(slot.all_put_out for slot in self._find())
 
     def update(self) -> None:
         """Show what has come since the last time."""
-        for i, slot in enumerate(self._slots):
+        for slot in self._find():
             outputs = slot.outputs
             if outputs is None:
                 continue
-            if outputs.attempt != self._attempts[i]:
-                self._attempts[i], self._next[i] = outputs.attempt, 0
-            for piece in list(outputs.since(self._next[i])):
-                self._next[i] = piece.number + 1
-                self.show(i, outputs.engine, piece)
+            if outputs.attempt != self._attempts.get(slot.id):
+                self._attempts[slot.id], self._next[slot.id] = outputs.attempt, 0
+            for piece in list(outputs.since(self._next[slot.id])):
+                self._next[slot.id] = piece.number + 1
+                self.show(slot.id, outputs.engine, piece)
 
-    def show(self, i: int, engine: int, piece: Piece) -> None:
-        """Show a piece of what the `i`-th task has put out, as far as there is room for it."""
-        room = SHOWN - self._shown[i]
+    def show(self, id: str, engine: int, piece: Piece) -> None:
+        """Show a piece of what a task has put out, as far as there is room for it."""
+        room = SHOWN - self._shown.get(id, 0)
         if room <= 0:
             return
-        self._shown[i] += len(piece.text)
+        self._shown[id] = SHOWN - room + len(piece.text)
         if piece.stream != "display" and len(piece.text) >= room:
             self.screen.show(engine, piece._replace(text=piece.text[:room]))
             self.screen.flush(engine)

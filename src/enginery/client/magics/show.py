@@ -39,5 +39,5 @@ def _by_type(slots: Sequence[Slot]) -> None:
     """Show all of stdout, then all of stderr, then what was displayed."""
     live = LiveOutput(slots)
     for i, engine, piece in in_order(slots, "type"):
-        live.show(i, engine, piece)
+        live.show(slots[i].id, engine, piece)
     live.screen.flush()

@@ -1,0 +1,107 @@
+"""The result of a map that engines divide among themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from ..frames import trimmed
+from ..wire.inputs import joined_parts
+from .errors import combine
+from .failed import Failed
+from .parts import Parts
+from .results import AsyncResult
+from .slots import ChunkSlot, ShareSlot, Slot
+
+
+class DividedResult(AsyncResult):
+    """An `AsyncResult`, of whose tasks nobody knows before they end which items are theirs.
+
+    So `msg_ids`, the metadata and the like are of each share that has ended, and of each chunk that
+    has not: of shares alone when all is done.
+    """
+
+    _parts: Parts
+
+    @property
+    def _chunks(self) -> bool:
+        return True
+
+    def _follow_tasks(self) -> None:
+        self._parts = self._values = self._arrivals = Parts(self._tasks, self._link.changed)
+
+    @property
+    def _slots(self) -> Sequence[Slot]:
+        return self._parts.slots
+
+    def _speakers(self) -> Sequence[Slot]:
+        chunks = [slot for slot in self._tasks if isinstance(slot, ChunkSlot)]
+        return [*self._slots, *(each for slot in chunks for each in slot.speaking.copy().values())]
+
+    @trimmed
+    def wait_for_output(self, timeout: float | None = None) -> bool:
+        """As in `AsyncResult`."""
+
+        def complete() -> bool:
+            return self.ready() and all(slot.all_put_out for slot in self._slots)
+
+        return self._wait(complete, timeout)
+
+    @trimmed
+    def resubmit(self) -> AsyncResult:
+        """As in `AsyncResult`."""
+        if not self.ready():
+            raise ValueError(f"{self!r} is not done; wait for it, or abort it first")
+        tasks = list(self._slots)
+        bad = [i for i, slot in enumerate(tasks) if slot.outcome and slot.outcome.status != "ok"]
+        if not bad:
+            return self
+        again = self._client.run_again([tasks[i].id for i in bad])
+        for i, slot in zip(bad, again, strict=True):
+            tasks[i] = slot
+        return self._client.result(
+            tasks, kind=type(self), name=self.name, shape=self._shape,
+            ordered=self.ordered, return_exceptions=self.return_exceptions, total=self._total,
+        )  # fmt: skip
+
+    # --- as an argument ---------------------------------------------------------------------------
+
+    def taken(self) -> tuple[Sequence[Slot], Callable[[list[Any]], Any] | None]:
+        """As in `AsyncResult`: of each chunk that has not ended, the whole."""
+        slots = [
+            part
+            for slot in self._tasks
+            for part in (
+                sorted(slot.shares, key=lambda share: share.start)
+                if isinstance(slot, ChunkSlot) and slot.outcome is not None
+                else (slot,)
+            )
+        ]
+        several = tuple(isinstance(slot, ChunkSlot | ShareSlot) for slot in slots)
+        return slots, partial(joined_parts, several)
+
+    # --- pieces ---------------------------------------------------------------------------------
+
+    def _here(self, item: int) -> Callable[[], bool]:
+        return lambda: self._parts.where(item) is not None
+
+    def _numbered(self) -> Iterable[tuple[int, Slot]]:
+        return [(part.number, part.slot) for part in sorted(self._parts.parts)]
+
+    def _pending(self) -> dict[str, int]:
+        return self._parts.pending
+
+    def _all_values(self) -> Sequence[Any]:
+        return self._parts.all()
+
+    def _failures(self, values: Sequence[Any]) -> list[Failed]:
+        return super()._failures(values) if self._arrivals.bad or self._parts.unreadable else []
+
+    def _slot_error(self, i: int) -> Exception | None:
+        parts = sorted(self._parts.parts)
+        if i >= len(parts) or parts[i].number not in self._parts.bad:
+            return None
+        values = self._parts.part(parts[i].number)
+        failures = [value for value in values if isinstance(value, Failed)]
+        return combine(failures, self._call(), alone=True)
