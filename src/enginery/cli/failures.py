@@ -6,10 +6,11 @@ import linecache
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..error import TimeoutError
+from ..error import TimeoutError, UnknownTask
 
 if TYPE_CHECKING:
     from ..client.failed import Failed
+    from ..client.slots import Slot
     from .reach import Reached
 
 BATCH = 200
@@ -32,7 +33,7 @@ def failures(there: Reached, ids: Sequence[str]) -> Iterable[Told]:
     from ..client.values import failures_of  # loads what opens payloads
 
     for i in range(0, len(ids), BATCH):
-        slots = there.link.fetch(ids[i : i + BATCH], there.timeout)
+        slots = _fetch(there, ids[i : i + BATCH])
 
         def arrived(slots: list[Any] = slots) -> bool:
             return all(slot.outcome is not None for slot in slots)
@@ -45,6 +46,16 @@ def failures(there: Reached, ids: Sequence[str]) -> Iterable[Told]:
             assert slot.outcome is not None
             for failed in failures_of(slot.outcome):
                 yield _told(failed)
+
+
+def _fetch(there: Reached, ids: Sequence[str]) -> list[Slot]:
+    """Slots for the outcomes of these tasks; without those that were forgotten meanwhile."""
+    try:
+        return there.link.fetch(ids, there.timeout)
+    except UnknownTask:
+        if len(ids) == 1:
+            return []
+        return [slot for id in ids for slot in _fetch(there, [id])]
 
 
 def _told(failed: Failed) -> Told:

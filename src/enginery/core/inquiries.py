@@ -83,7 +83,7 @@ ANSWERS: Final[dict[str, Any]] = {
 }
 """What can be asked of engines, and of which form the answers are (`roles` says who may ask)."""
 
-PATIENCE: Final = {"usage": 0.5, "stacks": 2.0, "about": 5.0, "log": 2.0}
+PATIENCE: Final = {"usage": 1.0, "stacks": 2.0, "about": 5.0, "log": 2.0}
 """Seconds that engines have to answer."""
 
 OPEN = 100
