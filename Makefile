@@ -8,11 +8,12 @@ SEED ?= 1
 # pip of $(PYTHON) works on the new environment, so the venv package of Debian is not needed.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PYTHON) -m pip --python $(BIN)/python install --quiet
 
-.PHONY: help test check lint types coverage demo bench bench-peers sim tutorials chromium testbeds clean
+.PHONY: help test nightly check lint types coverage demo bench bench-peers sim tutorials chromium testbeds clean
 
 help:
 	@echo "make demo        the census of the standard library on four engines"
 	@echo "make test        every test, in an environment of its own"
+	@echo "make nightly     longer runs against real processes; an hour at most"
 	@echo "make check       lint, types, unit and property tests: under two minutes"
 	@echo "make bench       speed, beside what Python and bare ZeroMQ offer"
 	@echo "make bench-peers speed, beside Ray, Dask and others too, each in an environment of its own"
@@ -44,6 +45,10 @@ testbeds:
 
 test: $(VENV)/complete chromium testbeds
 	$(BIN)/python -m pytest tests
+
+# Longer runs, an hour at most; a table of what they found is at the end.
+nightly: $(VENV)/complete testbeds
+	$(BIN)/python -m pytest -p no:cacheprovider tests/nightly
 
 check: lint types
 	$(BIN)/python -m pytest -q tests/unit tests/property

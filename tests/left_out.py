@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from .testbeds import sshd
+from .testbeds import hosts, sshd
 
 
 class Need(NamedTuple):
@@ -34,6 +34,7 @@ NEEDS = (
         "need a browser, and none of {} is on the PATH; with it they run:  "
         "apt-get install chromium",
     ),
+    Need("hosts", hosts.missing, "need {}, to make several hosts of this one"),
     Need("sshd", sshd.missing, "need {}; with them they run:  apt-get install openssh-server"),
 )
 

@@ -7,6 +7,7 @@ import os
 import socket as plain
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,11 +15,12 @@ import pytest
 import zmq
 from zmq.utils.garbage import gc as zero_copy_thread
 
-from enginery.net import sockets
+from enginery.net import monitors, sockets
 from enginery.net.auth import Authenticator
 from enginery.net.keys import ConnectionFile, KeyPair, Keys
 from enginery.net.reception import Reception
 from enginery.wire.pieces import PIECE
+from tests.testbeds.proxy import Faults, Proxy
 
 T = TypeVar("T")
 
@@ -245,6 +247,49 @@ def test_a_controller_without_curve_is_refused(server, guest):
         assert not sockets.send(visitor.socket, [b"my secrets"])
     finally:
         context.destroy(linger=0)
+
+
+def test_who_was_answered_nonsense_tries_again(server, guest):
+    """libzmq would not, and a network that flips one bit has said nonsense."""
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as strange:
+        port = strange.bind_to_random_port("tcp://127.0.0.1")
+        engine = guest(server.file("engine", url=f"tcp://127.0.0.1:{port}"))
+        engine.hears(server, sockets.Failed)
+    late, _ = sockets.router(server.context, server.keys.server, "engines", "127.0.0.1", port)
+    try:
+
+        def up() -> bool:
+            engine.monitor.retry()
+            while (event := sockets.monitor_event(engine.monitor)) is not None:
+                engine.told.append(event)
+            return isinstance(engine.told[-1], sockets.Up)
+
+        deadline = time.monotonic() + PATIENCE
+        poller = zmq.Poller()
+        for source in (engine.monitor, server.auth.socket):
+            poller.register(source, zmq.POLLIN)
+        while not up():
+            assert time.monotonic() < deadline
+            rest = monitors.rest([engine.monitor], 1.0)
+            poller.poll(rest * 1000)
+            server.auth.handle()
+    finally:
+        late.close()
+
+
+def test_a_broken_message_costs_one_connection(server, guest):
+    with closing(Proxy(server.ports["engines"])) as proxy:
+        engine = guest(server.file("engine", url=f"tcp://127.0.0.1:{proxy.port}"))
+        engine.hears(server, sockets.Up)
+        assert sockets.send(engine.socket, [b"hello"])
+        conn = server.heard(b"hello")[0]
+        proxy.faults = Faults(flips=1.0)
+        assert sockets.send(server.engines, [b"to be broken"], conn)
+        engine.hears(server, sockets.Down)
+        proxy.faults = Faults()
+        engine.monitor.retry()
+        engine.hears(server, sockets.Up, times=2)
+        assert sockets.recv_frames(engine.socket) is None
 
 
 def test_garbage_does_not_disturb_others(server, guest):

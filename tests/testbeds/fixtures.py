@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from .hosts import Hosts
 from .sshd import Sshd
 
 
@@ -25,3 +27,11 @@ def sshd(ssh_server: Sshd, monkeypatch: pytest.MonkeyPatch) -> Sshd:
     """An ssh server, and the `ssh` on the PATH knows it."""
     monkeypatch.setenv("PATH", f"{ssh_server.bin}{os.pathsep}{os.environ['PATH']}")
     return ssh_server
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Hosts]:
+    """Four hosts in one network."""
+    several = Hosts(4, tmp_path)
+    yield several
+    several.close()

@@ -79,6 +79,7 @@ class Driver:
         self.taken_tasks = 0
         self._woken = False
         self._looks = False  # who is at the helm looks into the inbox in a moment
+        self._retrying = False  # a connection is perhaps to be made anew by hand
         self._helm = threading.Lock()
         self._steersman = 0  # the thread that holds it
         self._wanted = 0  # threads that wait for it
@@ -225,6 +226,8 @@ class Driver:
             if len(self.core.outstanding) > MANY:
                 self._looks = True
                 timeout = MOMENT if timeout is None else min(timeout, MOMENT)
+        if self._retrying:
+            timeout = self._retry(timeout)
         milliseconds = None if timeout is None else ceil(timeout * 1000)
         ready = dict(self._poller.poll(milliseconds))
         effects: list[Any] = []
@@ -311,6 +314,15 @@ class Driver:
                 yield Closed(lane)
             else:
                 yield event
+        self._retrying = True
+
+    def _retry(self, timeout: float | None) -> float | None:
+        """Connect anew, where that is to be done by hand; how long to wait for that at most."""
+        watching = self._monitors.values()
+        for monitor in watching:
+            monitor.retry()
+        self._retrying = any(monitor.retry_at is not None for monitor in watching)
+        return monitors.rest(watching, timeout)
 
     def _send(self, effects: Iterable[Effect]) -> None:
         batches: dict[Any, list[m.Message]] = {}

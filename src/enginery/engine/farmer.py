@@ -43,6 +43,7 @@ class Farmer:
         if self._monitor in ready and self._monitor is not None:
             while sockets.monitor_event(self._monitor) is not None:
                 pass
+            self._monitor.retry()
         if self._socket is None or self._socket not in ready:
             return
         frames = sockets.recv_frames(self._socket)

@@ -13,6 +13,7 @@ from ..core.events import Closed, Event, Opened, Received
 from ..error import ProtocolError
 from ..net import sockets
 from ..net.keys import ConnectionFile
+from ..net.monitors import rest
 from ..wire import codec
 from ..wire.memory.peer import Memory
 
@@ -45,6 +46,9 @@ class Lane:
 
     def wait(self, timeout: float | None = None) -> dict[Any, int]:
         """Wait for something to happen, `timeout` seconds at most; what is ready."""
+        if self.monitor.retry_at is not None:
+            self.monitor.retry()
+            timeout = rest([self.monitor], timeout)
         ready = dict(self.poller.poll(None if timeout is None else max(0, int(timeout * 1000) + 1)))
         if self.wakeup.fileno() in ready:
             self.wakeup.clear()

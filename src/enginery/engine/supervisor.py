@@ -179,6 +179,7 @@ class Supervision:
         if self.lane is not None and self.machine is not None:
             for event in self.lane.events(ready):
                 self.perform(self.machine.handle(event, now))
+            self.lane.monitor.retry()  # while there is no controller we are here again soon
 
     def hear(self, now: float) -> bool:
         """Take what the nursery says; False when it has said all."""

@@ -6,6 +6,10 @@ libzmq's thread *waits* until its report has been taken up. Two things follow: a
 high-water mark, or whoever connects often enough would stop the whole process; and monitoring is
 stopped before either of the two sockets is closed, or that thread waits for ever, and every other
 socket with it. `Peer.close` and `Monitor.close` see to that in whatever order they are called.
+
+libzmq does not connect anew after what it takes for a mistake of the other end: a key that is
+refused, or bytes that are not in its protocol. But one bit that a network has flipped is enough for
+that. So whoever waits at a DEALER's monitor also lets it `retry`.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ import os
 import struct
 import time
 from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Literal
 
 import zmq
@@ -59,8 +65,8 @@ class Failed(Struct, frozen=True):
     """An attempt to connect has failed.
 
     `refused`: the controller does not know our key; `no-curve`: what listens there is none of
-    ours. libzmq does not try again after these two. `wrong-server`: it hung up during the
-    handshake, as one with another key than we expect does (and one that is just being stopped).
+    ours. `wrong-server`: it hung up during the handshake, as one with another key than we expect
+    does (and one that is just being stopped).
     `unreachable`: nothing listens there. One that does not answer at all is not reported.
     """
 
@@ -111,7 +117,12 @@ class Monitor(zmq.Socket[bytes]):
     CONNECT_TIMEOUT = 1000
     """Milliseconds after which a connection that nobody answers is tried anew."""
 
+    RETRY = 0.5
+    """Seconds until it is tried again, where libzmq would not."""
+
     watched: Peer
+    url: str  # where a DEALER connects
+    retry_at: float | None
     waiting: deque[Event]
     up: bool
     failing: str
@@ -122,7 +133,7 @@ class Monitor(zmq.Socket[bytes]):
         """Begin to report about this socket."""
         self.waiting, self.up, self.failing, self.addresses = deque(), False, "", {}
         self.connecting_since = time.monotonic()
-        self.watched = socket
+        self.watched, self.url, self.retry_at = socket, "", None
         endpoint = f"inproc://monitor-{id(socket):x}-{os.urandom(4).hex()}"
         socket.monitor(endpoint, _WATCHED)
         socket.monitored = True
@@ -132,6 +143,17 @@ class Monitor(zmq.Socket[bytes]):
         """Stop reporting, and close this socket; not the one that it watched."""
         self.watched.stop_monitoring()
         super().close(linger)
+
+    def retry(self) -> None:
+        """Connect anew, if it is time for that and all that had arrived is read."""
+        if self.retry_at is None or time.monotonic() < self.retry_at:
+            return
+        if int(self.watched.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            return
+        self.retry_at = None
+        with suppress(zmq.ZMQError):  # libzmq has forgotten it already
+            self.watched.disconnect(self.url)
+        self.watched.connect(self.url)
 
     def take(self) -> Event | None:
         """The next event, or None."""
@@ -170,14 +192,16 @@ class Monitor(zmq.Socket[bytes]):
         told = self.waiting.append
         match code:
             case zmq.Event.HANDSHAKE_SUCCEEDED:
-                self.up = True
+                self.up, self.retry_at = True, None
                 told(Up())
             case zmq.Event.DISCONNECTED if self.up:
-                self.up = False
+                self.up, self.retry_at = False, time.monotonic()
                 told(Down())
             case zmq.Event.HANDSHAKE_FAILED_AUTH:
+                self.retry_at = time.monotonic() + self.RETRY
                 told(Failed("refused", "the controller does not know this key"))
             case zmq.Event.HANDSHAKE_FAILED_PROTOCOL:
+                self.retry_at = time.monotonic() + self.RETRY
                 told(Failed("no-curve", "what listens there is not a controller of enginery"))
             case zmq.Event.HANDSHAKE_FAILED_NO_DETAIL:
                 told(Failed("wrong-server", "the controller there has another key, or is stopping"))
@@ -187,6 +211,15 @@ class Monitor(zmq.Socket[bytes]):
                 waited = time.monotonic() - self.connecting_since
                 if waited < 0.9 * self.CONNECT_TIMEOUT / 1000:  # else nobody answered at all
                     told(Failed("unreachable", "nothing listens there"))
+
+
+def rest(monitors: Iterable[Monitor], timeout: float | None) -> float | None:
+    """Seconds to wait at most, so that none of them retries too late; None: for ever."""
+    due = [each.retry_at for each in monitors if each.retry_at is not None]
+    if not due:
+        return timeout
+    left = max(0.0, min(due) - time.monotonic())
+    return left if timeout is None else min(timeout, left)
 
 
 def monitor_event(monitor: Monitor) -> Event | None:

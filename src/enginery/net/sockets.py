@@ -37,14 +37,19 @@ Context: TypeAlias = "zmq.Context[Any]"
 LARGE = 65536
 """Bytes from which a frame is handed over instead of being copied, both ways."""
 
-MAX_FRAME = (1 << 20) + 4096
+MAX_FRAME = (1 << 17) + 4096
 """Bytes of the largest frame that is let in: a piece (`wire.pieces`) and what CURVE adds to it."""
 
-HEARTBEAT = 2000
+HEARTBEAT = 1300
 """Milliseconds between two heartbeats; libzmq's thread sends and answers them."""
 
-SILENCE = 5000
-"""Milliseconds without a sign of life after which a connection is given up."""
+SILENCE = 3600
+"""Milliseconds from a heartbeat without a sign of life after which a connection is given up.
+
+A network that was gone for 2 seconds must not cost a connection: TCP tries again after 0.2, 0.6,
+1.4 and 3 seconds. And what is gone for longer is to be noticed within 5, so that an engine is given
+up within 6 (`core.engines.AWAY`).
+"""
 
 ZAP = "inproc://zeromq.zap.01"
 """Where libzmq asks whether a key is good."""
@@ -139,6 +144,7 @@ def dealer(
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
     socket.setsockopt(zmq.IPV6, int("[" in file.url))
     watch = monitor(socket)
+    watch.url = file.url
     socket.connect(file.url)
     return socket, watch
 

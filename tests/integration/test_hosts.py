@@ -1,0 +1,59 @@
+"""Controller, engines and clients on hosts of their own, as a user sets them up."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+
+import pytest
+
+from enginery import Client, NoControllerError
+from tests.testbeds.hosts import Host, Hosts, copy, stop
+
+LONG = 30.0
+"""Seconds that nothing here should ever take."""
+
+ENGINE, CLIENT = "ipcontroller-engine.json", "ipcontroller-client.json"
+
+
+def begin(host: Host, *options: str) -> subprocess.Popen[bytes]:
+    """A controller on this host; its files are there."""
+    controller = host.enginery("controller", *options)
+    deadline = time.monotonic() + LONG
+    while not (host.security() / "ipcontroller-monitor.json").exists():  # the last one
+        assert controller.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # no event tells
+    return controller
+
+
+def test_files_are_copied_and_everything_works(hosts: Hosts) -> None:
+    h1, h2, h3, h4 = hosts
+    begin(h1, "--ip=0.0.0.0", f"--location={h1.ip_address}")
+    copy(h1.security() / ENGINE, h2.security())
+    copy(h1.security() / ENGINE, h3.home)
+    copy(h1.security() / CLIENT, h4.home)
+    h2.enginery("engine", "-n", "2")
+    alone = h3.enginery("engine", f"--file={h3.home / ENGINE}")
+    with h4.network():
+        rc = Client(h4.home / CLIENT, timeout=LONG)
+    with rc:
+        rc.wait_for_engines(3, timeout=LONG)
+        assert sorted(engine.host for engine in rc.link.engines.values()) == ["h2", "h2", "h3"]
+        assert sorted(rc[:].apply_sync(socket.gethostname)) == ["h2", "h2", "h3"]
+        big = os.urandom(3_000_000)
+        assert rc[:].apply_sync(len, big) == [len(big)] * 3
+        assert rc[0].apply_sync(bytes, big) == big
+        lview = rc.load_balanced_view()
+        assert lview.map_sync(abs, range(-100, 0)) == list(range(100, 0, -1))
+        stop(alone)
+        assert rc.link.wait(lambda: len(rc.link.engines) == 2, LONG)
+
+
+def test_a_controller_on_loopback_is_reached_by_nobody_else(hosts: Hosts) -> None:
+    h1, h2, _, _ = hosts
+    begin(h1, f"--location={h1.ip_address}")
+    with h2.network(), pytest.raises(NoControllerError, match="nothing listens there"):
+        Client(h1.security() / CLIENT, timeout=LONG)

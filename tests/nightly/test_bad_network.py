@@ -1,0 +1,113 @@
+"""A network that delays, is slow, cuts and corrupts, between all and the controller (N4)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from subprocess import Popen
+from sys import executable
+
+import pytest
+
+from enginery import Client, Cluster
+from enginery.net.keys import ConnectionFile
+from tests.testbeds.proxy import Faults, Proxy
+
+from .load import PATIENCE, Load, told
+
+Figures = Callable[[str, str, str], None]
+
+BYTES = 1_500_000
+"""Of a large argument: 12 seconds at 1 Mbit/s."""
+
+
+class Site:
+    """A controller, and proxies before both of its ports; engines and a client behind them."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        profile = directory / "profile_n4"
+        profile.mkdir()
+        (profile / "ipcontroller_config.py").write_text("c.IPController.shared_memory = False\n")
+        cluster = Cluster(n=0, profile_dir=profile)
+        cluster.start_cluster_sync()
+        stack.callback(cluster.stop_cluster_sync)
+        self.proxies: list[Proxy] = []
+        files = {}
+        for role in ("client", "engine"):
+            there = Path(cluster.client_connection_file)
+            file = ConnectionFile.read(there.with_name(there.name.replace("client", role)))
+            port = int(file.url.rpartition(":")[2])
+            self.proxies.append(stack.enter_context(closing(Proxy(port))))
+            files[role] = directory / f"{role}.json"
+            replace(file, url=f"tcp://127.0.0.1:{self.proxies[-1].port}").write(files[role])
+        command = [executable, "-m", "enginery", "engine", "-n", "2", f"--file={files['engine']}"]
+        engines = stack.enter_context(Popen([*command, f"--profile-dir={profile}"]))
+        stack.callback(engines.terminate)
+        self.rc = stack.enter_context(Client(files["client"], timeout=PATIENCE))
+        self.rc.wait_for_engines(2, timeout=PATIENCE)
+
+
+@contextmanager
+def behind(directory: Path, faults: Faults) -> Iterator[Site]:
+    """A cluster in a network like that."""
+    with ExitStack() as stack:
+        site = Site(directory, stack)
+        for proxy in site.proxies:
+            proxy.faults = faults
+        yield site
+
+
+@pytest.mark.parametrize(
+    ("name", "faults", "items"),
+    [
+        ("200 ms of delay", Faults(delay=0.2), 400),
+        ("1 Mbit/s", Faults(rate=125_000), 400),
+        ("all connections reset every second", Faults(cut_every=1.0), 1000),
+        ("a bit flipped in one of 50 chunks of bytes", Faults(flips=0.02), 1000),
+    ],
+    ids=["delay", "rate", "resets", "flips"],
+)
+def test_only_the_speed_suffers(
+    tmp_path: Path, figures: Figures, name: str, faults: Faults, items: int
+) -> None:
+    with behind(tmp_path, faults) as site:
+        began = time.monotonic()
+        # What a flipped bit makes of a length stops a connection until that is noticed.
+        retries = 50 if faults.flips else 0
+        load = Load(site.rc, tmp_path / "notes", items, retries)
+        counts = load.counts()
+        rate = items / (time.monotonic() - began)
+        connections = sum(proxy.connections for proxy in site.proxies)
+        flipped = sum(proxy.flipped for proxy in site.proxies)
+        figures(
+            "N4 a bad network costs time and nothing else", name,
+            f"{rate:.0f} tasks/s of 20 to 80 ms on 2 engines, {connections} connections, "
+            f"{flipped} flips, {told(counts)}",
+        )  # fmt: skip
+        assert counts[:3] == (0, 0, 0)
+        if not retries:
+            assert counts.recovered == 0
+        if faults.flips:
+            assert flipped > 0
+
+
+def test_large_data_gets_through_a_slow_network(tmp_path: Path, figures: Figures) -> None:
+    with behind(tmp_path, Faults(rate=125_000)) as site:
+        before = sum(proxy.connections for proxy in site.proxies)
+        lives = {id: e.incarnation for id, e in site.rc.link.engines.items()}
+        big = os.urandom(BYTES)
+        began = time.monotonic()
+        assert site.rc[0].apply_async(bytes, big).get(timeout=PATIENCE) == big
+        seconds = time.monotonic() - began
+        cuts = sum(proxy.connections for proxy in site.proxies) - before
+        figures(
+            "N4 large data gets through a slow network",
+            f"{BYTES / 1e6:.1f} MB to an engine and back, 1 Mbit/s",
+            f"{seconds:.0f} s, {cuts} connections lost",
+        )
+        assert cuts == 0
+        assert {id: e.incarnation for id, e in site.rc.link.engines.items()} == lives

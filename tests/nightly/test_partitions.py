@@ -1,0 +1,177 @@
+"""Hosts that are cut off in silence, for a moment or for long, both ways or one (N1 to N3)."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from enginery import Client, ControllerLost
+from tests.integration.test_hosts import CLIENT, ENGINE, begin
+from tests.testbeds.hosts import Host, Hosts, copy
+
+from .load import PATIENCE, Load, told
+
+Figures = Callable[[str, str, str], None]
+
+LONG_CUT = 30.0
+"""Seconds of a long partition."""
+
+WAYS = {
+    "both ways": {},
+    "what it sends": {"receives": False},
+    "what it receives": {"sends": False},
+}
+
+CYCLES = 50
+SEED = 20261128
+
+
+class Site:
+    """A controller on h1, two engines each on h2 and h3, a client on h4."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self.hosts = hosts
+        self.controller, self.first, self.second, self.fourth = hosts
+        begin(self.controller, f"--ip={self.controller.ip_address}")
+        for host in (self.first, self.second):
+            copy(self.controller.security() / ENGINE, host.security())
+            host.enginery("engine", "-n", "2")
+        with self.fourth.network():
+            self.rc = Client(self.controller.security() / CLIENT, timeout=PATIENCE)
+        self.rc.wait_for_engines(4, timeout=PATIENCE)
+
+    def lives(self, host: Host | None = None) -> dict[int, str]:
+        """The engines that the client knows (of a host), and the names of their lives."""
+        engines = self.rc.link.engines.items()
+        return {id: e.incarnation for id, e in engines if host is None or e.host == host.name}
+
+    def until(self, done: Callable[[], bool], since: float) -> float:
+        """Wait for something that the client is told; seconds since then."""
+        while True:
+            try:
+                assert self.rc.link.wait(done, PATIENCE)
+            except ControllerLost:  # at once, as long as nobody is there: look again soon
+                assert time.monotonic() - since < PATIENCE
+                time.sleep(0.02)
+            else:
+                return time.monotonic() - since
+
+
+@pytest.fixture
+def site(hosts: Hosts) -> Iterator[Site]:
+    """A cluster of four hosts."""
+    made = Site(hosts)
+    with made.rc:
+        yield made
+
+
+@contextmanager
+def cut(site: Site, host: Host, seconds: float, **ways: bool) -> Iterator[None]:
+    """A host is cut off for so long, at least until the block is done."""
+    with site.hosts.partition(host, **ways):
+        end = time.monotonic() + seconds
+        yield
+        time.sleep(max(0.0, end - time.monotonic()))
+
+
+def test_two_seconds_cost_nothing(site: Site, tmp_path: Path, figures: Figures) -> None:
+    load = Load(site.rc, tmp_path / "notes", 2000, retries=0)
+    load.begun()
+    lives = site.lives()
+    for _ in range(3):
+        with cut(site, site.first, 2.0):
+            pass
+        time.sleep(2.0)
+    assert not load.result.ready()
+    counts = load.counts()
+    figures(
+        "N1 a host of engines that is cut off for a moment loses nothing, and runs nothing twice",
+        "silent partition of 2 s, three times, retries=0", told(counts),
+    )  # fmt: skip
+    assert counts == (0, 0, 0, 0)
+    assert site.lives() == lives
+
+
+@pytest.mark.parametrize("ways", WAYS)
+def test_a_host_of_engines_is_cut_off_for_long(
+    site: Site, tmp_path: Path, figures: Figures, ways: str
+) -> None:
+    load = Load(site.rc, tmp_path / "notes", 3000, retries=5)
+    load.begun()
+    before = site.lives(site.first)
+    with cut(site, site.first, LONG_CUT, **WAYS[ways]):
+        since = time.monotonic()
+        given_up = site.until(lambda: not site.lives(site.first), since)
+        progress = load.result.progress
+        site.until(lambda: load.result.progress > progress, since)
+    since = time.monotonic()
+    back = site.until(lambda: len(site.lives(site.first)) == 2, since)
+    after = site.lives(site.first)
+    counts = load.counts()
+    figures(
+        "N2 engines that are cut off are given up in 6 s, are back in 5 s under the same ids",
+        f"{LONG_CUT:.0f} s, {ways}",
+        f"given up {given_up:.1f} s, back {back:.1f} s, {told(counts)}",
+    )
+    assert counts[:3] == (0, 0, 0)
+    assert after.keys() == before.keys()
+    assert not set(after.values()) & set(before.values())
+    assert given_up <= 6.0
+    assert back <= 5.0
+
+
+@pytest.mark.parametrize("ways", WAYS)
+@pytest.mark.parametrize("whom", ["client", "controller"])
+def test_a_client_or_the_controller_is_cut_off_for_long(
+    site: Site, tmp_path: Path, figures: Figures, whom: str, ways: str
+) -> None:
+    load = Load(site.rc, tmp_path / "notes", 3000, retries=5)
+    load.begun()
+    host = site.fourth if whom == "client" else site.controller
+    engines = site.lives().keys()
+    with cut(site, host, LONG_CUT, **WAYS[ways]):
+        pass
+    since = time.monotonic()
+    progress = load.result.progress
+    back = site.until(
+        lambda: load.result.progress > progress and site.lives().keys() == engines, since
+    )
+    counts = load.counts()
+    figures(
+        f"N2 a {whom} that is cut off: everybody finds each other again in 5 s",
+        f"{LONG_CUT:.0f} s, {ways}", f"back {back:.1f} s, {told(counts)}",
+    )  # fmt: skip
+    assert counts[:3] == (0, 0, 0)
+    assert back <= 5.0
+
+
+def test_partitions_come_and_go(site: Site, tmp_path: Path, figures: Figures) -> None:
+    """At random; and at times links are cut one by one, and healed in another order."""
+    chance = random.Random(SEED)
+    load = Load(site.rc, tmp_path / "notes", 12_000, retries=200)
+    load.begun()
+    hosts = list(site.hosts)
+    began = time.monotonic()
+    for _ in range(CYCLES):
+        victims = chance.sample(hosts, chance.choice([1, 1, 1, 2, 4]))
+        for victim in victims:
+            site.hosts.cut(victim, **WAYS[chance.choice(list(WAYS))])
+            time.sleep(chance.uniform(0, 1))
+        time.sleep(chance.choice([0.5, 2, 6, 9]) * chance.random())
+        for victim in chance.sample(victims, len(victims)):
+            site.hosts.heal(victim)
+            time.sleep(chance.uniform(0, 1))
+        time.sleep(chance.uniform(0, 3))
+    minutes = (time.monotonic() - began) / 60
+    counts = load.counts()
+    figures(
+        "N3 partitions that come and go lose nothing",
+        f"{CYCLES} at random, swizzle-clog among them, in {minutes:.0f} minutes under load",
+        told(counts),
+    )
+    assert counts[:3] == (0, 0, 0)
