@@ -460,3 +460,25 @@ def test_scripts_for_other_shells(ask: Ask) -> None:
     for shell in ("zsh", "fish"):
         assert "enginery" in ask.json("completion", shell)["script"]
     assert ask("completion", "csh").returncode == 2
+
+
+# --- which cluster --------------------------------------------------------------------------------
+
+
+def test_the_only_cluster_needs_no_name(tmp_path: Path) -> None:
+    ask, default = Ask(tmp_path), tmp_path / "profile_default"
+    other = tmp_path / "profile_other"
+    with Cluster(n=0, profile_dir=other, cluster_id="one"):
+        told = ask.json("status")
+        assert told["cluster"] == "other one"
+        assert "add some: ipcluster engines -n 4 --profile=other --cluster-id=one" in ask.text(
+            "status"
+        )
+        assert "controller.started" in ask.text("logs", "controller")
+        assert ask("status", "--profile-dir", str(default)).returncode == 3
+        with Cluster(n=0, profile_dir=default, cluster_id="two"):
+            done = ask("status")
+            assert done.returncode == 3
+            assert "Ask that one:  enginery status --cluster-id=two\n" in done.stderr
+            assert "Ask that one:  enginery status --profile=other --cluster-id=one" in done.stderr
+            assert ask.json("status", "--cluster-id=two")["cluster"] == "default two"

@@ -35,7 +35,7 @@ from .entry import INTERRUPTED, OK, USAGE, UsageError, exit_code, say, usage_err
 from .error_list import errors
 from .known import Tasks
 from .output import Answer
-from .reach import CHANGE, LOOK, READ, Where, reached
+from .reach import CHANGE, LOOK, READ, Where, place, reached
 from .stack_list import stacks
 from .task_changes import abort, resubmit
 from .task_list import Show, list_tasks
@@ -151,15 +151,13 @@ def _progress(options: Options) -> Answer:
 
 
 def _logs(options: Options) -> Answer:
-    from ..cluster.places import check_cluster_id, open_profile
     from .log_lines import Question, logs
 
     if options.follow and options.output != "text":
         raise UsageError(f"--follow goes with text only, not with {options.output}")
     words = [options.selectors] if options.selectors else []
     question = Question(words, options.task, options.limit, options.follow)
-    profile = open_profile(options.profile, options.profile_dir)
-    cluster_id = check_cluster_id(options.cluster_id)
+    profile, cluster_id = place(_where(options))
     try:
         with reached(_where(options), READ, "logs") as there:
             return logs(profile, cluster_id, Tasks(there), question)
@@ -170,11 +168,9 @@ def _logs(options: Options) -> Answer:
 
 
 def _doctor(options: Options) -> Answer:
-    from ..cluster.places import check_cluster_id, open_profile
     from .doctor import doctor
 
-    profile = open_profile(options.profile, options.profile_dir)
-    cluster_id = check_cluster_id(options.cluster_id)
+    profile, cluster_id = place(_where(options))
     try:
         with reached(_where(options), READ, "doctor") as there:
             return doctor(profile, cluster_id, there)
@@ -185,7 +181,7 @@ def _doctor(options: Options) -> Answer:
 def _clean(options: Options) -> Answer:
     from ..cluster.places import open_profile
 
-    return clean(open_profile(options.profile, options.profile_dir))
+    return clean(open_profile(options.profile or "default", options.profile_dir))
 
 
 def _completion(options: Options) -> Answer:

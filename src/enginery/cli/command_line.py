@@ -65,7 +65,7 @@ def limit(text: str) -> int:
 
 COMMON = (
     Option("-o --output", "FORM", f"text (default), json or ids; also by {VARIABLE}"),
-    Option("--profile", "NAME", "the profile of the cluster (default)", default="default"),
+    Option("--profile", "NAME", "the profile of the cluster (default)", default=""),
     Option("--profile-dir", "DIR", "its directory, in place of a name", default=""),
     Option("--cluster-id", "ID", "tells several clusters of one profile apart", default=""),
     Option("--ssh", "SERVER", "reach the controller through ssh: me@host", default=""),

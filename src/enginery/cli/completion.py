@@ -171,7 +171,7 @@ class _There:
 
     def _where(self) -> Where:
         return Where(
-            self._given("--profile") or "default",
+            self._given("--profile"),
             self._given("--profile-dir"),
             self._given("--cluster-id"),
             PATIENCE,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..error import NotAllowedError
+from ..error import NoControllerError, NotAllowedError
 
 if TYPE_CHECKING:
     from ..client.link import Link
@@ -23,6 +23,9 @@ CHANGE: tuple[Role, ...] = ("client",)
 see code or change something. The best one first.
 """
 
+NAMED = 3
+"""Other clusters that are named."""
+
 ROLES: tuple[Role, ...] = ("task", "monitor")
 """Roles whose keys may be here and not do."""
 
@@ -32,7 +35,7 @@ class Where(NamedTuple):
     `sshserver` if that is named.
     """
 
-    profile: str = "default"
+    profile: str = ""
     profile_dir: str = ""
     cluster_id: str = ""
     timeout: float = 10.0
@@ -48,7 +51,6 @@ class Reached(NamedTuple):
     """
 
     profile: Profile
-
     link: Link
     name: str
     flags: str = ""
@@ -63,15 +65,14 @@ def reached(where: Where, roles: tuple[Role, ...], what: str) -> Iterator[Reache
     `what` names what is to be done. Raises NoControllerError, and NotAllowedError when only keys of
     other roles are there.
     """
-    from ..client.connect import connect, find
-    from ..cluster.places import check_cluster_id, flags, needed_options, open_profile
+    from ..client.connect import connect
+    from ..cluster.places import flags, needed_options
 
-    profile = open_profile(where.profile, where.profile_dir)
-    cluster_id = check_cluster_id(where.cluster_id)
+    profile, cluster_id = place(where)
     paths = (profile.find_file(role, cluster_id) for role in roles)
     path = next((path for path in paths if path is not None), None)
     if path is None:
-        find(None, profile, cluster_id)  # or NoControllerError, with what to do about it
+        _check_running(profile, cluster_id, what)
         raise NotAllowedError(_not_allowed(profile, cluster_id, roles, what))
     link, name = connect(
         path, timeout=where.timeout, sshserver=where.sshserver, sshkey=where.sshkey
@@ -82,6 +83,40 @@ def reached(where: Where, roles: tuple[Role, ...], what: str) -> Iterator[Reache
         yield Reached(profile, link, name, flags(profile, cluster_id), client, where.timeout)
     finally:
         link.close()
+
+
+def place(where: Where) -> tuple[Profile, str]:
+    """The profile and the cluster id that are meant.
+
+    Where none is named, and there is no default one, it is the only cluster that runs here.
+    """
+    from ..cluster.places import check_cluster_id, open_profile
+
+    profile = open_profile(where.profile or "default", where.profile_dir)
+    cluster_id = check_cluster_id(where.cluster_id)
+    named = where.profile or where.profile_dir or cluster_id
+    if named or any(profile.find_file(role) for role in ("client", *ROLES)):
+        return profile, cluster_id
+    from ..net.profile import clusters
+
+    running = clusters()
+    if len(running) == 1:
+        return running[0].profile, running[0].cluster_id
+    return profile, cluster_id
+
+
+def _check_running(profile: Profile, cluster_id: str, what: str) -> None:
+    """NoControllerError when there is no connection file, with what to do about it."""
+    from ..client.connect import find
+    from ..cluster.places import flags
+    from ..net.profile import clusters
+
+    try:
+        find(None, profile, cluster_id)
+    except NoControllerError as error:
+        others = [flags(each.profile, each.cluster_id) for each in clusters()[:NAMED]]
+        lines = [f"\n  Ask that one:  enginery {what}{each}" for each in others if what]
+        raise NoControllerError(str(error) + "".join(lines)) from None
 
 
 def _not_allowed(profile: Profile, cluster_id: str, roles: tuple[Role, ...], what: str) -> str:
