@@ -27,8 +27,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..colours import shell
-from ..core.chunks import chunk_id
 from ..core.messages import Abort
+from ..core.pools import chunk_id
 from ..error import EngineryError
 from ..frames import throw, trim
 from . import text

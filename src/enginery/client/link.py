@@ -21,7 +21,6 @@ from weakref import ref
 
 from .. import error as errors
 from ..core import messages as m
-from ..core.chunks import chunk_id
 from ..core.client import Client
 from ..core.events import (
     Answered,
@@ -34,6 +33,7 @@ from ..core.events import (
     Stop,
     Submitted,
 )
+from ..core.pools import chunk_id
 from ..error import ControllerLost, EngineryError, NoControllerError
 from ..net import monitors, sockets
 from ..net.keys import ConnectionFile

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from ..core.chunks import chunk_id
+from ..core.pools import chunk_id
 from .failed import Failed
 from .slots import ChunkSlot, ShareSlot, Slot
 from .values import unpack

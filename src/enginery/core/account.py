@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from . import entries as e
 from .engines import Place
 from .graph import Condition
+from .pools import Pool
 from .sessions import Session
 from .tasks import Record
 
@@ -45,6 +46,8 @@ class Account:
             record = work.tasks.get(id)
             if record is not None and not record.direct:
                 yield self.state(record), record.size
+                if record.pool is not None and record.pool.record is record:
+                    yield self.divided(record.pool), SMALL
         for id, number in list(work.numbers.items()):
             yield e.Numbered(id, number), SMALL
         for id in list(work.inputs.values):
@@ -82,6 +85,13 @@ class Account:
             finished=record.finished,
             steps=list(record.steps),
         )
+
+    def divided(self, pool: Pool) -> e.Divided:
+        """A chunk as it is now."""
+        return e.Divided(
+            pool.record.spec.id, list(pool.todo), list(pool.shares), list(pool.ended), pool.done,
+            pool.bad,
+        )  # fmt: skip
 
     def _wait(self, condition: Condition) -> e.Condition:
         tasks, against = self._work.tasks, condition.against

@@ -18,150 +18,20 @@ line as long as there is something in its pool, and is done when all its shares 
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Callable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from . import entries
 from . import messages as m
 from .ahead import WORTH
 from .engines import Death, Place
+from .pools import Pool, chunk_id, is_chunk, part_of
 from .tasks import Record
 
 if TYPE_CHECKING:
     from .work import Work
-
-
-def sane(task: m.Task) -> bool:
-    """Whether a task can be divided as its chunk says."""
-    chunk = task.chunk
-    if chunk is None:
-        return True
-    if not (0 <= chunk.start < chunk.stop <= 1 << 32 and 0 < chunk.grain <= 1 << 32):
-        return False
-    if task.engine >= 0 or task.terms is not None or task.buffers:
-        return False
-    grains = (chunk.stop - 1) // chunk.grain - chunk.start // chunk.grain + 1
-    ends = (0, *chunk.ends)
-    in_order = all(begin <= end for begin, end in pairwise(ends))
-    return grains <= len(chunk.ends) and in_order and ends[-1] == len(task.arguments)
-
-
-def part_of(task: m.Task, start: int, stop: int) -> m.Task:
-    """These items of a chunk, as a task with no more arguments than they need."""
-    chunk = task.chunk
-    assert chunk is not None
-    base = chunk.start // chunk.grain
-    first, last = start // chunk.grain - base, (stop - 1) // chunk.grain - base
-    begin = chunk.ends[first - 1] if first else 0
-    ends = tuple(end - begin for end in chunk.ends[first : last + 1])
-    return replace(
-        task,
-        id=share_id(task.id, start),
-        arguments=task.arguments[begin : chunk.ends[last]],
-        chunk=m.Chunk(start, stop, chunk.grain, ends),
-    )
-
-
-def share_id(chunk: str, start: int) -> str:
-    """The share of a chunk that begins with this item."""
-    return f"{chunk}.{start}"
-
-
-def chunk_id(share: str) -> str:
-    """The chunk that a share is of."""
-    return share.partition(".")[0]
-
-
-class Pool:
-    """The items of one chunk."""
-
-    __slots__ = (
-        "bad", "done", "ended", "record", "shares", "tasks", "todo", "told", "values",
-    )  # fmt: skip
-
-    def __init__(self, record: Record, chunk: m.Chunk, tasks: Mapping[str, Record]) -> None:
-        self.record = record  # the chunk
-        self.tasks = tasks  # all that are known
-        self.todo = [(chunk.start, chunk.stop)]  # given to nobody: ranges, apart and ascending
-        self.shares: dict[str, Record] = {}  # those that have not ended
-        self.ended: list[int] = []  # the first items of those that have
-        self.told = 0  # how many of these their client was told of
-        self.done = 0  # items that have ended
-        self.bad: m.Outcome | None = None  # of the first share that did not end well
-        self.values: dict[int, m.Value] | None = None  # if they are wanted, by the first item
-
-    @property
-    def left(self) -> int:
-        """How many items nobody has been given."""
-        return sum(stop - start for start, stop in self.todo)
-
-    def take(self, size: int) -> tuple[int, int]:
-        """Take some of the first items out."""
-        start, stop = self.todo[0]
-        if stop - start > size:
-            stop = start + size
-            self.todo[0] = stop, self.todo[0][1]
-        else:
-            del self.todo[0]
-        return start, stop
-
-    def add(self, start: int, stop: int) -> None:
-        """Put items back."""
-        insort(self.todo, (start, stop))
-        joined = self.todo[:1]
-        for begin, end in self.todo[1:]:
-            if begin == joined[-1][1]:
-                joined[-1] = joined[-1][0], end
-            else:
-                joined.append((begin, end))
-        self.todo = joined
-
-    # --- what it gives ----------------------------------------------------------------------------
-
-    def keep(self) -> None:
-        """Somebody will take what the items give: keep it, whatever is forgotten meanwhile."""
-        if self.values is None:
-            self.values = dict(self._known())
-
-    @property
-    def gone(self) -> bool:
-        """Whether some of what they gave is not kept any more."""
-        return len(self._kept()) < len(self.ended)
-
-    def value(self) -> m.Value:
-        """What all of them have given."""
-        kept = self._kept()
-        return m.Value(b"", (), tuple(kept[start] for start in sorted(kept)))
-
-    def _kept(self) -> dict[int, m.Value]:
-        return dict(self._known()) if self.values is None else self.values
-
-    def _known(self) -> Iterator[tuple[int, m.Value]]:
-        for outcome in self._outcomes(self.ended):
-            yield outcome.start, m.Value(outcome.value, outcome.buffers)
-
-    @property
-    def untold(self) -> bool:
-        """Whether shares have ended of which nobody was told yet, but will be in this turn."""
-        return self.told < len(self.ended)
-
-    def outcomes(self) -> Iterator[m.Outcome]:
-        """The outcomes of its shares that its client was told of, as far as they are kept."""
-        return self._outcomes(self.ended[: self.told])
-
-    def _outcomes(self, starts: list[int]) -> Iterator[m.Outcome]:
-        for start in starts:
-            share = self.tasks.get(share_id(self.record.spec.id, start))
-            if share is not None and share.outcome is not None:
-                yield share.outcome
-
-
-def is_chunk(record: Record) -> bool:
-    """Whether it is divided into others."""
-    return record.pool is not None and record.pool.record is record
 
 
 class Chunks:
@@ -176,6 +46,16 @@ class Chunks:
         put_back: Callable[[Record, float], None],
     ) -> None:
         self._work, self._leave, self._drop, self._put_back = work, leave, drop, put_back
+        self._unknown: set[str] = (
+            set()
+        )  # chunks of which engines had shares, and nothing else is known
+
+    def was_had(self, id: str) -> bool:
+        """Whether engines had shares of this chunk, which has come only now."""
+        if id in self._unknown:
+            self._unknown.discard(id)
+            return True
+        return False
 
     def accept(self, record: Record, chunk: m.Chunk) -> None:
         """A chunk has arrived."""
@@ -206,6 +86,8 @@ class Chunks:
         work.quota.take(share.owner, share.size)
         work.functions.need(spec.function)
         pool.shares[spec.id] = share
+        work.journal.changed(share)
+        work.journal.divided(pool)
         if like is not None:
             share.attempt, share.spent, share.n = like.attempt, like.spent, like.n
             share.crashed, share.avoid = like.crashed, like.avoid
@@ -223,6 +105,7 @@ class Chunks:
         if share.place >= 0:
             self._work.places[share.place].spare -= share.items - items
         share.items = items
+        self._work.journal.changed(share)
 
     # --- what comes back --------------------------------------------------------------------------
 
@@ -242,10 +125,13 @@ class Chunks:
         self._drop(share.spec.id)
         work.quota.give_back(share.owner, share.size)
         work.functions.release(share.spec.function)
-        del _of(share)[0].shares[share.spec.id]
+        pool, _ = _of(share)
+        del pool.shares[share.spec.id]
+        work.journal.divided(pool)
 
     def _give_back(self, pool: Pool, start: int, stop: int, now: float) -> None:
         pool.add(start, stop)
+        self._work.journal.divided(pool)
         if pool.record.state == "divided":
             pool.record.move("wait", now, "items came back")
             self._work.placement.put_back(pool.record)
@@ -349,13 +235,18 @@ class Chunks:
         pool = record.pool
         assert pool is not None
         record.aborting = True
-        if not pool.todo:
-            return
-        self._work.placement.remove(record)
-        record.move("divide", now)
-        todo, pool.todo = pool.todo, []
-        for share in [self._new(pool, start, stop) for start, stop in todo]:
+        self._work.journal.changed(record)
+        for share in self._all_out(pool, now):
             self._work.end(share, "aborted", now)
+
+    def _all_out(self, pool: Pool, now: float) -> list[Record]:
+        """Shares of all that nobody was given, which nobody will be."""
+        if not pool.todo:
+            return []
+        self._work.placement.remove(pool.record)
+        pool.record.move("divide", now)
+        todo, pool.todo = pool.todo, []
+        return [self._new(pool, start, stop) for start, stop in todo]
 
     def ended(self, share: Record, now: float) -> None:
         """A share has its outcome."""
@@ -371,6 +262,7 @@ class Chunks:
         if pool.values is not None:
             pool.values[chunk.start] = m.Value(outcome.value, outcome.buffers)
         del pool.shares[share.spec.id]
+        self._work.journal.divided(pool)
         self._end_if_done(pool, now)
 
     def _end_if_done(self, pool: Pool, now: float) -> None:
@@ -414,6 +306,76 @@ class Chunks:
     def gone(self, record: Record) -> bool:
         """Whether it is a chunk of which some values are not kept any more."""
         return record.pool is not None and is_chunk(record) and record.pool.gone
+
+    # --- from the journal -----------------------------------------------------------------------
+
+    def restore(
+        self, tasks: Mapping[str, Record], divided: Mapping[str, entries.Divided]
+    ) -> list[str]:
+        """Take up how chunks were divided; gives the ids of shares that are no more."""
+        for id, record in tasks.items():
+            if record.spec.chunk is None or "." in id:
+                continue
+            pool = record.pool = Pool(record, record.spec.chunk, self._work.tasks)
+            if (entry := divided.get(id)) is not None:
+                pool.todo = [(start, stop) for start, stop in entry.todo]
+                pool.ended, pool.done, pool.bad = entry.ended, entry.done, entry.bad
+                pool.told = len(pool.ended)
+            if record.outcome is None:
+                record.state = "waiting" if pool.todo else "divided"
+        gone = []
+        for id, share in tasks.items():
+            whole = tasks.get(chunk_id(id))
+            if share.spec.chunk is None or whole is None or whole is share or whole.pool is None:
+                continue
+            entry = divided.get(whole.spec.id)
+            share.pool = whole.pool
+            share.items = share.spec.chunk.stop - share.spec.chunk.start
+            if share.outcome is not None:
+                continue
+            if entry is None or id not in entry.live or whole.outcome is not None:
+                gone.append(id)
+            else:
+                whole.pool.shares[id] = share
+        return gone
+
+    def adopt(self, place: Place, n: int, id: str, attempt: int, *, items: tuple[int, int]) -> bool:
+        """An engine has items that were not known to be given to it; False when others have them.
+
+        Of a chunk that is not known (yet) it cannot be said what else was done of it.
+        """
+        record = self._work.tasks.live.get(chunk_id(id))
+        if record is None or record.pool is None:
+            self._unknown.add(chunk_id(id))
+            return False
+        pool, (start, stop) = record.pool, items
+        for i, (begin, end) in enumerate(pool.todo):
+            if begin <= start < stop <= end:
+                rest = [part for part in ((begin, start), (stop, end)) if part[0] < part[1]]
+                pool.todo[i : i + 1] = rest
+                break
+        else:
+            return False
+        share = self._new(pool, start, stop)
+        share.attempt, share.state = attempt, "queued"
+        place.hold(share, n)
+        if not pool.todo:
+            self._work.placement.remove(record)
+            record.state = "divided"
+        return True
+
+    def doubt(self, record: Record, reason: str, now: float) -> None:
+        """What waits of a chunk may have been started all the same: a retry each, or the end."""
+        pool = record.pool
+        assert pool is not None
+        for share in self._all_out(pool, now):
+            if share.spec.retries:
+                share.spent = 1
+                share.move("wait", now, "in doubt")
+                self._put_back(share, now)
+            else:
+                facts = {"reason": reason, "started": True}
+                self._work.end(share, "lost", now, facts=facts)
 
     def parts(self, record: Record) -> tuple[Record, ...]:
         """A task, and of a chunk its shares that have not ended."""

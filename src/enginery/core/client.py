@@ -14,7 +14,6 @@ from typing import Any
 
 from ..version import PROTOCOL
 from . import messages as m
-from .chunks import chunk_id
 from .events import (
     Answered,
     Asked,
@@ -35,6 +34,7 @@ from .events import (
     Submitted,
 )
 from .farming import Farming
+from .pools import chunk_id
 from .quota import CREDIT
 from .sessions import EMPTY
 

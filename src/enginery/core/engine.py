@@ -47,6 +47,7 @@ from .events import (
     Typed,
     TypedEnded,
 )
+from .pools import chunk_id, share_id
 
 FUNCTION_BYTES = 256 << 20
 """Functions kept in memory; what work at hand needs stays beyond that."""
@@ -114,6 +115,7 @@ class Engine:
         self.begun = 0  # the Attempt.n that was started or dropped last
         self.begun_at = 0.0
         self.divided = 0  # the Attempt.n of the share that was divided last
+        self.rest = 0, 0  # of which these items are left, if it runs
         self.aborted: OrderedDict[int, None] = OrderedDict()  # not to be started, by Attempt.n
         self.interrupted = ""  # the running task that an abort asked to stop
         self.overtime = False  # what runs has run for longer than it may
@@ -263,8 +265,17 @@ class Engine:
         open = [self.current] if self.current is not None and not self.orphan else []
         open += [attempt for attempt in self.queue if attempt.n not in self.aborted]
         told = [(0, r.id, r.attempt, "") for r in done]
-        told += [(a.n, a.id, a.attempt, a.name) for a in open]
-        return m.Holds(self.seen, seq, max(self.clearing, self.cleared), told)
+        items = [_range(r.id, r.items) for r in done if "." in r.id]
+        for a in open:
+            id = a.id
+            if a.chunk is not None:
+                start, stop = a.chunk.start, a.chunk.stop
+                if a is self.current and self.divided == a.n:
+                    start, stop = self.rest
+                    id = share_id(chunk_id(id), start)
+                items.append((start, stop))
+            told.append((a.n, id, a.attempt, a.name))
+        return m.Holds(self.seen, seq, max(self.clearing, self.cleared), told, items)
 
     def _begin_again(self, now: float, out: list[Effect]) -> None:
         """This life was given up: what it holds has gone elsewhere; be the next one."""
@@ -344,6 +355,13 @@ class Engine:
         if self.current is None or self.current.n != n:
             raise AssertionError(f"share {n} was divided but does not run")
         self.divided = n
+        chunk = self.current.chunk
+        assert chunk is not None
+        self.rest = chunk.start, chunk.stop
+        if results:
+            last = results[-1]
+            start = _range(last.id, last.items)[1]
+            self.rest = start, start + last.running
         if results and not self.orphan:
             for result in results:
                 self._hold(result, now)
@@ -550,6 +568,12 @@ class Engine:
         return (
             f"<Engine {self.id}{running}, {len(self.queue)} waiting, {len(self.unacked)} unacked>"
         )
+
+
+def _range(id: str, items: int) -> tuple[int, int]:
+    """Which items a result tells of, by its id."""
+    start = int(id.rpartition(".")[2])
+    return start, start + items
 
 
 STOPPED = 74

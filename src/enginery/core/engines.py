@@ -184,6 +184,7 @@ class Place:
         self.sent_bytes += record.size + record.input_bytes
         self.load += 1
         self.backlog += record.expected
+        self.spare += record.items - 1
 
     def leave(self, record: Record) -> None:
         """A task that was queued or sent here is no longer."""
@@ -199,6 +200,7 @@ class Place:
         """An attempt at a share goes on as one at the rest of its items, which is a share now."""
         self.sent[new.n] = new
         self.sent_bytes += new.size - old.size
+        self.spare += new.items - old.items
 
     def call_back(self) -> tuple[list[Record], list[Record]]:
         """Balanced tasks that have not started, as far as is known, and shall run elsewhere; of a

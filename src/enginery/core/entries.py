@@ -144,6 +144,20 @@ class State(Entry, tag="s"):
     steps: list[Any] = []
 
 
+class Divided(Entry, tag="d"):
+    """How far a chunk is divided; the fields are those of `chunks.Pool`.
+
+    A share that is not among the `live` ones and has not ended is no more.
+    """
+
+    id: str
+    todo: list[tuple[int, int]]
+    live: list[str]
+    ended: list[int]
+    done: int
+    bad: Outcome | None = None
+
+
 class Kept(Entry, tag="k"):
     """The value of a task that others take, whatever is known of that one."""
 
@@ -184,6 +198,7 @@ AnyEntry = (
     | Sent
     | Ended
     | State
+    | Divided
     | Kept
     | Owed
     | Purged

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 from . import messages as m
 from . import queries, roles
-from .chunks import is_chunk, sane
 from .delivery import Delivery
 from .entries import Purged
 from .events import Conn, Drop, Effect, Log, Send
 from .functions import Functions
+from .pools import is_chunk, sane
 from .sessions import Session
 from .tasks import Record
 from .work import Work, abort_of

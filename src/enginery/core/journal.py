@@ -21,6 +21,7 @@ from math import inf
 from . import entries as e
 from .account import Account
 from .events import Append, Effect, Log, Trim
+from .pools import Pool
 from .tasks import Record
 
 PART = 1000
@@ -47,6 +48,7 @@ class Journal:
         self.account: Account | None = None  # what there is to write
         self._entries: list[e.AnyEntry] = []
         self._changed: dict[str, Record] = {}
+        self._divided: dict[str, Pool] = {}
         self._functions: set[bytes] = set()  # those that stand in what is kept of it
         self._urgent = False
         self._anew = False  # everything is to be written anew
@@ -67,7 +69,8 @@ class Journal:
     @property
     def mark(self) -> int:
         """The record that has to be durable for all that was noted so far."""
-        return self.turn + 1 if self._entries or self._changed else self.turn
+        noted = self._entries or self._changed or self._divided
+        return self.turn + 1 if noted else self.turn
 
     def note(self, entry: e.AnyEntry, urgent: bool = False) -> None:
         """Something has happened; somebody waits for it to be durable, if that is `urgent`."""
@@ -86,6 +89,11 @@ class Journal:
         if self.name and not record.direct:
             self._changed[record.spec.id] = record
 
+    def divided(self, pool: Pool) -> None:
+        """How far this chunk is divided is written, as it is at the end of the turn."""
+        if self.name:
+            self._divided[pool.record.spec.id] = pool
+
     def begin_anew(self) -> None:
         """Write everything anew, from the end of this turn on."""
         self._anew = self.on
@@ -97,15 +105,21 @@ class Journal:
         if self.broken:
             self._entries.clear()
             self._changed.clear()
+            self._divided.clear()
             if self._retry_at is None or now < self._retry_at:
                 return
             self.broken, self._retry_at, self._anew = "", None, True
         if self._changed:
             account = self.account
             assert account is not None
-            open = [r for r in self._changed.values() if r.outcome is None]
-            self._entries += [account.state(record) for record in open]
+            # A share may have come to be and ended in this turn; then nothing else tells of it.
+            told = [r for r in self._changed.values() if r.outcome is None or r.pool is not None]
+            self._entries += [account.state(record) for record in told]
             self._changed = {}
+        if self._divided:
+            assert self.account is not None
+            self._entries += [self.account.divided(pool) for pool in self._divided.values()]
+            self._divided = {}
         anew, self._anew = self._anew, False
         if anew:
             self._begin_anew()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from . import messages as m
 from .ahead import AUTO, WORTH
-from .chunks import Pool, is_chunk
 from .engines import Place
 from .placement import key_of
+from .pools import Pool, is_chunk
 from .tasks import Record
 from .work import Work
 

@@ -425,6 +425,7 @@ class Holds(Message, tag="q"):
     seq: int  # the last `Results.seq` that was acknowledged
     clears: int  # how often the namespace was cleared, or is to be
     attempts: list[tuple[int, str, int, str]]
+    items: list[tuple[int, int]] = []  # of each that is a share: from which item up to which
 
 
 class Claim(Message, tag="k"):

@@ -19,6 +19,7 @@ from . import messages as m
 from . import queries, roles
 from .engines import Place
 from .events import Effect, Log, Send
+from .pools import is_share_of
 from .replay import Replay
 from .sessions import Session
 
@@ -101,7 +102,11 @@ class Recovery:
 
     def _tasks(self, replay: Replay, now: float) -> None:
         """Those that have not ended, as they were."""
-        work, every = self._work, {**replay.gone, **replay.tasks}
+        work = self._work
+        for id in work.chunks.restore(replay.tasks, replay.divided):
+            del replay.tasks[id]
+            replay.again.pop(id, None)
+        every = {**replay.gone, **replay.tasks}
         for record in replay.tasks.values():
             work.know(record)
         open = [record for record in replay.tasks.values() if record.outcome is None]
@@ -112,7 +117,7 @@ class Recovery:
             self._known[record.place] = record.n
         again = [every[id] for id in reversed(replay.again)]
         for record in (*again, *(r for r in open if r.spec.id not in replay.again)):
-            if record.outcome is None and record.state != "sent":
+            if record.outcome is None and record.state not in {"sent", "divided"}:
                 work.restore_waiting(record, every, replay.waits.get(record.spec.id, ()), now)
         if self.doubt:
             work.doubtful = {r.spec.id: None for r in open if r.state in {"waiting", "held"}}
@@ -146,7 +151,19 @@ class Recovery:
                 work.never_had(place, record, now)
         stale = m.Abort([], numbers=[])
         done = -sum(1 for n, *_ in told.attempts if not n)
+        items = iter(told.items)
         for n, id, attempt, name in told.attempts:
+            if "." in id:
+                share, part = place.sent.get(n), next(items, (0, 0))
+                if share is not None and is_share_of(share, id, attempt):
+                    continue
+                number = n or done
+                if id in work.tasks or work.chunks.adopt(place, number, id, attempt, items=part):
+                    done += not n
+                elif n:
+                    stale.ids.append(id)
+                    stale.numbers.append(n)
+                continue
             known = work.tasks.get(id)
             if known is not None and place.sent.get(known.n) is known:
                 continue

@@ -26,6 +26,7 @@ class Replay:
         self.functions: dict[bytes, bytes] = {}
         self.tasks: dict[str, Record] = {}  # in their order
         self.gone: dict[str, Record] = {}  # those that were purged
+        self.divided: dict[str, e.Divided] = {}  # chunks
         self.waits: dict[str, list[e.Condition]] = {}  # of those that are held
         self.again: dict[str, None] = {}  # that wait once more, the latest first
         self.kept: dict[str, m.Value] = {}
@@ -69,6 +70,8 @@ class Replay:
                 self.ended = dict(entry.ended)
             case e.Chosen(scheme=scheme):
                 self.begin.scheme = scheme
+            case e.Divided(id=id):
+                self.divided[id] = entry
             case e.Kept(id=id, value=value):
                 self.kept[id] = value
             case e.Owed(owner=owner, outcome=outcome):

@@ -25,7 +25,7 @@ from . import messages as m
 from .graph import Wait
 
 if TYPE_CHECKING:
-    from .chunks import Pool
+    from .pools import Pool
 
 State = Literal["new", "held", "waiting", "divided", "queued", "sent", "done"]
 Move = Literal[

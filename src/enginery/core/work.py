@@ -19,7 +19,7 @@ from ..schemes import Scheme
 from . import entries
 from . import messages as m
 from .ahead import PATIENCE
-from .chunks import Chunks, is_chunk
+from .chunks import Chunks
 from .conditions import Conditions
 from .engine import STUCK_REASON
 from .engines import Place
@@ -29,6 +29,7 @@ from .history import History
 from .inputs import Inputs
 from .journal import Journal
 from .placement import Placement
+from .pools import is_chunk
 from .quota import Quota
 from .table import Tasks
 from .tasks import Record, Refusal
@@ -133,6 +134,10 @@ class Work:
             return record
         if spec.chunk is not None:
             self.chunks.accept(record, spec.chunk)
+            if self.chunks.was_had(spec.id):
+                facts = {"reason": "engines may have run some of it", "started": True}
+                self.end(record, "lost", now, facts=facts)
+                return record
         record.move("wait", now, "accepted")
         self.placement.add(record)
         return record
@@ -296,7 +301,7 @@ class Work:
         place = self.places[record.place]
         record.inputs = self.inputs.of(record.takes)
         record.input_bytes = sum(value.size() for value in record.inputs)
-        record.expected = self.placement.durations.expected(record.spec.function)
+        record.expected = self.placement.expected(record)
         place.hold(record, record.n)
         place.n = record.n
 
@@ -344,7 +349,9 @@ class Work:
         """A task that waits may have been started all the same: that costs a retry, or ends it."""
         if record.state not in {"waiting", "held"}:
             return
-        if record.spent < record.spec.retries:
+        if is_chunk(record):
+            self.chunks.doubt(record, reason, now)
+        elif record.spent < record.spec.retries:
             record.spent += 1
             self.journal.changed(record)
         else:
