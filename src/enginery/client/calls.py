@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from time import time
@@ -29,12 +28,10 @@ from .cuts import Cut, cuts
 from .inputs import Inputs
 from .link import Link
 from .parts import items_of
+from .remembered import Remembered
 from .slots import KnownSlots, Slot
 
 FUNCTION_CACHE_BYTES = 64 << 20
-HISTORY = 10_000
-"""Ids of tasks that a client remembers."""
-
 FIRST_BATCH, LAST_BATCH = 32, 1024
 """Tasks handed on at once: few at first, so that engines begin early, then more and more."""
 
@@ -68,7 +65,7 @@ class Calls:
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.history: deque[str] = deque(maxlen=HISTORY)
+        self.history = Remembered()
         self.slots = KnownSlots()
         link.remember = self.slots.add
         self.modules = PushedModules()

@@ -8,6 +8,9 @@ from weakref import ref
 from ..core import messages as m
 from .outputs import Outputs
 
+MANY_GONE = 20_000
+"""Slots that are gone after which it is looked whether few are left."""
+
 
 class Slot:
     """A task and, once it is done, its outcome.
@@ -167,9 +170,19 @@ class KnownSlots:
     def __init__(self) -> None:
         refs: dict[str, _Ref] = {}
 
+        gone_since = 0
+
         def gone(each: _Ref) -> None:
+            nonlocal gone_since
             if refs.get(each.id) is each:  # else there is a newer slot of that id
                 del refs[each.id]
+            gone_since += 1
+            if gone_since >= MANY_GONE:  # a dictionary gives its room back to no one
+                gone_since = 0
+                left = refs.copy() if len(refs) < MANY_GONE // 2 else None
+                if left is not None:
+                    refs.clear()
+                    refs.update(left)
 
         self._refs, self._gone = refs, gone
 
