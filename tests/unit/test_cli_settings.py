@@ -39,6 +39,7 @@ def test_defaults(tmp_path: Path) -> None:
         "shared_memory": True,
         "hwm": "auto",
         "memory_limit": 3 << 30,
+        "result_bytes": 1 << 30,
         "queue_limit": 0,
         "queue_bytes": 1 << 30,
         "scheme": "leastload",

@@ -54,6 +54,7 @@ BREAKS = {
     "what each client holds": lambda core: core.work.quota.shares.clear(),
     "what waits to be taken": lambda core: setattr(core.work.quota, "waiting", 7),
     "what is due is counted": lambda core: setattr(session(core), "due_bytes", 7),
+    "what is due to all": lambda core: setattr(core.delivery, "due_bytes", 7),
     "what is not accepted": lambda core: setattr(session(core), "unaccepted_bytes", 7),
     "functions are counted": lambda core: core.work.functions.needed.clear(),
     "history is of known tasks": lambda core: core.work.tasks.live.pop("ann-1"),

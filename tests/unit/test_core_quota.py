@@ -92,3 +92,51 @@ def test_when_memory_is_short_nothing_is_accepted_or_taken():
     quota.strained = "it needs more memory than it may have"
     assert quota.refusal(b"ann")
     assert quota.lacking(b"ann") == "it needs more memory than it may have"
+
+
+# --- what is kept for clients that take nothing -------------------------------------------------
+
+
+def test_the_oldest_results_of_who_takes_none_are_given_up_and_that_is_told(monkeypatch):
+    monkeypatch.setattr("enginery.core.sessions.WINDOW", 1)  # one delivery always goes
+    hand = Hand(results=50_000)
+    hand.engine("engine")
+    for name in ("ann", "bob"):
+        hand.client(name)
+    for n in range(1, 12):
+        submit(hand, "ann", f"ann-{n}")
+        hand.result("engine", m.Result(f"ann-{n}", 1, "ok", bytes(10_000)), seq=2 * n - 1)
+        submit(hand, "bob", f"bob-{n}")
+        hand.result("engine", m.Result(f"bob-{n}", 1, "ok", b"small"), seq=2 * n)
+    ann, bob = (hand.core.sessions[secret(name)] for name in ("ann", "bob"))
+    assert hand.core.delivery.due_bytes <= 50_000
+    told = [(item.id, item.status) for item in ann.due]
+    gone = ann.expired
+    assert 0 < gone < 8
+    assert [status for _, status in told] == ["expired"] * gone + ["ok"] * (len(told) - gone)
+    assert [id for id, _ in told] == [f"ann-{n}" for n in range(2, 12)]
+    assert all(item.status == "ok" for item in bob.due)
+
+
+def test_answers_that_are_kept_are_bounded_by_bytes():
+    hand = Hand()
+    hand.client("ann")
+    ann = hand.core.sessions[secret("ann")]
+    ids = ["x" * 1000] * 1000
+    for number in range(1, 20):
+        hand.say("ann/control", m.Query(number, "fetch", ids))
+    assert 1 < len(ann.answers) < 5
+    assert 19 in ann.answers
+
+
+def test_clients_that_left_without_a_word_are_forgotten_when_there_are_too_many(monkeypatch):
+    monkeypatch.setattr("enginery.core.controller.AWAY_CLIENTS", 3)
+    hand = Hand()
+    hand.client("ann")
+    submit(hand, "ann", "ann-1")
+    for name in ("ann", *(f"n{i}" for i in range(9))):
+        hand.client(name)
+        hand.close(f"{name}/tasks")
+        hand.close(f"{name}/control")
+    left = {identity.rstrip(b"-").decode() for identity in hand.core.sessions}
+    assert left == {"ann", "n7", "n8"}

@@ -34,6 +34,11 @@ class TaskScheduler(LoggingConfigurable):
     queue_bytes = Int(
         1 << 30, min=1 << 20, help="Bytes of unfinished tasks at most, with their arguments."
     ).tag(config=True)
+    result_bytes = Int(
+        1 << 30,
+        min=1 << 20,
+        help="Bytes of results at most that wait for clients which take none; then the oldest go.",
+    ).tag(config=True)
     schemes = List(
         Unicode(), help="Further schemes that clients may choose while it runs: module:Class."
     ).tag(config=True)
@@ -102,6 +107,7 @@ class IPController(App):
             raise UsageError(str(error)) from None
         return found | {
             "hwm": scheduler.hwm,
+            "result_bytes": scheduler.result_bytes,
             "queue_limit": scheduler.queue_limit,
             "queue_bytes": scheduler.queue_bytes,
             "scheme": scheduler.scheme_name,

@@ -50,7 +50,8 @@ def fate(outcome: Outcome) -> str:
         case "aborted":
             return "was aborted while it ran" if outcome.started else "was aborted before it ran"
         case "expired":
-            return "is done, but its result is not kept any more"
+            why = outcome.facts.get("reason")
+            return "is done, but its result is not kept any more" + (f": {why}" if why else "")
         case "overtime":
             return "ran for longer than its time_limit, and was interrupted"
         case "impossible" | "timeout":

@@ -24,6 +24,7 @@ class ControllerConfig:
     record_limit: int = 100_000
     record_bytes: int = 256 << 20
     memory_limit: int = 3 << 30  # bytes that the process may have resident
+    result_bytes: int = 1 << 30  # of results that wait for clients which take none
     queue_bytes: int = 1 << 30  # of unfinished tasks
     queue_limit: int = 0  # how many unfinished tasks; 0: any number
     shared_memory: bool = True  # large buffers by reference, with who is on this host

@@ -90,6 +90,7 @@ class Service:
             budget=config.queue_bytes,
             queue=config.queue_limit,
             memory=config.memory_limit,
+            results=config.result_bytes,
         )
         name = os.urandom(8).hex()
         self.schemes, chosen = known(

@@ -20,7 +20,7 @@ from . import entries, laws, queries, roles
 from . import messages as m
 from .account import Account, came_of, life_of
 from .delivery import Delivery
-from .engines import AWAY, EARLY, Death, Place, patience
+from .engines import AHEAD_BYTES, AWAY, EARLY, Death, Place, patience
 from .events import (
     Closed,
     Conn,
@@ -50,6 +50,9 @@ from .work import Work, abort_of, attempt_of
 FORGET_CLIENT = 600.0
 """Seconds that undelivered outcomes are held ready for a client that has vanished."""
 
+AWAY_CLIENTS = 1000
+"""Clients without a connection that are remembered although nothing is owed to them."""
+
 TELL_ENGINES = 0.05
 """Seconds between two announcements of the engines at least."""
 
@@ -76,6 +79,7 @@ class Limits:
     queue: int = 0  # how many unfinished tasks; 0: any number
     credit: int = CREDIT
     memory: int = 1 << 40  # bytes that the process may have resident
+    results: int = 1 << 30  # bytes of outcomes that wait for clients which take none
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ class Controller:
         self.watchdog = Watchdog(limits.memory, self.work.quota)
         self.journal.account = Account(self)
         self.recovery = Recovery(self)
-        self.delivery = Delivery()
+        self.delivery = Delivery(limits.results)
         self.intake = Intake(self.work, self.delivery)
         self.peers: dict[Conn, Peer] = {}
         self.sessions = self.delivery.sessions
@@ -547,6 +551,8 @@ class Controller:
             if not party.lanes:
                 party.away_since = now
                 self.away[party.identity] = party
+                if len(self.away) > AWAY_CLIENTS:
+                    self._forget_idle()
         elif party.here and "tasks" not in party.lanes:
             self.work.placement.changed(party)
             if party.death is not None:
@@ -554,6 +560,16 @@ class Controller:
             elif party.give_up_at is None:
                 party.give_up_at = now + party.patience
                 self.leaving[party.id] = party
+
+    def _forget_idle(self) -> None:
+        """Forget those first that have been away for longest and are owed nothing."""
+        for party in tuple(self.away.values()):
+            if len(self.away) <= AWAY_CLIENTS:
+                return
+            if not isinstance(party, Session) or party.identity in self.work.quota.shares:
+                continue
+            if not (party.due or party.under_way or party.silent or party.fetching):
+                self._session_gone(party)
 
     def _goodbye(
         self, conn: Conn, peer: Peer, message: m.Goodbye, now: float, out: list[Effect]
@@ -654,8 +670,11 @@ class Controller:
         """Results count in their order; they come on two lanes, and again when one was lost."""
         if message.seq > place.results + 1:
             place.early[message.seq] = message
-            if len(place.early) > EARLY:
+            place.early_bytes += sum(result.size() for result in message.results)
+            number = len(place.early)
+            if number > EARLY or (number > 1 and place.early_bytes > AHEAD_BYTES):
                 place.early.clear()
+                place.early_bytes = 0
                 out.append(Drop(conn, "too much came before something earlier"))
             return
         if message.seq <= place.results:
@@ -667,6 +686,8 @@ class Controller:
                 place.unacked_bytes += result.size()
                 self.work.result(place, result, now)
             following = place.early.pop(place.results + 1, None)
+        if not place.early:
+            place.early_bytes = 0
         place.ended.append((self.journal.mark, place.results))
         if not place.settle(self.journal.durable):
             self.work.unsettled[place.id] = place

@@ -10,15 +10,22 @@ from collections.abc import Iterator
 
 from . import messages as m
 from .engines import Place
-from .events import Effect
+from .events import Effect, Log
 from .sessions import Session
 from .tasks import Record
 
 
 class Delivery:
-    """The sessions, and to which of them something became due."""
+    """The sessions, and to which of them something became due.
 
-    def __init__(self) -> None:
+    At most `limit` bytes of outcomes wait for clients that take none. Beyond that the client to
+    whom most is due loses values, the oldest first: it is told that they are not kept any more.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.due_bytes = 0  # of all clients
+        self.expired = 0  # outcomes that have lost their values, ever
         self.sessions: dict[bytes, Session] = {}
         self.watchers: dict[str, list[Session]] = {}  # who else waits for a task
         self._owing: dict[bytes, Session] = {}  # sessions to which something became due
@@ -92,12 +99,26 @@ class Delivery:
         """Send what is due; gives those to whom something was."""
         owing, self._owing = self._owing, {}
         for session in owing.values():
+            self.due_bytes -= session.due_bytes
             session.pump(out)
+            self.due_bytes += session.due_bytes
             yield session
+        while self.due_bytes > self.limit:
+            biggest = max(self.sessions.values(), key=lambda session: session.due_bytes)
+            before = biggest.due_bytes
+            expired = biggest.expire(max(self.due_bytes - self.limit, before // 4))
+            self.due_bytes += biggest.due_bytes - before
+            if not expired:
+                return
+            if not biggest.expired:
+                out.append(Log("warning", "client.expired", {"client": biggest.id}))
+            biggest.expired += expired
+            self.expired += expired
 
     def forget(self, session: Session) -> None:
         """Nothing is owed to this client any more."""
-        self.sessions.pop(session.identity, None)
+        if self.sessions.pop(session.identity, None) is not None:
+            self.due_bytes -= session.due_bytes
         for id in session.fetching:
             self.watchers[id].remove(session)
             if not self.watchers[id]:

@@ -80,6 +80,7 @@ class Place:
         self.n = 0
         self.results = 0  # the last Results.seq
         self.early: dict[int, m.Results] = {}  # those that came before an earlier one
+        self.early_bytes = 0
         self.ended: deque[tuple[int, int]] = deque()  # (record of the journal, Results.seq)
         self.durable = 0  # the last one whose results are on disk
         self.acked = 0  # the last one of which the engine was told

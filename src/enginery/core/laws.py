@@ -117,6 +117,9 @@ def _check_quota(controller: Controller) -> None:
         hold(len(session.due) == session.counted, "all that is due has had to wait", session)
         unaccepted = sum(size for _, size, _ in session.unaccepted)
         hold(unaccepted == session.unaccepted_bytes, "what is not accepted is counted", session)
+    owed = sum(session.due_bytes for session in sessions)
+    total = controller.delivery.due_bytes
+    hold(owed == total, "what is due to all is counted", owed, total)
 
 
 def _check_inputs(work: Work) -> None:

@@ -28,6 +28,12 @@ HELD = 100_000
 ANSWERS = 1000
 """Answers kept for one client, to requests that must not be carried out twice."""
 
+ANSWERS_BYTES = 4 << 20
+"""The same in bytes; the last one is always kept."""
+
+SLIM = 1000
+"""Bytes of an outcome from which it is worth to give up its value."""
+
 BATCH = 4096
 """Outcomes in one delivery at most."""
 
@@ -62,6 +68,8 @@ class Session:
         self.unaccepted_bytes = self.unaccepted_tasks = 0
         self.held: list[m.Abort] = []  # control that came before the work it is about
         self.answers: OrderedDict[int, m.Message] = OrderedDict()  # to requests that did something
+        self.answers_bytes = 0
+        self.expired = 0  # outcomes that have lost their values
         self.due: deque[m.Outcome | m.Output] = deque()
         self.output_due = 0  # bytes of it
         self.counted = 0  # how many of those in `due` have had to wait
@@ -116,9 +124,14 @@ class Session:
 
     def answered(self, answer: m.Reply | m.Refused) -> m.Message:
         """Keep the answer, in case the request comes again."""
+        if answer.number in self.answers:
+            self.answers_bytes -= _answer_size(self.answers[answer.number])
         self.answers[answer.number] = answer
-        while len(self.answers) > ANSWERS:
-            self.answers.popitem(last=False)
+        self.answers_bytes += _answer_size(answer)
+        while len(self.answers) > ANSWERS or (
+            self.answers_bytes > ANSWERS_BYTES and len(self.answers) > 1
+        ):
+            self.answers_bytes -= _answer_size(self.answers.popitem(last=False)[1])
         return answer
 
     def got(self, seq: int) -> None:
@@ -196,8 +209,34 @@ class Session:
                 self.due_bytes += item.size() if type(item) is m.Outcome else 0
             self.counted = len(self.due)
 
+    def expire(self, size: int) -> int:
+        """Give up about so many bytes of what is due, the oldest first; of how many outcomes."""
+        items, expired, freed = list(self.due), 0, 0
+        for at, item in enumerate(items):
+            if freed >= size:
+                break
+            if type(item) is m.Outcome and item.size() > SLIM:
+                facts = {"reason": "its client took no results, and too many waited for it"}
+                items[at] = less = m.Outcome(
+                    item.id, "expired", b"", (), item.engine, item.incarnation, item.attempt,
+                    item.submitted, item.started, item.completed, 0, item.name, facts,
+                )  # fmt: skip
+                freed += item.size() - less.size()
+                expired += 1
+        self.due = deque(items)
+        self.due_bytes -= freed
+        return expired
+
     def __repr__(self) -> str:
         return (
             f"<Session {self.id} {self.role} accepted {self.accepted}/{self.submitted} "
             f"due {len(self.due)} under way {len(self.under_way)}>"
         )
+
+
+def _answer_size(answer: m.Message) -> int:
+    """Bytes that an answer which is kept takes, about: few name tasks that nobody knows."""
+    unknown = (
+        answer.value.get("unknown", ()) if isinstance(answer, m.Reply) and answer.value else ()
+    )
+    return 200 + sum(60 + len(id) for id in unknown)
