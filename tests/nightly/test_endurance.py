@@ -1,0 +1,172 @@
+"""Millions of tasks: queued (E1), streamed (E2), and in a cluster that is disturbed (E4)."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from enginery import Client, Cluster
+from enginery.core import messages as m
+from enginery.wire import payload
+from enginery.wire.functions import FunctionCache
+from tests.faults.killing import Counts
+from tests.hostile.peer import Peer, hello, key_file, peers_of
+
+from .scale import scaled
+from .weight import configured, resident, slope
+
+Figures = Callable[[str, str, str], None]
+
+PATIENCE = 120.0
+
+WARM = 200_000
+"""Tasks after which the history is full, and nothing should grow any more."""
+
+
+def test_a_million_queued_tasks(tmp_path: Path, figures: Figures) -> None:
+    """E1: by a client that says what the protocol asks for and no more."""
+    number, round = scaled(1_000_000), 4000
+    with configured(tmp_path / "profile_queue", {}, n=1) as rc, peers_of(rc.cluster) as peers:
+        held = rc[0].apply_async(time.sleep, 3600)
+        controller = psutil.Process(rc.cluster.controller_pid)
+        peer = Peer(peers.context, key_file(rc.cluster, "client"))
+        peer.say(hello("client"))
+        name = peer.hear(m.Welcome).id
+        hash, blob = FunctionCache(1 << 20).serialize(len)
+        arguments = payload.dumps(((bytes(170),), {}))[0]
+        peer.say(m.Define(hash, blob))
+        costs: list[float] = []
+        for seq in range(1, number // round + 1):
+            first = (seq - 1) * round
+            tasks = [m.Task(f"{name}-{first + i}", hash, arguments) for i in range(round)]
+            before = controller.cpu_times()
+            peer.say(m.Submit(seq, tasks))
+            while peer.hear(m.Accepted).seq < seq:
+                pass
+            after = controller.cpu_times()
+            costs.append(after.user + after.system - before.user - before.system)
+        megabytes = resident(controller.pid)
+        tenth = max(1, len(costs) // 10)
+        early, late = sum(costs[:tenth]) / tenth, sum(costs[-tenth:]) / tenth
+        ratio = early / late
+        figures(
+            "E1 a million tasks of 200 B wait", f"{number:,} tasks",
+            f"controller {megabytes:.0f} MB; {megabytes * 2**20 / number:.0f} B a task; submitted "
+            f"at the end at {ratio:.2f} of the rate at the beginning (CPU)",
+        )  # fmt: skip
+        assert megabytes <= 1024
+        assert ratio >= 0.8
+        held.abort(running=True)
+        peer.close()
+
+
+def test_millions_streamed_through(tmp_path: Path, figures: Figures) -> None:
+    """E2: results are collected; nobody grows, and no file or thread is left."""
+    number = scaled(5_000_000)
+    with Cluster(n=2, profile_dir=tmp_path / "profile_stream") as rc:
+        pids = {"controller": rc.cluster.controller_pid, "client": os.getpid()}
+        samples: dict[str, list[tuple[int, float]]] = {name: [] for name in pids}
+        before, wrong, began = {}, 0, time.monotonic()
+        view = rc.load_balanced_view()
+        every = max(1, number // 40)
+        for done, value in enumerate(view.imap(abs, range(number), max_outstanding=2000)):
+            wrong += value != done
+            if done % every == every - 1:
+                for name, pid in pids.items():
+                    samples[name].append((done, resident(pid)))
+                if not before and done > WARM:
+                    before = {name: open_things(pid) for name, pid in pids.items()}
+        rate = number / (time.monotonic() - began)
+        slopes = {name: slope([s for s in each if s[0] > WARM]) for name, each in samples.items()}
+        figures(
+            "E2 millions of tasks streamed through", f"{number:,} tasks",
+            f"wrong {wrong}; {rate:,.0f} tasks/s; MB per 100,000 tasks: "
+            + ", ".join(f"{name} {each:.2f}" for name, each in slopes.items()),
+        )  # fmt: skip
+        assert wrong == 0
+        assert max(slopes.values()) <= 1.0
+        after = {name: open_things(pid) for name, pid in pids.items()}
+        assert {name: after[name] <= before[name] for name in pids} == dict.fromkeys(pids, True)
+
+
+def open_things(pid: int) -> tuple[int, int]:
+    """How many files and threads a process has."""
+    process = psutil.Process(pid)
+    return process.num_fds(), process.num_threads()
+
+
+def work(item: int) -> int:
+    """A few milliseconds of work."""
+    time.sleep(item % 7 / 1000)
+    return item * item
+
+
+class Soak:
+    """A cluster in which engines die, come and leave, and clients too, while maps go on."""
+
+    def __init__(self, rc: Client, seconds: float) -> None:
+        self.rc, self.until = rc, time.monotonic() + seconds
+        self.random = random.Random(20261128)
+        self.lost = self.wrong = self.maps = self.tasks = self.events = 0
+        self.samples: list[tuple[int, float]] = []
+
+    def maps_of(self, rc: Client) -> None:
+        """Map after map, each of which must come out right."""
+        view = rc.load_balanced_view(retries=20)
+        while time.monotonic() < self.until:
+            result = view.map_async(work, range(500), return_exceptions=True)
+            if not result.wait(PATIENCE):
+                self.lost += 500 - result.progress
+                return
+            self.wrong += sum(v != i * i for i, v in enumerate(result.get()))
+            self.maps, self.tasks = self.maps + 1, self.tasks + 500
+
+    def disturb(self) -> None:
+        """One thing after the other happens."""
+        while time.monotonic() < self.until:
+            engines = list(self.rc.link.engines.values())
+            self.events += 1
+            match self.random.randrange(4):
+                case 0 | 1 if len(engines) > 1:
+                    os.kill(self.random.choice(engines).pid, signal.SIGKILL)
+                case 2:
+                    with self.rc.cluster.connect_client_sync() as guest:
+                        guest.wait_for_engines(1, timeout=PATIENCE)
+                        guest.load_balanced_view(retries=20).map_sync(abs, range(-100, 0))
+                case 3:
+                    self.rc[:].execute("x = 1; print(x)", block=False).wait(PATIENCE)
+            self.samples.append((self.tasks, resident(self.rc.cluster.controller_pid)))
+            time.sleep(0.5)
+
+
+def test_soak(tmp_path: Path, figures: Figures) -> None:
+    """E4."""
+    seconds = scaled(600)
+    with Cluster(n=4, profile_dir=tmp_path / "profile_soak") as rc:
+        soak = Soak(rc, seconds)
+        with rc.cluster.connect_client_sync() as other:
+            other.wait_for_engines(4, timeout=PATIENCE)
+            threads = [threading.Thread(target=soak.maps_of, args=(c,)) for c in (rc, other)]
+            for thread in threads:
+                thread.start()
+            soak.disturb()
+            for thread in threads:
+                thread.join(PATIENCE + 10)
+        counts = Counts(soak.lost, 0, soak.wrong, soak.events)
+        warm = [s for s in soak.samples if s[0] > WARM] or soak.samples
+        rising = slope(warm)
+        figures(
+            "E4 engines die, clients come and leave, maps go on", f"{seconds} s",
+            f"{soak.tasks:,} tasks, {soak.events} events; lost {counts.lost}, duplicated "
+            f"{counts.duplicated}, unexpected {counts.unexpected}; controller {rising:+.2f} MB "
+            "per 100,000 tasks",
+        )  # fmt: skip
+        assert counts[:3] == (0, 0, 0)
+        assert rc.link.wait(lambda: rc.ids == [0, 1, 2, 3], PATIENCE)
