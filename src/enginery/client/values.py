@@ -25,11 +25,12 @@ def unpack(outcome: Outcome, first: int, size: int | None) -> list[Any]:
 
     With `size` the task is a chunk of that many items, else it is one item.
     """
-    if size is None and outcome.status == "ok":
+    if size is None and outcome.status == "ok" and not outcome.stop:  # as most are
         try:
-            return [payload.loads(outcome.value, outcome.buffers).value]
+            value = payload.loads(outcome.value, outcome.buffers).value
         except Exception as error:  # as below
             return [Failed(error, outcome, first)]
+        return [value if type(value) is not Sealed else _opened(value, outcome, first)]
     numbers = range(first, first + (1 if size is None else size))
     if outcome.status not in {"ok", "error"}:
         return [Failed(None, outcome, i) for i in numbers]
