@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from enginery import Client
+from enginery import Client, ControllerLost
 from enginery.client.results import AsyncResult
 from tests.faults.killing import Counts, note, right, starts
 
@@ -62,6 +63,19 @@ class Load:
         )
         print(", ".join(f"{name} {n}" for name, n in counts._asdict().items()))
         return counts
+
+
+def until(rc: Client, done: Callable[[], bool]) -> float:
+    """Wait for something that the client is told; seconds that it took."""
+    since = time.monotonic()
+    while True:
+        try:
+            assert rc.link.wait(done, PATIENCE)
+        except ControllerLost:  # at once, as long as nobody is there: look again soon
+            assert time.monotonic() - since < PATIENCE
+            time.sleep(0.02)
+        else:
+            return time.monotonic() - since
 
 
 def told(counts: Counts) -> str:

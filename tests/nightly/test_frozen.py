@@ -16,7 +16,7 @@ import psutil
 from enginery import Cluster
 from tests.faults.killing import Counts
 
-from .load import PATIENCE, Load, told
+from .load import PATIENCE, Load, told, until
 
 Figures = Callable[[str, str, str], None]
 
@@ -43,12 +43,8 @@ def test_an_engine(own_cluster: Cluster, tmp_path: Path, figures: Figures) -> No
         load.begun()
         engine = rc.link.engines[0]
         with frozen(engine.pid):
-            since = time.monotonic()
-            assert rc.link.wait(lambda: 0 not in rc.link.engines, PATIENCE)
-            given_up = time.monotonic() - since
-        since = time.monotonic()
-        assert rc.link.wait(lambda: 0 in rc.link.engines, PATIENCE)
-        back = time.monotonic() - since
+            given_up = until(rc, lambda: 0 not in rc.link.engines)
+        back = until(rc, lambda: 0 in rc.link.engines)
         again = rc.link.engines[0]
         counts = load.counts()
         figures(
@@ -71,9 +67,8 @@ def test_the_controller(own_cluster: Cluster, tmp_path: Path, figures: Figures) 
         assert pid is not None
         with frozen(pid):
             pass
-        since, progress = time.monotonic(), load.result.progress
-        assert rc.link.wait(lambda: load.result.progress > progress, PATIENCE)
-        back = time.monotonic() - since
+        progress = load.result.progress
+        back = until(rc, lambda: load.result.progress > progress)
         counts = load.counts()
         figures(
             "F7 a controller that is frozen: work goes on 2 s later", f"{FROZEN:.0f} s",

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from enginery import Client, ControllerLost
+from enginery import Client
 from tests.integration.test_hosts import CLIENT, ENGINE, begin
 from tests.testbeds.hosts import Host, Hosts, copy
 
-from .load import PATIENCE, Load, told
+from .load import PATIENCE, Load, told, until
 
 Figures = Callable[[str, str, str], None]
 
@@ -49,17 +49,6 @@ class Site:
         """The engines that the client knows (of a host), and the names of their lives."""
         engines = self.rc.link.engines.items()
         return {id: e.incarnation for id, e in engines if host is None or e.host == host.name}
-
-    def until(self, done: Callable[[], bool], since: float) -> float:
-        """Wait for something that the client is told; seconds since then."""
-        while True:
-            try:
-                assert self.rc.link.wait(done, PATIENCE)
-            except ControllerLost:  # at once, as long as nobody is there: look again soon
-                assert time.monotonic() - since < PATIENCE
-                time.sleep(0.02)
-            else:
-                return time.monotonic() - since
 
 
 @pytest.fixture
@@ -105,12 +94,10 @@ def test_a_host_of_engines_is_cut_off_for_long(
     load.begun()
     before = site.lives(site.first)
     with cut(site, site.first, LONG_CUT, **WAYS[ways]):
-        since = time.monotonic()
-        given_up = site.until(lambda: not site.lives(site.first), since)
+        given_up = until(site.rc, lambda: not site.lives(site.first))
         progress = load.result.progress
-        site.until(lambda: load.result.progress > progress, since)
-    since = time.monotonic()
-    back = site.until(lambda: len(site.lives(site.first)) == 2, since)
+        until(site.rc, lambda: load.result.progress > progress)
+    back = until(site.rc, lambda: len(site.lives(site.first)) == 2)
     after = site.lives(site.first)
     counts = load.counts()
     figures(
@@ -136,10 +123,9 @@ def test_a_client_or_the_controller_is_cut_off_for_long(
     engines = site.lives().keys()
     with cut(site, host, LONG_CUT, **WAYS[ways]):
         pass
-    since = time.monotonic()
     progress = load.result.progress
-    back = site.until(
-        lambda: load.result.progress > progress and site.lives().keys() == engines, since
+    back = until(
+        site.rc, lambda: load.result.progress > progress and site.lives().keys() == engines
     )
     counts = load.counts()
     figures(

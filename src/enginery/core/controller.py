@@ -249,7 +249,7 @@ class Controller:
         for place in list(self.leaving.values()):
             if place.give_up_at is not None and place.give_up_at <= now:
                 heir = any(hello.identity == place.identity for _, hello in self.heirs.values())
-                reason = "a new life has taken its place" if heir else LOST
+                reason = "a new life has taken its place" if heir else f"{LOST}{place.company}"
                 if place.silent:
                     reason = "it has not come back to the controller, which was started again"
                 self._lose(place, reason, now, out)

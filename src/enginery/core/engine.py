@@ -92,6 +92,7 @@ class Engine:
         self.incarnation = incarnation
         self.host, self.pid, self.version, self.python = host, pid, version, python
         self.memory: m.Segment | None = None  # what the controller may open
+        self.rank = ""  # in a job of MPI, in words
         self.patience = 0.0  # seconds that a new connection may take; 0: as many as usual
         self.id = -1
         self.controller = ""  # the name of the one that knows us
@@ -178,6 +179,7 @@ class Engine:
             PROTOCOL, self.version, "engine", "tasks" if lane == "tasks" else "control",
             self.place, self.incarnation, self.host, self.pid, self.seen, python=self.python,
             memory=self.memory if lane == "tasks" else None, patience=self.patience,
+            rank=self.rank,
         )  # fmt: skip
         out.append(Send(lane, hello))
 

@@ -38,6 +38,10 @@ LONG_AWAY = 10.0
 """The same for one that has asked for more, at most."""
 
 
+RANK = 60
+"""Characters at most that an engine may say of its rank."""
+
+
 def patience(hello: m.Hello) -> float:
     """Seconds that this engine or supervisor may be without a connection."""
     return min(max(AWAY, hello.patience), LONG_AWAY)
@@ -66,6 +70,7 @@ class Place:
         self.pid = 0
         self.python = ""
         self.since = 0.0
+        self.rank = ""  # in a job of MPI, in words
         self.patience = 0.0  # seconds that it may be without a connection
         self.here = False  # registered, and not given up
         self.recorded = False  # that this life is here stands in the journal, on disk
@@ -105,7 +110,7 @@ class Place:
         self.name = public_name(hello.incarnation, 4)
         self.host, self.pid, self.python = hello.host, hello.pid, hello.python
         self.since = now
-        self.patience = patience(hello)
+        self.patience, self.rank = patience(hello), hello.rank[:RANK]
         self.here = True
         self.recorded = self.silent = False
         self.awaited = False
@@ -120,6 +125,11 @@ class Place:
         self.death = None
         self.give_up_at = None
         self.cuts = 0
+
+    @property
+    def company(self) -> str:
+        """With whom it may have gone, when nobody has told why."""
+        return f" ({self.rank}: one dead ends all)" if self.rank else ""
 
     @property
     def open(self) -> bool:

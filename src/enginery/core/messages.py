@@ -113,7 +113,8 @@ class Hello(Message, tag="!"):
     `incarnation` is the secret of this life of an engine. `seen` is the last number this side has
     from the controller: the `n` of the last `Attempt` (engine), the last `Deliver.seq` (client).
     `patience` is how many seconds an engine or a supervisor needs to be back when its connection
-    breaks, where that takes longer than usual.
+    breaks, where that takes longer than usual. `rank` is what an engine is in a job of MPI, in
+    words.
     """
 
     protocol: int
@@ -129,6 +130,7 @@ class Hello(Message, tag="!"):
     python: str = ""
     memory: Segment | None = None  # who can open it is on the same host
     patience: float = 0.0
+    rank: str = ""
 
 
 class Welcome(Message, tag="W"):

@@ -9,19 +9,28 @@ import sys
 import threading
 from typing import NoReturn
 
+from . import mpi
+
 EXIT_GRACE = 1.0
 """Seconds that the exit handlers of user code have."""
 
 
+RANK_GRACE = 10.0
+"""The same in a rank of MPI: their end waits for that of the other ranks."""
+
+
 def leave(code: int) -> NoReturn:
     """End this process with its exit handlers run, if they end; by a signal if `code` < 0."""
-    watchdog = threading.Timer(EXIT_GRACE, leave_at_once, (code,))
+    grace = RANK_GRACE if mpi.rank(os.environ) else EXIT_GRACE
+    watchdog = threading.Timer(grace, leave_at_once, (code,))
     watchdog.daemon = True
     watchdog.start()
     atexit._run_exitfuncs()
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:
             stream.flush()
+    if code == 0:
+        mpi.leave()
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

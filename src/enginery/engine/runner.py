@@ -21,6 +21,7 @@ from ..net.owner import Owner
 from ..version import __version__
 from ..wire.dependent import Unfit
 from ..wire.memory.peer import Memory
+from . import mpi
 from .call import Call, Packed, reason_of
 from .control import LINGER, NO_CONTROLLER, Control
 from .farmer import Farmer
@@ -146,7 +147,7 @@ def run_engine(
     context = sockets.new_context()
     memory = Memory()
     machine.memory = memory.probe.name
-    machine.patience = file.patience
+    machine.patience, machine.rank = file.patience, mpi.rank(os.environ)
     tasks, control = Lane(context, file, "tasks", memory=memory), Lane(context, file, "control")
     namespace = Namespace()
     life = Life(machine, namespace, tasks, control)
