@@ -72,7 +72,7 @@ def occupy(path: str) -> str:
 
 def submit(rc: Client, label: str, f: Callable[..., Any], items: Any, **flags: Any) -> Any:
     """Map over a balanced view, with a label; the controller has the tasks when this returns."""
-    result = rc.load_balanced_view(label=label, **flags).map(f, items)
+    result = rc.load_balanced_view(label=label, **flags).map(f, items, chunksize=1)
     deadline = time.monotonic() + 30
     while not set(result.msg_ids) <= set(rc.hub_history()):
         assert time.monotonic() < deadline

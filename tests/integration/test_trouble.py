@@ -134,12 +134,28 @@ def test_nothing_has_failed(ask: Ask, rc: Client) -> None:
     assert ask.json("errors", "--label=fine")["errors"] == []
 
 
+def test_a_map_is_told_of_by_items(ask: Ask, rc: Client) -> None:
+    before = ask.json("status")["tasks"]
+    result = rc.load_balanced_view(label="divided").map(fit, range(1000))
+    result.wait(30)
+    [told] = ask.json("errors", "--label=divided")["errors"]
+    assert (told["count"], told["messages"]) == (1, ["bad item 5"])
+    assert ask.ids("list", "tasks", "--state=failed", "--label=divided") == told["msg_ids"]
+    counted = ask.json("progress", "divided", code=1)
+    assert (counted["total"], counted["states"]) == (1000, {"ok": 999, "error": 1})
+    after = ask.json("status")["tasks"]
+    assert (after["ok"], after["failed"]) == (before["ok"] + 999, before["failed"] + 1)
+    [task] = ask.json("resubmit", *told["msg_ids"])["tasks"]
+    with pytest.raises(ValueError, match="bad item 5"):
+        rc.get_result(task["msg_id"]).get(30)
+
+
 # --- progress -------------------------------------------------------------------------------------
 
 
 def test_the_exit_code_tells_whether_anything_failed(ask: Ask, rc: Client) -> None:
     submit(rc, "well", fit, range(3)).wait(30)
-    assert re.match(r"well: 3 tasks in .*/s\)\n$", ask.text("progress", "well"))
+    assert re.match(r"well: 3 items in .*/s\)\n$", ask.text("progress", "well"))
     result = submit(rc, "not so well", fit, range(3, 7))
     result.wait(30)
     text = ask.text("progress", "not so well", code=1)
@@ -165,9 +181,12 @@ def test_it_waits_for_the_end(ask: Ask, rc: Client, tmp_path: Path) -> None:
 
 def test_last_is_the_whole_last_call(ask: Ask, rc: Client) -> None:
     submit(rc, "a", fit, range(3)).wait(30)
-    submit(rc, "b", fit, range(4)).wait(30)
-    assert ask.json("progress")["total"] == ask.json("progress", "last")["total"] == 4
-    assert ask.json("progress", "all", code=1)["total"] == len(rc.hub_history())
+    submit(rc, "b", fit, range(3, 7)).wait(30)  # one of which fails
+    assert ask.json("progress", code=1)["total"] == 4
+    assert ask.json("progress", "last", code=1)["total"] == 4
+    tasks = ask.json("status")["tasks"]
+    ended = sum(tasks[how] for how in ("ok", "failed", "aborted"))
+    assert ask.json("progress", "all", code=1)["total"] == ended
 
 
 # --- stacks ---------------------------------------------------------------------------------------

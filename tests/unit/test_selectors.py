@@ -119,11 +119,19 @@ def test_what_is_asked_for_holds_all_that_is_looked_for(words: tuple[str, str]) 
 
 @pytest.mark.parametrize(
     ("word", "n"),
-    [("failed", 7), ("done", 9), ("unfinished", 5), ("running", 1), ("sent", 2), ("ok", 1)],
+    [("failed", 7), ("done", 9), ("unfinished", 6), ("running", 1), ("sent", 2), ("ok", 1)],
 )
 def test_states(word: str, n: int) -> None:
-    kinds = len(TASKS) // 14  # 5 states of those that have not ended, 9 endings
+    kinds = len(TASKS) // 15  # 6 states of those that have not ended, 9 endings
     assert sum(Filter(states=[word]).keeps(task, {"running"}) for task in TASKS) == n * kinds
+
+
+def test_a_map_that_was_divided_has_not_failed_but_its_shares_have() -> None:
+    chunk = {"msg_id": "a-1", "state": "done", "status": "error", "name": "map(f)", "items": [0, 9]}
+    failed = Filter(states=["failed"])
+    assert not failed.keeps(chunk, ())
+    assert failed.keeps({**chunk, "msg_id": "a-1.4", "items": [4, 5]}, ())
+    assert (word_of(chunk, False), word_of({**chunk, "status": "ok"}, False)) == ("error", "ok")
 
 
 def test_the_word_for_a_state_is_one_that_filters_know() -> None:
@@ -193,4 +201,4 @@ def test_what_is_not_known_yet_is_null() -> None:
     assert (told["name"], told["label"], told["running"]) == ("", "", False)
     assert told["submitted"] == "2023-11-14T22:13:20.250000Z"
     assert document({**TASK, "state": "sent"}, 3, running=True)["running"]
-    assert told.keys() - {"number", "running"} == set(database.KEYS)
+    assert told.keys() - {"number", "running"} == {*database.KEYS, "items"}

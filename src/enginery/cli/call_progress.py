@@ -27,7 +27,7 @@ WELL = "ok"
 class Watched:
     """Some tasks of whatever client, as what is watched by a bar (`client.display.progress`)."""
 
-    unit = "task"
+    unit = "item"
 
     def __init__(self, tasks: Tasks, name: str, where: Mapping[str, Any]) -> None:
         self.name = name
@@ -88,7 +88,7 @@ class Watched:
 
     def summary(self) -> str:
         """The line that stays."""
-        line = f"{self.name}: {count(self.total, 'task')} in {duration(self.elapsed)}"
+        line = f"{self.name}: {count(self.total, self.unit)} in {duration(self.elapsed)}"
         line += f" ({rate(self.total, self.elapsed)})" if self.elapsed else ""
         line += f", {self.failed:,} failed" if self.failed else ""
         retried = self.told["retried"]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .entry import UsageError
 
-OPEN = ("held", "waiting", "queued", "sent")
+OPEN = ("held", "waiting", "divided", "queued", "sent")
 """States of tasks that have not ended, as in Python."""
 
 STATUSES = ("ok", "error", "aborted", "lost", "kills", "overtime", "impossible", "timeout")
@@ -25,15 +25,22 @@ WORDS = (*OPEN, "running", "unfinished", "done", "failed", *STATUSES)
 def words_of(document: Mapping[str, Any], running: bool) -> frozenset[str]:
     """Every word that is true of a task; `running`: its engine is at it now."""
     state, status = document["state"], document["status"]
+    if status not in (None, "", "ok") and is_chunk(document):
+        return frozenset({"done", status})  # its shares have failed, or were aborted
     if state != "done":
         return frozenset({state, "unfinished", *(["running"] if running else [])})
     return frozenset({"done", status, *([] if status in ("ok", "aborted") else ["failed"])})
 
 
+def is_chunk(document: Mapping[str, Any]) -> bool:
+    """Whether a task was divided into others, its shares, each of which is told of by itself."""
+    return bool(document.get("items")) and "." not in document["msg_id"]
+
+
 def word_of(document: Mapping[str, Any], running: bool) -> str:
     """The one word that a table shows: one of OPEN, "running", "ok", "failed" or "aborted"."""
     words = words_of(document, running)
-    return next(w for w in ("running", "ok", "aborted", "failed", *OPEN, *words) if w in words)
+    return next(w for w in ("running", "ok", "aborted", "failed", *OPEN, *STATUSES) if w in words)
 
 
 class Filter(NamedTuple):

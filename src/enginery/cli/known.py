@@ -79,7 +79,7 @@ class Tasks:
         """The ids of those that a filter keeps, in the order of their numbers."""
         if not any(wanted):
             return self.history
-        keys = ["msg_id", "state", "status", "name"]
+        keys = ["msg_id", "state", "status", "name", "items"]
         found = self.ask(Query(0, "database", where=wanted.where(), keys=keys))
         running = self.running() if "running" in wanted.states else ()
         return [each["msg_id"] for each in found if wanted.keeps(each, running)]
@@ -110,5 +110,5 @@ def document(task: Mapping[str, Any], number: int | None, running: bool) -> dict
     told |= {"name": task["name"], "label": task["label"]}
     told |= {key: moment(task[key]) for key in TIMES}
     told |= {"engine_id": task["engine_id"] if task["engine_id"] >= 0 else None}
-    told |= {"attempt": task["attempt"] or None}
+    told |= {"attempt": task["attempt"] or None, "items": task.get("items") or None}
     return {"number": number, **told, "running": running and task["state"] == "sent"}

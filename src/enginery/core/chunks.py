@@ -46,6 +46,7 @@ class Chunks:
         put_back: Callable[[Record, float], None],
     ) -> None:
         self._work, self._leave, self._drop, self._put_back = work, leave, drop, put_back
+        self.open: dict[str, Record] = {}  # the chunks that have not ended
         self._unknown: set[str] = (
             set()
         )  # chunks of which engines had shares, and nothing else is known
@@ -59,7 +60,14 @@ class Chunks:
 
     def accept(self, record: Record, chunk: m.Chunk) -> None:
         """A chunk has arrived."""
-        record.pool = Pool(record, chunk, self._work.tasks)
+        self._begin(record, chunk)
+
+    def _begin(self, record: Record, chunk: m.Chunk) -> Pool:
+        pool = record.pool = Pool(record, chunk, self._work.tasks)
+        record.items = 0  # its shares have them
+        if record.outcome is None:
+            self.open[record.spec.id] = record
+        return pool
 
     def take(self, record: Record, now: float) -> Record:
         """Cut a share off a chunk that was just taken out of its line, which has an engine."""
@@ -251,6 +259,7 @@ class Chunks:
     def ended(self, share: Record, now: float) -> None:
         """A share has its outcome."""
         if is_chunk(share):
+            self.open.pop(share.spec.id, None)
             return
         outcome, (pool, chunk) = share.outcome, _of(share)
         assert outcome is not None
@@ -316,7 +325,7 @@ class Chunks:
         for id, record in tasks.items():
             if record.spec.chunk is None or "." in id:
                 continue
-            pool = record.pool = Pool(record, record.spec.chunk, self._work.tasks)
+            pool = self._begin(record, record.spec.chunk)
             if (entry := divided.get(id)) is not None:
                 pool.todo = [(start, stop) for start, stop in entry.todo]
                 pool.ended, pool.done, pool.bad = entry.ended, entry.done, entry.bad

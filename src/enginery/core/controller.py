@@ -171,7 +171,7 @@ class Controller:
         self.since: float | None = None
         self.inquiries = Inquiries()
         self.notices = Notices()
-        self.rate = Rate()  # of tasks that end
+        self.rate = Rate()  # of calls that end
         self.usage: Callable[[], Usage] = _unknown  # what this process uses of its host
         self.session_count = 0  # how many there ever were
         self._recording: deque[tuple[int, Place, bytes]] = deque()  # lives, by record
@@ -234,7 +234,7 @@ class Controller:
             self._timers(now, out)
         work.settle(now, out)
         if work.ended:
-            self.rate.add(len(work.ended), now)
+            self.rate.add(sum(record.items for record in work.ended), now)
             for record in work.ended:
                 self.delivery.ended(record)
                 laws.check_record(work, record)

@@ -29,7 +29,7 @@ class History:
         self.limit_bytes = bytes
         self.bytes = 0
         self.count = 0
-        self.ended: dict[str, int] = {}  # how many tasks ended in which way, ever
+        self.ended: dict[str, int] = {}  # how many calls ended in which way, ever
         self.archive = Archive()
         self._large: deque[Record] = deque()  # what cannot be packed
         self._recent: deque[Record] = deque()  # in both also those that were removed, for a while
@@ -43,7 +43,7 @@ class History:
         """Keep a task that is done; gives the ids of those that are forgotten for it."""
         outcome = record.outcome
         assert outcome is not None
-        self.ended[outcome.status] = self.ended.get(outcome.status, 0) + 1
+        self.ended[outcome.status] = self.ended.get(outcome.status, 0) + record.items
         record.size += outcome.size()
         record.kept = True
         self._recent.append(record)

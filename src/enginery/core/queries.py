@@ -108,18 +108,26 @@ def _status(controller: Controller, now: float) -> dict[str, Any]:
 
 
 def _open(work: Work) -> dict[str, int]:
-    """How many tasks have not ended, by state; without looking at each, for there may be many."""
+    """How many calls have not ended, by state; without looking at each, for there may be many.
+
+    Items of chunks that no engine has been given yet are waiting.
+    """
     places = work.places.values()
-    told = {
-        "waiting": work.placement.waiting,
-        "queued": sum(1 for p in places for r in p.queue if r.state == "queued"),
-        "sent": sum(len(p.sent) for p in places),
+    queued = [r.items for p in places for r in p.queue if r.state == "queued"]
+    sent = [r.items for p in places for r in p.sent.values()]
+    waiting, chunks = work.placement.waiting, work.chunks.open.values()
+    divided = sum(1 for record in chunks if record.state == "divided")
+    in_pools = sum(record.pool.left - 1 for record in chunks if record.pool and record.pool.todo)
+    return {
+        "held": work.unfinished - waiting - divided - len(queued) - len(sent),
+        "waiting": waiting + in_pools,
+        "queued": sum(queued),
+        "sent": sum(sent),
     }
-    return {"held": work.unfinished - sum(told.values()), **told}
 
 
 def _counts(work: Work, session: Session, query: m.Query) -> dict[str, Any]:
-    """How many of the tasks that a query finds are in each state, or have ended in which way.
+    """How many calls of a query's tasks are in each state, or have ended in which way.
 
     "running" ones count as sent, too; "retried" had more than one attempt; "submitted" is when the
     first was, and "completed" when the last has ended.
@@ -136,9 +144,14 @@ def _counts(work: Work, session: Session, query: m.Query) -> dict[str, Any]:
             continue
         outcome = record.outcome
         word: str = outcome.status if outcome is not None else record.state
-        counts[word] = counts.get(word, 0) + 1
+        items = record.items
+        if items == 0 and record.pool is not None and outcome is None:  # a chunk
+            word, items = "waiting", record.pool.left
+        if not items:
+            continue
+        counts[word] = counts.get(word, 0) + items
         more["running"] += id in heads
-        more["retried"] += record.attempt > 1
+        more["retried"] += items * (record.attempt > 1)
         begin, end = min(begin, record.spec.submitted), max(end, record.finished)
     times = {"submitted": begin if counts else 0.0, "completed": end}
     return {"states": counts, **more, **times}
