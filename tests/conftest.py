@@ -48,8 +48,8 @@ def rc(cluster: Cluster) -> Iterator[Client]:
 
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Two engines for one test, which may do with them what it likes."""
-    running = Cluster(n=2, profile_dir=tmp_path / "profile_own")
+    """Two engines for one test, which may do what it likes with them and their controller."""
+    running = Cluster(n=2, profile_dir=tmp_path / "profile_own", restart_controller=False)
     running.start_cluster_sync()
     try:
         yield running

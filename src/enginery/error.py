@@ -201,6 +201,10 @@ class ClusterError(EngineryError, RuntimeError):
     """A cluster could not be started or stopped as asked."""
 
 
+class JournalError(ClusterError):
+    """What the last controller has written down cannot be read as a whole; the text says where."""
+
+
 # --- between processes ------------------------------------------------------------------------
 
 

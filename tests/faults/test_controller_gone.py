@@ -104,7 +104,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     profile.mkdir()
     config = f"get_config().IPEngine.patience = {ENGINES_PATIENCE}\n"
     (profile / "ipengine_config.py").write_text(config)
-    cluster = Cluster(n=2, profile_dir=profile)
+    cluster = Cluster(n=2, profile_dir=profile, restart_controller=False)
     cluster.start_cluster_sync()
     try:
         return play(cluster)
@@ -271,9 +271,10 @@ def test_who_waits_finds_a_controller_again_that_was_frozen(own_cluster: Cluster
 def lasting_cluster(profile: Path) -> Iterator[tuple[Client, Callable[[], Any]]]:
     """A client, and a function that kills the controller and gives a process that replaces it."""
     ports = {"client_port": free_port(), "engine_port": free_port()}
-    cluster = Cluster(n=2, profile_dir=profile, cluster_id="again", **ports)  # type: ignore[arg-type]
+    settings: dict[str, Any] = ports | {"cluster_id": "again", "journal": "none"}
+    cluster = Cluster(n=2, profile_dir=profile, **settings)
     options = [f"--{name.replace('_', '-')}={port}" for name, port in ports.items()]
-    options += [f"--profile-dir={profile}", "--cluster-id=again"]
+    options += [f"--profile-dir={profile}", "--cluster-id=again", "--journal=none"]
     command = [sys.executable, "-m", "enginery", "controller", *options]
     with contextlib.ExitStack() as stack:
         rc = stack.enter_context(cluster)
@@ -296,7 +297,7 @@ def free_port() -> int:
         return port
 
 
-def test_what_a_controller_knew_is_lost_with_it_and_told(tmp_path: Path) -> None:
+def test_without_a_journal_what_a_controller_knew_is_lost_with_it_and_told(tmp_path: Path) -> None:
     with lasting_cluster(tmp_path / "profile_again") as (rc, replace):
         result = rc[None].map_async(time.sleep, [0, NEVER, NEVER, NEVER])
         assert rc.link.wait(lambda: result.progress == 1, 10)  # so all of it is accepted

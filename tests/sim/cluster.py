@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from enginery.core import chunks, tasks, work
+from enginery.core import chunks, replay, tasks, work
 from enginery.core import messages as m
-from enginery.core.controller import Controller, Limits
+from enginery.core.controller import Limits
 from enginery.core.events import Answered
 from enginery.schemes import LeastLoad, Scheme
 
@@ -66,6 +66,7 @@ class Cluster:
     def __init__(
         self, random: Random, *, limits: Limits, scheme: Scheme | None = None,
         delay: tuple[float, float] = (0.001, 0.0), constants: dict[str, Any] | None = None,
+        journal: str = "",
     ) -> None:  # fmt: skip
         self.clock = Clock()
         self.random = random
@@ -78,8 +79,9 @@ class Cluster:
         self.events = 0
         self.drops = 0
         self.moves = Moves()
-        core = Controller("controller", "0", scheme or LeastLoad(), limits)
-        self.controller = ControllerNode(self, core)
+        self.limits = limits
+        self.scheme = scheme or LeastLoad()
+        self.controller = ControllerNode(self, journal)
         self.engines: list[EngineNode] = []  # all lives, also those that are over
         self.supervisors: list[SupervisorNode] = []
         self.clients: list[ClientNode] = []
@@ -92,7 +94,7 @@ class Cluster:
                 stack.enter_context(patch(f"enginery.core.{name}", value))
             stack.enter_context(patch.object(tasks, "TRANSITIONS", self.moves))
             told = self._told_record()
-            for module in (work, chunks):
+            for module in (work, chunks, replay):
                 stack.enter_context(patch.object(module, "Record", told))
             yield
 
@@ -129,6 +131,7 @@ class Cluster:
     def connection(self, peer: Peer, lane: str) -> Connection:
         """A new connection between a peer and the controller."""
         link = Connection(peer, lane)
+        link.era = self.controller.era
         link.up = Pipe(self.clock, self.random, link, self.controller, self.delay)
         link.down = Pipe(self.clock, self.random, link, peer, self.delay)
         return link
@@ -148,6 +151,13 @@ class Cluster:
     def notice(self) -> float:
         """Seconds until the end of a process is noticed."""
         return 0.001
+
+    def sync(self) -> float:
+        """Seconds until what was written is on disk."""
+        return 0.005
+
+    def restarted(self, complete: bool) -> None:
+        """The controller goes on from its journal."""
 
     def examine(self) -> None:
         """After each event of the controller; `world.World` lets the laws be checked here."""

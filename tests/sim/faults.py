@@ -46,6 +46,44 @@ def kill_client(world: World) -> bool:
     return True
 
 
+def kill_controller(world: World) -> bool:
+    """SIGKILL to the controller, which is started again."""
+    return _stop_controller(world, fails=False)
+
+
+def lose_power(world: World) -> bool:
+    """The controller's machine fails: what was not waited for is not on its disk."""
+    return _stop_controller(world, fails=True)
+
+
+def _stop_controller(world: World, fails: bool) -> bool:
+    controller, random = world.controller, world.random
+    if not (controller.alive and world.settings.journal) or random.random() < 0.5:
+        return False
+    world.note(f"the controller {'loses power' if fails else 'is killed'}")
+    controller.die()
+    if fails:
+        controller.disk.fail(random)
+    for peer in world.peers():
+        for wires in peer.wires.values():
+            for wire in wires:
+                if wire.whole:
+                    wire.up.limit = wire.up.arrived
+                    wire.down.cut(random.random() * 0.01)
+    world.clock.after(random.expovariate(0.5), controller.start)
+    return True
+
+
+def fill_disk(world: World) -> bool:
+    """Nothing can be written to the disk for a while."""
+    disk = world.controller.disk
+    if disk.full or not world.settings.journal:
+        return False
+    disk.full = True
+    world.clock.after(world.random.expovariate(0.5), disk.empty)
+    return True
+
+
 def join(world: World) -> bool:
     """Somebody starts another engine."""
     if sum(e.alive for e in world.engines) >= 8:
@@ -170,6 +208,9 @@ FAULTS: dict[str, Callable[[World], bool]] = {
     "kill engine": kill_engine,
     "kill supervisor": kill_supervisor,
     "kill client": kill_client,
+    "kill controller": kill_controller,
+    "lose power": lose_power,
+    "fill disk": fill_disk,
     "join": join,
     "lie": lie,
     "cut": cut,

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from enginery.core import messages as m
 from enginery.core.ahead import AUTO, WORTH
 from enginery.core.events import Answered
+from enginery.core.recovery import IN_DOUBT, RESTARTED
 from enginery.core.tasks import Record
 
 from . import rules
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
     from .world import World
 
 
-GIVEN_UP = "the controller had given this client up"
-"""What a client tells its user that comes back after too long a time."""
+UNKNOWN = "the controller had given this client up", "the controller was restarted"
+"""What a client tells its user that comes back after too long a time, or was not on the disk."""
+
+
+NO_ROOM = "the controller cannot write its journal"
+"""What becomes of tasks that cannot be kept."""
 
 
 @dataclass
@@ -62,6 +67,7 @@ class Entry:
     told: Counter[str] = field(default_factory=Counter)  # how often, by client
     fetched: Counter[str] = field(default_factory=Counter)  # how often it was asked for
     promised: set[str] = field(default_factory=set)  # clients to which it will be told
+    expired: set[str] = field(default_factory=set)  # those that were told that it is forgotten
     aborted: bool = False
     given_up: bool = False  # its client was told that the controller had forgotten it
 
@@ -106,6 +112,9 @@ class Ledger(Observer):
         self.shares_aborted: set[str] = set()
         self.ended: Counter[str] = Counter()
         self.ends: dict[str, rules.End] = {}  # as the controller has decided
+        self.forgotten: dict[str, rules.End] = {}  # as it had decided and does not know any more
+        self.restarts = 0
+        self.doubts = 0  # those after which the journal lacked something
         self.gone: list[tuple[Entry, tuple[int, ...]]] = []  # given up as their engines are gone
         self.assigned = 0
         self.recovered = 0
@@ -166,6 +175,9 @@ class Ledger(Observer):
             case m.Resubmit(ids=ids, new=new):
                 if not answer.error:
                     self._have_ended(ids)
+                elif self.doubts:
+                    for id in new:
+                        self.tasks[id].given_up = True
                 elif not self.world.forgets:
                     for id in new:
                         del self.tasks[id]
@@ -214,6 +226,11 @@ class Ledger(Observer):
 
     def _arrives(self, entry: Entry) -> None:
         entry.accepted = self.world.clock.now
+        if self.doubts:  # perhaps it arrives again
+            if entry.task.id in self.ends:
+                self.forgotten[entry.task.id] = self.ends.pop(entry.task.id)
+            entry.level = entry.spent = entry.crashes = 0
+            entry.barred.clear()
         known = self.world.controller.core.work.tasks
         task = entry.task
         if task.terms is not None:
@@ -297,7 +314,7 @@ class Ledger(Observer):
         stage = entry.stage(entry.level)
         crashes = entry.crashes + cause.startswith("engine lost")
         killed = crashes >= self.world.settings.limits.crash_limit
-        if record.aborting or not (entry.spent >= stage.retries or killed):
+        if record.aborting or not (entry.spent >= stage.retries or killed or self.doubts):
             raise Broken(f"unexpected: {record!r} recovers after {entry.spent} retries of {stage}")
         entry.stage(entry.level + 1)
         entry.level += 1
@@ -308,7 +325,7 @@ class Ledger(Observer):
     def _ends(self, entry: Entry, record: Record, engine: int, status: str) -> None:
         """Exactly once; and why, if that is for the controller to know."""
         id = entry.task.id
-        if id in self.ends:
+        if id in self.ends and not self.doubts:
             raise Broken(f"duplicated: {id} ends again, {status} after {self.ends[id]}")
         if entry.task.chunk is not None:
             pass  # its shares are looked at
@@ -354,6 +371,34 @@ class Ledger(Observer):
                 return
         raise Broken(f"unexpected: {record!r} is not impossible: {entry}")
 
+    def restarted(self, complete: bool) -> None:
+        """The controller goes on from its journal.
+
+        If that was `complete`, it has decided nothing that it does not know any more, but about
+        direct requests. Else what it did last is undone.
+        """
+        self.restarts += 1
+        self.doubts += not complete
+        for record in self.world.controller.core.work.tasks.values():
+            if record.pool is not None and record.pool.record is not record:
+                continue  # of what becomes of shares, `items` keeps the book
+            entry, id = self.tasks[record.spec.id], record.spec.id
+            if record.outcome is None and id in self.ends and not entry.direct and complete:
+                raise Broken(f"lost: {record!r} had ended as {self.ends[id]}")
+            if record.outcome is None and id in self.ends:
+                self.forgotten[id] = self.ends.pop(id)
+            spent = entry.level, entry.spent, entry.barred
+            level = 0 if record.spec is record.origin else level_of(record.spec)
+            entry.level, entry.spent, entry.barred = level, record.spent, set(record.refused)
+            entry.crashes = len(record.crashed)
+            if (
+                complete
+                and not self.doubts
+                and record.outcome is None
+                and spent != (entry.level, entry.spent, entry.barred)
+            ):
+                raise Broken(f"lost: {record!r} is restored otherwise than it was, {spent}")
+
     def turned(self) -> None:
         """The controller has come to the end of a turn."""
         gone, self.gone = self.gone, []
@@ -364,6 +409,8 @@ class Ledger(Observer):
 
     def check_waiting(self) -> None:
         """Nothing is held that could go on, or could be given up, or waits for too long."""
+        if self.world.controller.core.work.placement.paused:
+            return
         for record in self.world.controller.core.work.tasks.values():
             if record.state not in {"held", "waiting"} or record.spec.terms is None:
                 continue
@@ -385,16 +432,20 @@ class Ledger(Observer):
         entry = self.tasks[attempt.id]
         level = level_of(attempt)
         task = entry.stage(level)
-        if attempt.attempt in entry.attempts:
+        if attempt.attempt in entry.attempts and not (self.doubts and task.retries):
             raise Broken(f"duplicated: {attempt.id}, attempt {attempt.attempt} starts again")
         entry.attempts.append(attempt.attempt)
         entry.began[attempt.attempt] = self.world.clock.now
         entry.levels[attempt.attempt] = level
-        if attempt.function != task.function or level > entry.level:
+        if attempt.function != task.function or (level > entry.level and not self.doubts):
             raise Broken(f"unexpected: {attempt.id} runs as recovery {level}, too early")
         if not refusal:
             entry.bodies[level] += 1
         allowed = 1 if task.engine >= 0 else 1 + task.retries
+        if (
+            task.retries or entry.task.terms is not None
+        ):  # what was not on disk may have cost one more
+            allowed += self.doubts * (1 + task.retries)
         if entry.bodies[level] > allowed:
             raise Broken(f"duplicated: {attempt.id} starts {entry.bodies[level]} times")
         self._starts_where_it_may(entry, task, engine, attempt)
@@ -466,9 +517,13 @@ class Ledger(Observer):
                 self.items.delivered(client, outcome, right)
                 continue
             entry = self.tasks[outcome.id]
-            if outcome.facts.get("reason") == GIVEN_UP and self.world.forgets:
+            forgets = self.world.forgets or self.doubts
+            if outcome.facts.get("reason") in UNKNOWN and forgets:
                 entry.given_up = True
                 continue  # what really becomes of it may still come
+            if outcome.status == "expired" and self.restarts and entry.client is not client:
+                entry.expired.add(client.name)
+                continue  # it was forgotten before the controller knew who else wanted it
             entry.told[client.name] += 1
             right = entry.fetched[client.name] + (entry.client is client)
             if entry.told[client.name] > right:
@@ -481,7 +536,7 @@ class Ledger(Observer):
                 self.recovered += outcome.status == "ok" and outcome.attempt > 1
                 entry.outcome = outcome
                 self.judge(entry, outcome)
-            elif entry.outcome != outcome:
+            elif entry.outcome != outcome and not self.doubts:
                 raise Broken(f"unexpected: another outcome: {outcome} after {entry.outcome}")
 
     def judge(self, entry: Entry, outcome: m.Outcome) -> None:
@@ -493,7 +548,8 @@ class Ledger(Observer):
                 true = true or entry.aborted or bool(self.shares_aborted)
             case "ok" | "error":
                 real, value = entry.ends.get(outcome.attempt, ("", b""))
-                if task.engine >= 0 and real in {"refused", "unfit"}:
+                alone = task.engine >= 0 or self.doubts  # then only the engine knew it, at times
+                if alone and real in {"refused", "unfit"}:
                     real = "error"
                 true = real == outcome.status and outcome.value == value
                 true = true and (real == "ok" or outcome.attempt not in entry.overtime)
@@ -512,8 +568,9 @@ class Ledger(Observer):
                     len(outcome.facts["engines"]) >= world.settings.limits.crash_limit
                     and task.engine < 0
                 )
-        decided = self.ends.get(task.id)
-        if not true or decided is None or decided.status != outcome.status:
+        decided = [ends[task.id] for ends in (self.ends, self.forgotten) if task.id in ends]
+        known = outcome.status in [end.status for end in decided] or (decided and self.doubts)
+        if not true or not known:
             raise Broken(f"unexpected: {outcome} of {entry}, decided as {decided}")
 
     def _is_cause(self, entry: Entry, cause: m.Outcome | None) -> bool:
@@ -542,16 +599,24 @@ class Ledger(Observer):
 
     def _may_be_lost(self, entry: Entry, outcome: m.Outcome) -> bool:
         """Only when an engine was lost, and it had started there, with no retry left."""
-        task, facts = entry.task, outcome.facts
+        task, facts, stage = entry.task, outcome.facts, entry.stage(entry.level)
+        if facts["reason"] == RESTARTED:
+            unheard = not entry.attempts or bool(self.doubts)
+            return task.engine >= 0 and self.restarts > 0 and unheard
+        if facts["reason"].startswith(NO_ROOM):
+            return task.engine < 0 and bool(facts["started"] or not entry.attempts)
+        if facts["reason"] == IN_DOUBT:
+            return self.doubts > 0 and task.engine < 0 and entry.spent >= stage.retries
         if not facts["started"]:
-            nowhere = 99 in task.targets  # there is no such engine
+            nowhere = 99 in task.targets or self.doubts  # there is no such engine
             return (task.engine >= 0 or nowhere) and not outcome.started
         if not self.world.controller.losses:
             return False
         reported = facts["reason"].startswith(("signal", "exit"))
-        if reported and outcome.attempt not in entry.attempts and not self.world.lied(outcome):
+        unheard = task.engine >= 0 and not outcome.attempt and self.restarts > 0
+        told = outcome.attempt in entry.attempts or unheard
+        if reported and not told and not self.world.lied(outcome):
             return False  # the supervisor's page said that it had not
-        stage = entry.stage(entry.level)
         recovers = task.terms is not None and entry.level < len(task.terms.recoveries)
         if recovers and task.engine < 0 and not entry.aborted:
             return False  # its recovery would have run
@@ -567,11 +632,14 @@ class Ledger(Observer):
         """Everything has come to rest: each task has ended, and who has a right to it knows."""
         alive = {client.name for client in self.world.clients if client.alive}
         for entry in self.tasks.values():
-            if not self.world.forgets and (promised := entry.promised & alive - set(entry.told)):
+            if not self.world.forgets and (
+                promised := (entry.promised & alive) - set(entry.told) - entry.expired
+            ):
                 raise Broken(f"lost: {entry.task.id} was fetched by {promised}")
             if entry.owing:
                 raise Broken(f"lost: {entry.task.id} has no outcome")
-            attempts = entry.attempts
+            again = self.doubts or (entry.direct and self.restarts)
+            attempts = [] if again else entry.attempts
             if entry.outcome is not None and attempts and entry.outcome.attempt < max(attempts):
                 raise Broken(f"unexpected: a past attempt counts: {entry}")
 

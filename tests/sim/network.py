@@ -118,7 +118,7 @@ class Pipe:
 class Connection:
     """Between a peer and the controller, for one lane; the controller knows it by this object."""
 
-    __slots__ = ("announced", "down", "hellos", "lane", "over", "peer", "role", "up")
+    __slots__ = ("announced", "down", "era", "hellos", "lane", "over", "peer", "role", "up")
 
     def __init__(self, peer: Any, lane: str) -> None:
         self.peer = peer
@@ -126,6 +126,7 @@ class Connection:
         self.role: str = peer.role  # what the peer's key says
         self.up: Pipe
         self.down: Pipe
+        self.era = 0  # the life of the controller that it leads to
         self.announced = False  # the peer's machine knows of it
         self.hellos = 0
         self.over = False  # the peer has read its end

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from enginery.core import events as e
 from enginery.core import messages as m
 from enginery.core.controller import Controller
+from enginery.core.journal import Journal
+from enginery.core.replay import Replay
 
+from .disk import Disk
 from .network import Batch, Connection
 
 if TYPE_CHECKING:
@@ -59,21 +62,78 @@ class Process:
 
 
 class ControllerNode(Process):
-    """The controller: one, and in these histories it stays alive."""
+    """The controller: one, which goes on from its disk after it was killed."""
 
     name = "controller"
 
-    def __init__(self, cluster: Cluster, core: Controller) -> None:
+    def __init__(self, cluster: Cluster, journal: str) -> None:
         super().__init__(cluster)
-        self.core: Controller = core
+        self.era = 0  # which life of it this is
+        self.disk = Disk()
+        self.core: Controller = self._new_core(Journal(journal))
+        self.core.journal.begin_anew()
         self.tick_at: float | None = None
         self.inbox: list[tuple[Connection, Batch]] = []
         self.processes: dict[int, tuple[bytes, float]] = {}  # who is in a place, since when
         self.replaced = False  # the last loss was due to the life that joins now
         self.losses = 0  # lives of engines that it has seen end
 
+    def _new_core(self, journal: Journal) -> Controller:
+        cluster, name = self.cluster, f"controller {self.era}"
+        scheme = type(cluster.scheme)()
+        return Controller(name, "0", scheme, cluster.limits, journal=journal)
+
+    # --- its lives ------------------------------------------------------------------------------
+
+    def die(self) -> None:
+        """SIGKILL: it hears nothing more, and nobody hears of it but by what breaks."""
+        self.alive = False
+        self.era += 1
+        self.inbox.clear()
+        self.tick_at = None
+
+    def start(self) -> None:
+        """Go on where the journal ends."""
+        self.alive = True
+        complete = not self.disk.torn
+        journal = Journal(self.core.journal.name)
+        self.core = self._new_core(journal)
+        replay = Replay()
+        replay.follow(self.disk.turns())
+        journal.resume(self.disk.last)
+        effects = self.core.restore(replay, complete, self.cluster.clock.now)
+        self.cluster.restarted(complete)
+        self.act(effects)
+
+    def append(self, effect: e.Append) -> None:
+        """Write; what came of it is heard later."""
+        size, clock = self.disk.append(effect), self.cluster.clock
+        if size < 0:
+            clock.after(0.0, self.hear_of, self.era, e.JournalFailed("No space left on device"))
+        else:
+            clock.after(self.cluster.sync(), self.synced, self.era, effect.number, size)
+
+    def synced(self, era: int, number: int, size: int) -> None:
+        """Something is there for good; what was written before it, too."""
+        if era == self.era and self.disk.synced < number <= self.disk.last:
+            self.disk.synced = number
+            self.hear_of(era, e.Synced(number, size))
+
+    def hear_of(self, era: int, event: e.Event) -> None:
+        """An event for this life of it."""
+        if era != self.era:
+            return
+        if self.frozen > self.cluster.clock.now:
+            self.cluster.clock.at(self.frozen, self.hear_of, era, event)
+        else:
+            self.handle(event)
+
+    # --- what it does ---------------------------------------------------------------------------
+
     def arrived(self, connection: Connection, batch: Batch) -> None:
         """Something is there to be read; the loop reads all that is there in one turn."""
+        if connection.era != self.era:
+            return
         if not self.inbox:
             self.cluster.clock.after(self.cluster.turn(), self.turn)
         self.inbox.append((connection, batch))
@@ -100,6 +160,8 @@ class ControllerNode(Process):
 
     def ended(self, connection: Connection) -> None:
         """The monitor says that a peer has left; what it still had to say is read first."""
+        if connection.era != self.era:
+            return
         self.turn()
         self.cluster.note(f"controller: the connection {connection!r} has ended")
         self.handle(e.Closed(connection))
@@ -123,6 +185,10 @@ class ControllerNode(Process):
                 self.cluster.note(f"controller cuts {effect.conn!r}: {effect.why}")
                 assert isinstance(effect.conn, Connection)
                 effect.conn.cut()
+            elif isinstance(effect, e.Append):
+                self.append(effect)
+            elif isinstance(effect, e.Trim):
+                self.disk.trim(effect)
             elif isinstance(effect, e.Log):
                 self.cluster.note(f"controller logs {effect.event}: {effect.fields}")
                 if effect.event == "engine.lost":
@@ -160,7 +226,7 @@ class ControllerNode(Process):
     def tick(self, due: float) -> None:
         """The deadline has come."""
         clock = self.cluster.clock
-        if self.tick_at != due:
+        if not self.alive or self.tick_at != due:
             return
         if self.frozen > clock.now:
             clock.at(self.frozen, self.tick, due)
@@ -210,6 +276,9 @@ class Peer(Process):
             return
         if hold > clock.now:
             clock.at(hold, self.connect, lane)
+            return
+        if not self.cluster.controller.alive:
+            clock.after(0.01 + self.cluster.backoff(), self.connect, lane)
             return
         self.dialing.discard(lane)
         self.wires[lane].append(self.cluster.connection(self, lane))

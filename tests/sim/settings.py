@@ -58,6 +58,8 @@ class Settings:
     scheme: Scheme = field(default_factory=LeastLoad)
     limits: Limits = field(default_factory=Limits)
     constants: dict[str, Any] = field(default_factory=dict)
+    journal: str = ""  # its name; without one the controller is not killed
+    sync: float = 0.005  # seconds until what was written is on disk, on average
 
 
 TIGHT: dict[str, tuple[int, int]] = {
@@ -73,6 +75,9 @@ TIGHT: dict[str, tuple[int, int]] = {
     "work.ACK_LATER": (1, 8),
     "work.ACK_BYTES": (300, 3000),
     "controller.FORGET_CLIENT": (3, 30),
+    "journal.PART": (1, 20),
+    "journal.GROWTH": (300, 30_000),
+    "client.CLAIM": (1, 20),
 }
 """Constants of the core that are drawn so small, at times, that they matter."""
 
@@ -120,6 +125,9 @@ def draw(random: Random) -> Settings:
     if chance() < 0.5:
         recent, block = random.randint(0, 20), random.randint(1, 8)
         s.constants |= {"history.RECENT": recent, "history.BLOCK": block}
+    if chance() < 0.7:
+        s.journal = "journal"
+        s.sync = random.choice((0.0, 0.005, 0.005, 0.1, 1.0))
     return s
 
 

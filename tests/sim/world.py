@@ -46,8 +46,9 @@ class World(Cluster):
             add_chunks(self.settings, random)
         s = self.settings
         super().__init__(
-            random, limits=s.limits, scheme=s.scheme, delay=s.delay, constants=s.constants
-        )
+            random, limits=s.limits, scheme=s.scheme, delay=s.delay, constants=s.constants,
+            journal=s.journal,
+        )  # fmt: skip
         self.trace = [] if trace else None
         self.every = every  # events between two checks of all laws
         self.next_check = every
@@ -76,6 +77,15 @@ class World(Cluster):
     def notice(self) -> float:
         """Seconds until the end of a process is noticed."""
         return self.random.random() * (0.005 if self.random.random() < 0.8 else 0.5)
+
+    def sync(self) -> float:
+        """Seconds until what was written is on disk."""
+        return self.random.random() * 2 * self.settings.sync
+
+    def restarted(self, complete: bool) -> None:
+        """The controller goes on from its journal; what that lacks was never decided."""
+        laws.check(self.controller.core)
+        self.ledger.restarted(complete)
 
     def examine(self) -> None:
         """Check all laws now and then."""
@@ -162,6 +172,7 @@ class World(Cluster):
             self.jobs[id] = first._replace(chain=tuple(chain))
         for peer in self.peers():
             peer.heal()
+        self.controller.disk.full = False
         for engine in self.engines:
             engine.change()  # everything fits everywhere now, and this says so
         self.clock.run(self.clock.now + 60.0)  # the frozen awake, connections come back

@@ -37,6 +37,8 @@ def test_defaults(tmp_path: Path) -> None:
         "engine_port": 0,
         "reuse": False,
         "shared_memory": True,
+        "journal": "file",
+        "fresh": False,
         "hwm": "auto",
         "memory_limit": 3 << 30,
         "result_bytes": 1 << 30,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, Int, List, Unicode
+from traitlets import Bool, CaselessStrEnum, Int, List, Unicode
 from traitlets.config import Config, LoggingConfigurable
 
 from ..controller.catalogue import known
@@ -56,6 +56,8 @@ class IPController(App):
         Option("location", "location", "HOST", "the name or address others reach this host by"),
         Option("client-port", "client_port", "PORT", "port for clients (any free one)"),
         Option("engine-port", "engine_port", "PORT", "port for engines (any free one)"),
+        Option("journal", "journal", "KIND", "file (default), or none: a kill ends all work"),
+        Option("fresh", "fresh", "", "begin without what a killed controller has left"),
         Option("reuse", "reuse", "", "keep the keys; as when ports are given"),
         Option(
             "scheme", "TaskScheduler.scheme_name", "NAME", f"{', '.join(SCHEMES)}, pure or {OWN}"
@@ -80,6 +82,14 @@ class IPController(App):
         config=True, setting=True
     )
     reuse = Bool(False, help="Keep the keys of the last start.").tag(config=True, setting=True)
+    journal = CaselessStrEnum(
+        ("file", "none"),
+        default_value="file",
+        help="Where it is written what a controller needs that starts again after a kill.",
+    ).tag(config=True, setting=True)
+    fresh = Bool(False, help="Begin without what a killed controller has left.").tag(
+        config=True, setting=True
+    )
     shared_memory = Bool(
         True, help="Share memory for large arrays with engines and clients of this host."
     ).tag(config=True, setting=True)

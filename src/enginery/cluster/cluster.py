@@ -71,6 +71,10 @@ class Cluster:
     "module:Class", which is found where this program finds modules. `timeout` (seconds) is for
     starting. With `shutdown_atexit=False` the cluster outlives the program.
 
+    A controller that is killed is started again as long as this program runs (but for
+    `restart_controller=False`) and goes on from its journal; with `journal="none"` there is none,
+    and a cluster whose controller is killed has ended.
+
     Every method has two forms: `start_cluster()` is awaited, `start_cluster_sync()` blocks.
     Raises ClusterError when a process does not start, ValueError for what cannot be.
     """
@@ -91,7 +95,9 @@ class Cluster:
         engine_port: int | None = None,
         log_level: str | None = None,
         log_format: str | None = None,
+        journal: str | None = None,
         shutdown_atexit: bool = True,
+        restart_controller: bool = True,
         timeout: float = 60.0,
     ) -> None:
         if engines != "local":
@@ -106,7 +112,10 @@ class Cluster:
         log = {"log_level": log_level, "log_format": log_format}
         if hwm is not None:
             meant(hwm)
-        own = {"hwm": hwm, "ip": ip, "location": location}
+        if journal not in {None, "file", "none"}:
+            raise ValueError(f"journal is 'file' or 'none', not {journal!r}")
+        self.restart_controller = restart_controller and journal != "none"
+        own = {"hwm": hwm, "ip": ip, "location": location, "journal": journal}
         ports = {"client_port": client_port, "engine_port": engine_port}
         self._controller_settings = _given(own | ports | log) | _scheme(scheme)
         self._engine_settings = _given(log)
@@ -314,9 +323,13 @@ class Cluster:
             os.close(ready)
             raise
         processes.await_controller(ready, max(0.0, deadline - time.monotonic()))
-        path = Path(self.cluster_file)
-        record.write(path, self._about(), processes.all)
+        path, about = Path(self.cluster_file), self._about()
+        record.write(path, about, processes.all)
         processes.files.append(str(path))
+        if self.restart_controller:
+            processes.guard(
+                self._controller_settings, lambda: record.write(path, about, processes.all)
+            )
 
     def _about(self) -> dict[str, Any]:
         """What the cluster file tells beside the processes."""

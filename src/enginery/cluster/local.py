@@ -13,12 +13,16 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..error import ClusterError
 from ..net.profile import Profile
+from .guard import Guard
 from .process import GRACE, Process, birth, end_all
+
+AGAIN = 60.0
+"""Seconds that a controller has to start again."""
 
 
 def start(
@@ -81,6 +85,7 @@ class LocalProcesses:
         self.maker = os.getpid()
         self.all: list[Process] = []
         self.files: list[str] = []  # to be removed once the processes have ended
+        self._guard: Guard | None = None
 
     @property
     def controller(self) -> Process | None:
@@ -99,6 +104,23 @@ class LocalProcesses:
             os.close(line)  # so that the pipe ends with the controller
         return ready
 
+    def guard(self, settings: dict[str, Any], changed: Callable[[], None]) -> None:
+        """Start the controller again whenever it was killed; `changed` is called each time."""
+        controller = self.controller
+        assert controller is not None
+
+        def again() -> Process:
+            old = self.controller
+            ready = self.start_controller(settings)
+            if old is not None:
+                self.all.remove(old)
+            self.await_controller(ready, AGAIN)
+            changed()
+            assert self.controller is not None
+            return self.controller
+
+        self._guard = Guard(controller, again)
+
     def await_controller(self, ready: int, timeout: float) -> None:
         """Wait until the controller listens; ClusterError when it ends first, or takes too long."""
         poll = select.poll()
@@ -106,9 +128,10 @@ class LocalProcesses:
         try:
             if not poll.poll(timeout * 1000):
                 raise ClusterError(f"the controller was not ready after {timeout:.0f} s")
-            if not os.read(ready, 4096):
-                self.all[0].wait(1.0)
-                raise failed(self.all[0])
+            controller = self.controller
+            if not os.read(ready, 4096) and controller is not None:
+                controller.wait(1.0)
+                raise failed(controller)
         finally:
             os.close(ready)
 
@@ -140,6 +163,9 @@ class LocalProcesses:
         """End all of them: ask, wait `grace` seconds, kill; then remove their files."""
         if os.getpid() != self.maker:
             return
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.stop()
         end_all(self.all, grace)
         for process in self.all:
             _remove(process.output, only_if_empty=True)

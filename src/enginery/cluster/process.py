@@ -86,7 +86,7 @@ class Process:
             if self.popen is not None:
                 self.popen.send_signal(signum)  # looks first whether it has ended
                 return
-            with _pidfd(self.pid) as fd:
+            with pidfd(self.pid) as fd:
                 if not self.running:
                     return
                 if fd is None:
@@ -137,7 +137,7 @@ def end_all(processes: Iterable[Process], grace: float = GRACE) -> None:
 
 
 @contextlib.contextmanager
-def _pidfd(pid: int) -> Any:
+def pidfd(pid: int) -> Any:
     """A pidfd of the process, or None where there are no pidfds."""
     try:
         fd = os.pidfd_open(pid)
@@ -156,7 +156,7 @@ def wait_any(processes: Iterable[Process], timeout: float | None = None) -> list
     deadline = None if timeout is None else time.monotonic() + timeout
     with contextlib.ExitStack() as stack:
         poll = select.poll()
-        fds = [stack.enter_context(_pidfd(p.pid)) for p in watched]
+        fds = [stack.enter_context(pidfd(p.pid)) for p in watched]
         for fd in fds:
             if fd is not None:
                 poll.register(fd, select.POLLIN)

@@ -28,6 +28,8 @@ class ControllerConfig:
     queue_bytes: int = 1 << 30  # of unfinished tasks
     queue_limit: int = 0  # how many unfinished tasks; 0: any number
     shared_memory: bool = True  # large buffers by reference, with who is on this host
+    journal: str = "file"  # or "none": a controller that is killed takes its work with it
+    fresh: bool = False  # begin without what the last controller has left
     reuse: bool = False  # keep keys and connection files over restarts
     log_level: str = "info"
     log_format: str = "logfmt"

@@ -29,8 +29,22 @@ from .. import log
 from ..core import messages as m
 from ..core.ahead import meant
 from ..core.controller import Controller, Farm, Limits
-from ..core.events import Closed, Conn, Drop, Effect, Log, Measured, Received, Send, Stop
+from ..core.events import (
+    Append,
+    Closed,
+    Conn,
+    Drop,
+    Effect,
+    Log,
+    Measured,
+    Received,
+    Send,
+    Stop,
+    Trim,
+)
+from ..core.journal import Journal as Notes
 from ..core.laws import BrokenLaw
+from ..core.replay import Replay
 from ..error import ClusterError, MemoryUnavailable, ProtocolError, VersionMismatch
 from ..net import sockets
 from ..net.auth import Authenticator
@@ -46,6 +60,7 @@ from ..wire import codec
 from ..wire.memory.keeper import Keeper
 from .catalogue import PURE, known, make
 from .config import ControllerConfig
+from .journal import Found, Journal
 from .scale import Scale
 
 TURN = 1000
@@ -97,11 +112,21 @@ class Service:
             config.scheme, config.schemes, config.profile_dir, config.sys_path
         )
         makers = {each: partial(self.scheme, each) for each in self.schemes}
+        self.journal = None if chosen == PURE or config.journal == "none" else self._open_journal()
+        found = self.journal.find() if self.journal is not None else None
         self.keys = self._keys()
         self.farm = NetFarm(self.keys, config.ip, meant(config.hwm)) if chosen == PURE else None
         farm = Farm(self.farm.front_port, self.farm.back_port) if self.farm else Farm()
         scheme = LeastLoad() if chosen == PURE else self.scheme(chosen)
-        self.core = Controller(name, __version__, scheme, limits, schemes=makers, farm=farm)
+        self.core = Controller(
+            name,
+            __version__,
+            scheme,
+            limits,
+            schemes=makers,
+            farm=farm,
+            journal=self._notes(found),
+        )
         self.scale = Scale()
         self.keeper = Keeper(config.shared_memory)
         self.core.memory = self.keeper.probe.name
@@ -117,9 +142,12 @@ class Service:
             ENGINES: {self.keys.public("engine"): "engine"},
         }
         self.auth = Authenticator(self.context, roles)
-        self.clients = self._listen(CLIENTS, config.client_port)
-        self.engines = self._listen(ENGINES, config.engine_port)
+        ports = found.head.ports if found is not None else (0, 0)
+        self.clients = self._listen(CLIENTS, config.client_port or ports[0])
+        self.engines = self._listen(ENGINES, config.engine_port or ports[1])
         self.ports = {port.prefix: port for port in (self.clients, self.engines)}
+        if self.journal is not None:
+            self._begin(self.journal, found)
         self.files = self._write_files()
 
     # --- opening and closing ----------------------------------------------------------------------
@@ -134,9 +162,37 @@ class Service:
         config = self.config
         return config.reuse or bool(config.client_port and config.engine_port)
 
+    def _open_journal(self) -> Journal:
+        config = self.config
+        journal = Journal(config.profile_dir / "journal" / (config.cluster_id or "default"))
+        if config.fresh:
+            journal.forget()
+        return journal
+
+    def _notes(self, found: Found | None) -> Notes:
+        """What the core notes, for this journal."""
+        if self.journal is None:
+            return Notes()
+        return Notes(self.journal.head.name if found is None else found.head.name)
+
+    def _begin(self, journal: Journal, found: Found | None) -> None:
+        """Write the journal; first take up what stands in it."""
+        notes = self.core.journal
+        journal.start(notes.name, (self.clients.number, self.engines.number))
+        if found is None:
+            notes.begin_anew()
+            return
+        replay = Replay()
+        replay.follow(found.turns)
+        notes.resume(found.last)
+        self._carry_out(self.core.restore(replay, found.complete, self.now()))
+
     def _keys(self) -> Keys:
+        """Those that whoever is still out there knows, if there may be somebody."""
         if not self.lasting:
-            return Keys.create()
+            if self.journal is None:
+                return Keys.create()
+            return Keys.load_or_create(self.journal.directory / "keys.json")
         infix = f"-{self.config.cluster_id}" if self.config.cluster_id else ""
         security = self.config.profile_dir / "security"
         return Keys.load_or_create(security / f"ipcontroller{infix}-keys.json")
@@ -193,8 +249,9 @@ class Service:
             os.close(self.config.ready_fd)
 
     def close(self) -> None:
-        """Leave nothing behind."""
-        if not self.lasting:
+        """Leave nothing behind, but what a controller needs that goes on where this one failed."""
+        orderly = self.exit_code == 0
+        if not self.lasting and (orderly or self.journal is None):
             for path in self.files.values():
                 path.unlink(missing_ok=True)
         self.context.destroy(linger=200)  # the goodbyes go out
@@ -204,6 +261,8 @@ class Service:
             self.farm.close()
         self.keeper.probe.close()
         self.scale.close()
+        if self.journal is not None:
+            self.journal.close(remove=orderly)
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -222,6 +281,8 @@ class Service:
             rare.register(int(socket.getsockopt(zmq.FD)), select.EPOLLIN)
         for port in self.ports.values():
             rare.register(port.strangers.fileno(), select.EPOLLIN)
+        if self.journal is not None:
+            rare.register(self.journal.fileno(), select.EPOLLIN)
         poller = zmq.Poller()
         for port in self.ports.values():
             poller.register(port.socket, zmq.POLLIN)
@@ -235,6 +296,9 @@ class Service:
                 if bell.heard() or (owner and owner.fileno() in fired):
                     why = "its owner has ended" if owner and owner.gone() else "signalled"
                     self._carry_out(self.core.close(why))
+                if self.journal is not None and self.journal.fileno() in fired:
+                    for event in self.journal.events():
+                        self.core.feed(event, self.now(), self.effects)
                 self._rare()
             for port in self.ports.values():
                 if port.socket in ready or port.backlog:
@@ -379,6 +443,12 @@ class Service:
             if isinstance(effect, Send):
                 conn: bytes = effect.conn  # type: ignore[assignment]
                 self.outbox.setdefault(conn, []).append(effect.message)
+            elif isinstance(effect, Append):
+                assert self.journal is not None
+                self.journal.append(effect)  # now, before anything is sent
+            elif isinstance(effect, Trim):
+                assert self.journal is not None
+                self.journal.trim(effect)
             elif isinstance(effect, Log):
                 self._log(effect.level, effect.event, effect.fields)
             elif isinstance(effect, Drop):

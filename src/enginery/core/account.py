@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from . import entries as e
+from . import messages as m
 from .engines import Place
 from .graph import Condition
 from .pools import Pool
@@ -17,6 +20,9 @@ from .tasks import Record
 
 if TYPE_CHECKING:
     from .controller import Controller
+
+LARGE = 64 << 10
+"""Bytes from which on the results of direct requests are not written."""
 
 SMALL = 100
 """Bytes that a piece without payloads counts for."""
@@ -44,14 +50,22 @@ class Account:
             yield came_of(session), SMALL
         for id in list(work.tasks):
             record = work.tasks.get(id)
-            if record is not None and not record.direct:
+            if record is None:
+                continue
+            if not record.direct:
                 yield self.state(record), record.size
                 if record.pool is not None and record.pool.record is record:
                     yield self.divided(record.pool), SMALL
+            elif record.outcome is None:
+                direct = record.spec.id, record.spec.engine, record.spec.name
+                yield e.Taken(record.owner, 0, [], [direct]), SMALL
+            elif id not in work.unfetched:
+                yield self._ended(record, record.outcome), min(record.size, LARGE)
         for id, number in list(work.numbers.items()):
             yield e.Numbered(id, number), SMALL
         for id in list(work.inputs.values):
-            if id not in work.tasks and (value := work.inputs.values.get(id)) is not None:
+            known, value = work.tasks.get(id), work.inputs.values.get(id)
+            if value is not None and (known is None or known.direct):
                 yield e.Kept(id, value), value.size()
         for session in list(controller.sessions.values()):
             for outcome in session.owed():
@@ -61,6 +75,12 @@ class Account:
     def _begin(self) -> e.Begin:
         controller, history = self._controller, self._work.history
         return e.Begin(controller.session_count, controller.chosen, dict(history.ended))
+
+    def _ended(self, record: Record, outcome: m.Outcome) -> e.Ended | e.Passed:
+        """A direct request that has ended."""
+        if outcome.size() > LARGE:
+            return e.Passed(record.owner, replace(outcome, value=b"", buffers=()))
+        return e.Ended(record.owner, outcome)
 
     def state(self, record: Record) -> e.State:
         """A task as it is now."""

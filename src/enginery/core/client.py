@@ -282,6 +282,11 @@ class Client:
                 if (request := self.requests.pop(number, None)) is not None:
                     if isinstance(request, m.Query) and request.what == "fetch":
                         self._unwatch(value["unknown"])
+                    elif isinstance(request, m.Resubmit):  # they are tasks of this client now
+                        self.outstanding |= dict.fromkeys(
+                            self.watched.intersection(request.new), ()
+                        )
+                        self.watched.difference_update(request.new)
                     out.append(Answered(number, value))
             case m.Refused(number=number, reason=reason, error=error):
                 if not number:
@@ -350,10 +355,14 @@ class Client:
             return True
         return False
 
+    @property
+    def _asked(self) -> set[str]:
+        """The tasks of requests that are not answered."""
+        return {id for request in self.requests.values() for id in _watched(request)}
+
     def _unwatch(self, ids: list[str]) -> None:
-        """These do not come because of a request; they may because of another one."""
-        asked = {id for request in self.requests.values() for id in _watched(request)}
-        self.watched.difference_update(id for id in ids if id not in asked)
+        """The outcomes of these will not come, unless for another request."""
+        self.watched.difference_update(set(ids) - self._asked if ids else ids)
 
     def _share_arrived(self, outcome: m.Outcome) -> bool:
         """The same of a share: it is asked for itself, or its chunk is waited for."""
@@ -422,18 +431,22 @@ class Client:
     def _claim(self, out: list[Effect]) -> None:
         """Tell a controller that was started again what it has accepted and not answered."""
         for submit, _ in self.unaccepted:  # some of it may have been done before it was accepted
-            submit.tasks = [task for task in submit.tasks if self._lacks_all(task.id)]
+            left = [task for task in submit.tasks if self._lacks_all(task.id)]
+            self.unaccepted_tasks -= len(submit.tasks) - len(left)
+            submit.tasks = left
         again = {task.id for submit, _ in self.unaccepted for task in submit.tasks}
         again.update(task.id for submit in self.unsent for task in submit.tasks)
         again.update(self.farming.tasks)
+        asked = self._asked
         lacking = [id for id in self.outstanding if id not in again]
-        lacking += self.watched
+        watches = sorted(self.watched - again - asked - self.outstanding.keys())
         first = (*(submit for submit, _ in self.unaccepted), *self.unsent)
         accepted = first[0].seq - 1 if first else self.submitted
         sent = self.unaccepted[-1][0].seq if self.unaccepted else accepted
         for start in range(0, max(len(lacking), 1), CLAIM):
             more = start + CLAIM < len(lacking)
-            out.append(Send("tasks", m.Claim(lacking[start : start + CLAIM], accepted, sent, more)))
+            ids = lacking[start : start + CLAIM]
+            out.append(Send("tasks", m.Claim(ids, accepted, sent, watches, sorted(asked), more)))
 
     def _lacks_all(self, id: str) -> bool:
         """Whether nothing of a task has been done, as far as is known here."""
@@ -449,8 +462,9 @@ class Client:
         lost = [m.Outcome(id, "lost", facts=facts) for id in self.outstanding if id not in kept]
         for outcome in lost:
             self._release(self.outstanding.pop(outcome.id))
-        lost += [m.Outcome(id, "lost", facts=facts) for id in self.watched]
-        self.watched.clear()
+        asked = self._asked
+        lost += [m.Outcome(id, "lost", facts=facts) for id in self.watched - asked]
+        self.watched &= asked
         self.shares.clear()
         self.farming.give_up()
         self.unaccepted.clear()

@@ -164,6 +164,8 @@ class Conditions:
     def deadline(self) -> float | None:
         """When the first task that still waits has waited for too long."""
         timeouts = self.timeouts
+        if self.placement.paused:
+            return None
         while timeouts and not _waits(timeouts[0][2]):
             heappop(timeouts)
         return timeouts[0][0] if timeouts else None
@@ -189,7 +191,7 @@ class Conditions:
 
     def settle(self, ended: list[Record], now: float) -> None:
         """See to what time, the coming and going of engines, and the `ended` have decided."""
-        if self.timeouts:
+        if self.timeouts and not self.placement.paused:
             self._time_out(now)
         if self.moved:
             self._strand(now)

@@ -20,7 +20,7 @@ from . import entries, laws, queries, roles
 from . import messages as m
 from .account import Account, came_of, life_of
 from .delivery import Delivery
-from .engines import AHEAD_BYTES, AWAY, EARLY, Death, Place, patience
+from .engines import AHEAD_BYTES, AWAY, EARLY, Death, Place, Settling, patience
 from .events import (
     Closed,
     Conn,
@@ -237,6 +237,8 @@ class Controller:
             self.rate.add(sum(record.items for record in work.ended), now)
             for record in work.ended:
                 self.delivery.ended(record)
+                if record.owner not in self.sessions and record.outcome is not None:
+                    work.fetched(record.owner, [record.outcome])
                 laws.check_record(work, record)
             work.ended.clear()
             work.pack()
@@ -274,6 +276,7 @@ class Controller:
         """More of the journal is on disk: others may forget, and new engines get work."""
         durable = self.journal.durable
         self.intake.grant_all(self.sessions.values(), now, out)
+        self.intake.answer_all(out)
         for place in list(self.work.unsettled.values()):
             if place.settle(durable):
                 self.work.touch(place)
@@ -414,9 +417,14 @@ class Controller:
         """The place of this identity, which it gets now if it has none."""
         place = self.by_identity.get(identity)
         if place is None:
-            place = self.by_identity[identity] = Place(len(self.by_identity), identity)
-            self.work.places[place.id] = place
+            place = self.new_place(identity)
             self.journal.note(life_of(place))
+        return place
+
+    def new_place(self, identity: bytes) -> Place:
+        """One more place."""
+        place = self.by_identity[identity] = Place(len(self.by_identity), identity)
+        self.work.places[place.id] = place
         return place
 
     def _engine_hello(
@@ -448,6 +456,7 @@ class Controller:
                     self.name, place.id, version=self.version, incarnation=life,
                     farm_port=self.farm.back, memory=self._offer(conn, hello),
                     journal=self.journal.name, asks=place.silent,
+                    after=place.n if place.silent else 0,
                 ),
             )
         )  # fmt: skip
@@ -457,6 +466,8 @@ class Controller:
                 doomed = [r for r in unwanted if r.interrupting is running]
                 if doomed:
                     out.append(Send(conn, abort_of(doomed, running)))
+            if place.stale:
+                out.append(Send(conn, place.abort_stale()))
             if place.clears:
                 out.append(Send(conn, m.Clear(count=place.clears)))
             return
@@ -531,7 +542,7 @@ class Controller:
             session.told = session.accepted
             engines = [p.info() for p in self.work.places.values() if p.here]
             out.append(Send(conn, m.Engines(engines)))
-            session.got(hello.seen)
+            self._got(session, hello.seen)
             if new:
                 session.resume(out)
             self.delivery.touch(session)
@@ -591,6 +602,7 @@ class Controller:
         self.journal.note(entries.Left(session.identity))
         self.away.pop(session.identity, None)
         self.intake.forget(session)
+        self.work.fetched(session.identity, session.owed())
         self.delivery.forget(session)
 
     def _lose(self, place: Place, reason: str, now: float, out: list[Effect]) -> None:
@@ -603,7 +615,7 @@ class Controller:
         out.extend(self.work.lose(place, reason, now))
         self.inquiries.lost(place, out)
         if silent:
-            self.recovery.lost(place, now)
+            self.recovery.lost(place, now, out)
         self.stale = True
         for conn, (role, hello) in list(self.heirs.items()):
             if hello.identity == place.identity:
@@ -639,6 +651,8 @@ class Controller:
         self, conn: Conn, place: Place, message: m.Message, now: float, out: list[Effect]
     ) -> None:
         match message:
+            case m.Results() if place.silent:
+                pass  # it comes again, after what it belongs to
             case m.Results():
                 place.cuts = 0
                 self._results(conn, place, message, now, out)
@@ -679,6 +693,7 @@ class Controller:
             return
         if message.seq <= place.results:
             place.acked = min(place.acked, message.seq - 1)  # what was said of it has been lost
+        place.settling = Settling(0)
         following: m.Results | None = message
         while following is not None and following.seq == place.results + 1:
             place.results = following.seq
@@ -688,7 +703,8 @@ class Controller:
             following = place.early.pop(place.results + 1, None)
         if not place.early:
             place.early_bytes = 0
-        place.ended.append((self.journal.mark, place.results))
+        place.settling.seq, place.settling.record = place.results, self.journal.mark
+        place.ended.append(place.settling)
         if not place.settle(self.journal.durable):
             self.work.unsettled[place.id] = place
         self.work.touch(place)
@@ -751,10 +767,10 @@ class Controller:
             case m.Define(hash=hash, blob=blob):
                 self.intake.define(conn, hash, blob, now, out)
             case m.Got(seq=seq):
-                session.got(seq)
+                self._got(session, seq)
                 self.delivery.touch(session)
             case m.Claim():
-                self.recovery.claim(session, message, now)
+                self.recovery.claim(session, message, now, out)
             case m.Abort():
                 self.intake.abort(conn, session, message, now, out)
             case (
@@ -767,12 +783,12 @@ class Controller:
                 | m.Shutdown()
             ) if message.number in session.answers:
                 out.append(Send(conn, session.answers[message.number]))
+            case m.Resubmit() | m.Purge() if message.number in session.answering:
+                pass  # it comes again; the answer is on its way
             case m.Resubmit():
-                answer = self.intake.resubmit(session, message, now)
-                out.append(Send(conn, session.answered(answer)))
+                self.intake.answer(session, self.intake.resubmit(session, message, now), out)
             case m.Purge():
-                answer = self.intake.purge(session, message)
-                out.append(Send(conn, session.answered(answer)))
+                self.intake.answer(session, self.intake.purge(session, message), out)
             case m.Choose(scheme=scheme):
                 out.append(Send(conn, session.answered(self._choose(scheme, message.number))))
             case m.Query():
@@ -781,6 +797,11 @@ class Controller:
                 self._command(conn, session, message, out)
             case _:
                 self._misplaced("client", message, out)
+
+    def _got(self, session: Session, seq: int) -> None:
+        for deliver in session.got(seq):
+            if self.work.unfetched:
+                self.work.fetched(session.identity, deliver.outcomes)
 
     def _choose(self, name: str, number: int) -> m.Reply | m.Refused:
         """Balance by another scheme; none that the controller was not started with."""

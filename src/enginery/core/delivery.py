@@ -52,7 +52,11 @@ class Delivery:
             for watcher in self.watchers.get(record.pool.record.spec.id, ()):
                 self.owe(watcher, outcome)
         owner = self.sessions.get(record.owner)
-        if owner is not None and not owner.silent:  # it will say what it lacks
+        if owner is None:
+            return
+        if owner.silent:  # it will say what it lacks
+            owner.unclaimed[record.spec.id] = outcome
+        else:
             owner.due.append(outcome)
             self._owing[record.owner] = owner
 
@@ -89,9 +93,7 @@ class Delivery:
                 self.owe(session, outcome)
         if record.outcome is not None and not (pool is not None and pool.untold):
             self.owe(session, record.outcome)
-        elif record.owner in {session.identity, b""}:
-            record.owner = session.identity
-        elif id not in session.fetching:
+        elif record.owner != session.identity and id not in session.fetching:
             session.fetching.add(id)
             self.watchers.setdefault(id, []).append(session)
 

@@ -103,6 +103,7 @@ class Engine:
         self.current: m.Attempt | None = None
         self.typed: deque[tuple[int, int]] = deque()  # inputs of consoles, and after which n
         self.typing = 0  # the input that runs now; 0: none does
+        self.after = 0  # what is not numbered higher comes from a controller that is no more
         self.seen = 0  # the last Attempt.n that arrived
         self.unacked: deque[m.Results] = deque()
         self.results = 0
@@ -128,6 +129,11 @@ class Engine:
         self.clearing = 0  # how often the namespace is to be cleared before the next start
         self.cleared = 0  # how often it was
         self.done = 0
+
+    @property
+    def _seen(self) -> int:
+        """The last `Attempt.n` that arrived, or does not count any more."""
+        return max(self.seen, self.after)
 
     def deadline(self) -> float | None:
         """When a `Tick` is due: what runs is to be interrupted, has not heeded that, or takes long
@@ -177,7 +183,7 @@ class Engine:
         self.greeting.add(lane)
         hello = m.Hello(
             PROTOCOL, self.version, "engine", "tasks" if lane == "tasks" else "control",
-            self.place, self.incarnation, self.host, self.pid, self.seen, python=self.python,
+            self.place, self.incarnation, self.host, self.pid, self._seen, python=self.python,
             memory=self.memory if lane == "tasks" else None, patience=self.patience,
             rank=self.rank,
         )  # fmt: skip
@@ -189,7 +195,7 @@ class Engine:
         match message:
             case m.Run(attempts=attempts):
                 for attempt in attempts:
-                    if attempt.n > self.seen:  # not one more: those dropped are not sent again
+                    if attempt.n > self._seen:  # not one more: those dropped are not sent again
                         self.seen = attempt.n
                         self.queue.append(attempt)
                 self._next(now, out)
@@ -246,13 +252,14 @@ class Engine:
             out.append(Send(lane, m.Shares()))
         if welcome.farm_port and lane == "tasks":
             out.append(JoinFarm(welcome.farm_port))
+        if welcome.asks:
+            self.after = welcome.after  # what is still to be read of the last one counts no more
+            out.append(Send(lane, self._holds()))
         if lane == "control":
             if self.changes:
                 out.append(Send("control", m.Changed(self.changes)))
             out.extend(Send("control", results) for results in self.unacked)
         else:
-            if welcome.asks:
-                out.append(Send("tasks", self._holds()))
             out.extend(Send("tasks", results) for results in self.unacked)
             self.asked.clear()
             if self.queue and self.queue[0].function not in self.functions:
@@ -277,7 +284,7 @@ class Engine:
                     id = share_id(chunk_id(id), start)
                 items.append((start, stop))
             told.append((a.n, id, a.attempt, a.name))
-        return m.Holds(self.seen, seq, max(self.clearing, self.cleared), told, items)
+        return m.Holds(self._seen, seq, max(self.clearing, self.cleared), told, items)
 
     def _begin_again(self, now: float, out: list[Effect]) -> None:
         """This life was given up: what it holds has gone elsewhere; be the next one."""

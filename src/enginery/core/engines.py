@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from . import messages as m
 from .ahead import WORTH
@@ -58,6 +58,14 @@ class Death(Struct):
     item: int = 0
 
 
+class Settling(Struct):
+    """Results that are there, and what has to happen until their engine may forget them."""
+
+    seq: int
+    record: int = 0  # of the journal, that has to be on disk
+    values: set[str] = field(default_factory=set)  # tasks whose clients have to get them
+
+
 class Place:
     """An engine's stable place and the life that occupies it now."""
 
@@ -86,7 +94,9 @@ class Place:
         self.results = 0  # the last Results.seq
         self.early: dict[int, m.Results] = {}  # those that came before an earlier one
         self.early_bytes = 0
-        self.ended: deque[tuple[int, int]] = deque()  # (record of the journal, Results.seq)
+        self.settling = Settling(0)  # what is being read
+        self.stale: list[tuple[str, int]] = []  # attempts that it has and that nobody wants
+        self.ended: deque[Settling] = deque()
         self.durable = 0  # the last one whose results are on disk
         self.acked = 0  # the last one of which the engine was told
         self.unacked_bytes = 0
@@ -119,6 +129,7 @@ class Place:
         self.n = hello.seen
         self.results = self.durable = self.acked = 0
         self.early.clear()
+        self.stale.clear()
         self.ended.clear()
         self.unacked_bytes = self.clears = self.changes = 0
         self.known = set()
@@ -157,8 +168,8 @@ class Place:
     def settle(self, durable: float) -> bool:
         """Up to this record the journal is on disk; whether more results can be acknowledged."""
         before = self.durable
-        while self.ended and self.ended[0][0] <= durable:
-            self.durable = self.ended.popleft()[1]
+        while self.ended and self.ended[0].record <= durable and not self.ended[0].values:
+            self.durable = self.ended.popleft().seq
         return self.durable > before
 
     def put(self, record: Record) -> None:
@@ -196,6 +207,11 @@ class Place:
         self.load += 1
         self.backlog += record.expected
         self.spare += record.items - 1
+
+    def abort_stale(self) -> m.Abort:
+        """What it is told about attempts that nobody wants."""
+        ids, numbers = [id for id, _ in self.stale], [n for _, n in self.stale]
+        return m.Abort(ids, running=True, numbers=numbers)
 
     def leave(self, record: Record) -> None:
         """A task that was queued or sent here is no longer."""

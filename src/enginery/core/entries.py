@@ -2,8 +2,8 @@
 
 A *turn* of the controller's loop is one record of several entries, which counts as a whole or not
 at all. `Taken`, `Sent` and `Ended` are what plain tasks leave behind; whatever else becomes of a
-task is written as its whole `State`. Direct requests leave nothing: their engines tell of them
-(`messages.Holds`).
+task is written as its whole `State`. Of direct requests there is no more than that they are there:
+their engines have the rest (`messages.Holds`).
 
 From time to time everything that still matters is written anew, a part of it each turn (`Begin`,
 then the states, then `Complete`). An entry that says of a thing how it is takes the place of all
@@ -94,7 +94,8 @@ class Taken(Entry, tag="T"):
 
     owner: bytes
     seq: int
-    tasks: list[Task]
+    tasks: list[Task]  # balanced
+    direct: list[tuple[str, int, str]] = []  # id, engine, name
 
 
 class Sent(Entry, tag="S"):
@@ -106,6 +107,13 @@ class Sent(Entry, tag="S"):
 
 class Ended(Entry, tag="E"):
     """A task has its one outcome."""
+
+    owner: bytes
+    outcome: Outcome
+
+
+class Passed(Entry, tag="P"):
+    """A direct request has ended like this, and its client has the value, which is not kept."""
 
     owner: bytes
     outcome: Outcome
@@ -197,6 +205,7 @@ AnyEntry = (
     | Taken
     | Sent
     | Ended
+    | Passed
     | State
     | Divided
     | Kept

@@ -206,9 +206,13 @@ class Append(Struct, frozen=True):
 
 
 class Trim(Struct, frozen=True):
-    """Controller: the records before this one are not needed any more."""
+    """Controller: the records before this one are not needed any more.
+
+    What is left tells the `whole` of what has happened, or leaves what was in doubt in doubt.
+    """
 
     before: int
+    whole: bool
 
 
 class Start(Struct, frozen=True):

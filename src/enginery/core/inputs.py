@@ -33,6 +33,21 @@ class Inputs:
                 size += self.ended(tasks[id])
         return size
 
+    def restore(
+        self, ids: Iterable[str], tasks: Mapping[str, Record], kept: Mapping[str, m.Value]
+    ) -> int:
+        """The same of a task that was accepted before; some values were `kept` by themselves."""
+        size = 0
+        for id in ids:
+            first = id not in self.needed
+            self.needed[id] = self.needed.get(id, 0) + 1
+            if first and id in kept:
+                self.values[id] = kept[id]
+                size += kept[id].size()
+            elif first and id in tasks:
+                size += self.ended(tasks[id])
+        return size
+
     def release(self, ids: Iterable[str]) -> int:
         """One task less takes these; gives how many bytes fewer are kept."""
         size = 0
@@ -50,6 +65,8 @@ class Inputs:
     def ended(self, record: Record) -> int:
         """Keep what this task has given, if it is done and somebody needs it; gives its bytes."""
         id, outcome, pool = record.spec.id, record.outcome, record.pool
+        if id in self.values:  # it had ended before the controller was started again
+            return 0
         if id not in self.needed:
             return 0
         chunk = pool is not None and pool.record is record

@@ -6,6 +6,7 @@ forget it. What is accepted when there is little room, and when nothing is taken
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from . import messages as m
@@ -35,6 +36,7 @@ class Intake:
         self.quota = work.quota
         self.turned_away: dict[bytes, Session] = {}  # sessions to tell when there is room
         self.lacking: dict[bytes, Session] = {}  # sessions that wait for a function
+        self.answers: deque[tuple[int, Session, m.Reply | m.Refused]] = deque()  # by record
         self.accepting: dict[bytes, tuple[float, Session]] = {}  # when to tell what is accepted
 
     # --- tasks ----------------------------------------------------------------------------------
@@ -149,6 +151,7 @@ class Intake:
         or one of a controller that was started again.
         """
         record = self.work.tasks[id]
+        self.work.own(record, session.identity)
         outcome = record.outcome
         if record.owner != session.identity:
             facts = {"reason": "another client has a task of this id", "started": False}
@@ -257,25 +260,53 @@ class Intake:
             out.append(Drop(conn, "it asks for too much before the work it is about"))
             return
         self._abort(session, message, now, out)
-        out.append(Send(conn, m.Reply(message.number)))
+        self.answer(session, m.Reply(message.number), out)
 
     def _abort(self, session: Session, message: m.Abort, now: float, out: list[Effect]) -> None:
         """Abort what there is of these."""
+        records = [queries.visible(self.work, session, id) for id in message.ids]
+        known = [record for record in records if record is not None]
+        self.stop(known, message.running, now, out, message.gently)
+
+    def stop(
+        self, records: list[Record], running: bool, now: float, out: list[Effect],
+        gently: bool = False,
+    ) -> None:  # fmt: skip
+        """These shall not start any more, nor go on, if that is said of the running ones, too."""
         told: dict[int, list[Record]] = {}
-        for id in message.ids:
-            record = queries.visible(self.work, session, id)
-            for each in () if record is None else self.work.chunks.parts(record):
-                if self.work.abort(each, message.running, now, message.gently):
+        for record in records:
+            for each in self.work.chunks.parts(record):
+                if self.work.abort(each, running, now, gently):
                     told.setdefault(each.place, []).append(each)
         for engine, doomed in told.items():
             if (lane := self.work.places[engine].lanes.get("control")) is not None:
-                out.append(Send(lane, abort_of(doomed, message.running, message.gently)))
+                out.append(Send(lane, abort_of(doomed, running, gently)))
+
+    # --- answers --------------------------------------------------------------------------------
+
+    def answer(self, session: Session, answer: m.Reply | m.Refused, out: list[Effect]) -> None:
+        """Answer a request that has changed something, once that is on disk."""
+        session.answering.add(answer.number)
+        self.answers.append((self.work.journal.mark, session, answer))
+        self.answer_all(out)
+
+    def answer_all(self, out: list[Effect]) -> None:
+        """Give the answers for which it is time."""
+        while self.answers and self.answers[0][0] <= self.work.journal.durable:
+            _, session, answer = self.answers.popleft()
+            session.answering.discard(answer.number)
+            session.answered(answer)
+            if (conn := session.lanes.get("control")) is not None:
+                out.append(Send(conn, answer))
 
     # --- finished tasks -------------------------------------------------------------------------
 
     def resubmit(self, session: Session, message: m.Resubmit, now: float) -> m.Reply | m.Refused:
         """Run finished tasks again under new ids; all of them, or none and why."""
-        number = message.number
+        number, broken = message.number, self.work.journal.broken
+        if broken:
+            reason = f"nothing can run again: the controller cannot write its journal: {broken}"
+            return m.Refused(reason, "JournalError", number)
         if len(message.ids) != len(message.new) or any("." in id for id in message.new):
             return m.Refused("each task needs one new id", "ProtocolError", number)
         old: list[Record] = []

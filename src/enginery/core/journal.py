@@ -30,6 +30,9 @@ PART = 1000
 PART_BYTES = 1 << 20
 """The same in bytes, about; one entry always goes."""
 
+PAUSE = 0.001
+"""Seconds between two parts, when nothing else happens."""
+
 GROWTH = 64 << 20
 """Bytes that are appended at least before everything is written anew."""
 
@@ -53,9 +56,12 @@ class Journal:
         self._urgent = False
         self._anew = False  # everything is to be written anew
         self._writing: Iterator[tuple[e.AnyEntry, int]] | None = None  # what is left of that
+        self._part_at = 0.0  # when the next part of it is due
         self._begun = 0  # the record in which it began; 0: it is on disk
         self._complete = 0  # the record in which it ended
         self._base = 0  # bytes that it took
+        self.doubt = False  # it is not known yet what has happened before
+        self._whole = True  # that was known when everything was written anew
         self._hole = False  # something was never written; all before `_complete` says too little
         self._retry_at: float | None = None
 
@@ -94,6 +100,11 @@ class Journal:
         if self.name:
             self._divided[pool.record.spec.id] = pool
 
+    def resume(self, turn: int) -> None:
+        """Go on behind this record, which is on disk."""
+        self.turn = turn
+        self.durable = turn
+
     def begin_anew(self) -> None:
         """Write everything anew, from the end of this turn on."""
         self._anew = self.on
@@ -125,6 +136,7 @@ class Journal:
             self._begin_anew()
         elif self._writing is not None:
             self._go_on(self._writing)
+        self._part_at = now + PAUSE
         if self._entries:
             self.turn += 1
             out.append(Append(self.turn, e.Turn(now, self._entries), anew, self._urgent))
@@ -134,11 +146,12 @@ class Journal:
         """When `settle` is due, if nothing happens before."""
         if self._retry_at is not None:
             return self._retry_at
-        return 0.0 if self._writing is not None else None
+        return self._part_at if self._writing is not None else None
 
     def _begin_anew(self) -> None:
         assert self.account is not None
         self._functions.clear()
+        self._whole = not self.doubt
         self._begun, self._complete = self.turn + 1, 0
         self._writing = self.account.everything()
         self._go_on(self._writing)
@@ -169,7 +182,7 @@ class Journal:
         self._hole = False
         self.durable = turn
         if complete:
-            out.append(Trim(self._begun))
+            out.append(Trim(self._begun, self._whole))
             self._begun = self._complete = 0
             self._base = size
         elif not self._begun and size > max(GROWTH, 3 * self._base):

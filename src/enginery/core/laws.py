@@ -47,7 +47,8 @@ def check_record(work: Work, record: Record) -> None:
             hold(record.spec.engine == place.id, "a direct request goes where it is sent", record)
         if record.state == "sent":
             hold(place.sent.get(record.n) is record, "what is sent is noted", record, place)
-        hold(len(record.inputs) == len(record.takes), "what is sent has what it takes", record)
+        has = len(record.inputs) == len(record.takes) or record.final
+        hold(has, "what is sent has what it takes", record)
 
 
 def _check_done(work: Work, record: Record) -> None:

@@ -153,6 +153,9 @@ class Welcome(Message, tag="W"):
     memory: Segment | None = None  # the controller's own, if it could open that of the `Hello`
     journal: str = ""  # the name of what outlives the controller; "": nothing does
     asks: bool = False  # it was started again: an engine answers by `Holds`, a client by `Claim`
+    after: int = (
+        0  # to such an engine: an `Attempt.n` up to this one comes from the last controller
+    )
 
 
 class Shares(Message, tag="m"):
@@ -434,12 +437,15 @@ class Claim(Message, tag="k"):
     """From a client to a controller that was started again: outcomes of these tasks it lacks.
 
     Every submission up to `accepted` was; those up to `sent` were on their way to the last one.
-    With `more`, this is not all.
+    Tasks of others that it `watches` will not be told otherwise; what is `asked` for is about to be
+    asked for again. With `more`, this is not all.
     """
 
     ids: list[str]
     accepted: int
     sent: int
+    watches: list[str] = []
+    asked: list[str] = []
     more: bool = False
 
 

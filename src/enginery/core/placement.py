@@ -176,6 +176,11 @@ class Placement:
         if self.hwm == AUTO:  # perhaps it was long, and what stood behind it is brief
             self._hopeful[self._key(record)] = None
 
+    def take_out(self, record: Record) -> None:
+        """A waiting task is found to be with an engine; this looks at the whole line."""
+        self.lines[self._key(record)].rank(record.rank).remove(record)
+        self._waits_no_more()
+
     def _waits_no_more(self) -> None:
         self.waiting -= 1
         if not self.waiting:

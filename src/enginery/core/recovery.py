@@ -12,14 +12,14 @@ never does, such tasks may have been started there: each costs a retry, or ends.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import entries as e
 from . import messages as m
 from . import queries, roles
 from .engines import Place
 from .events import Effect, Log, Send
-from .pools import is_share_of
+from .pools import chunk_id, is_share_of
 from .replay import Replay
 from .sessions import Session
 
@@ -39,6 +39,17 @@ IN_DOUBT = "it may have been started on an engine that has not come back to the 
 """What became of tasks of which neither journal nor engine says."""
 
 
+class Held(NamedTuple):
+    """What a life of an engine says it has."""
+
+    place: Place
+    life: bytes
+    n: int
+    id: str
+    attempt: int
+    name: str
+
+
 class Recovery:
     """What is still to be found out; `over` when it is."""
 
@@ -49,6 +60,7 @@ class Recovery:
         self.doubt = False  # the journal may lack what happened last
         self._missing = False  # so may what an engine had that never came back
         self._known: dict[int, int] = {}  # place -> the last `n` that it is known to be sent
+        self._disputed: list[Held] = []
         self._claimed: dict[str, Session] = {}  # tasks of which nobody has said anything yet
 
     # --- from the journal -----------------------------------------------------------------------
@@ -56,31 +68,35 @@ class Recovery:
     def restore(self, replay: Replay, complete: bool, now: float, out: list[Effect]) -> None:
         """Take up what was left; `complete` if nothing can be missing at the journal's end."""
         self.over = False
-        self.doubt = not complete
+        self.doubt = self._controller.journal.doubt = not complete
         controller, work = self._controller, self._work
         numbers = [replay.begin.sessions, *(came.number for came in replay.clients.values())]
         controller.session_count = max(numbers) + (UNHEARD if self.doubt else 0)
-        for hash, blob in replay.functions.items():
-            work.functions.add(hash, blob)
         for id in sorted(replay.lives):
             self._place(replay.lives[id], now)
-        for incarnation in replay.over:
-            controller.is_over(incarnation)
+        controller.over.update(replay.over)
         for came in replay.clients.values():
             self._session(came, now)
         if replay.begin.scheme in controller.schemes:
             controller.choose(replay.begin.scheme)
         work.placement.paused = self.doubt
-        self._tasks(replay, now)
+        for merged in work.chunks.restore(replay.tasks, replay.divided):
+            del replay.tasks[merged]
+            replay.again.pop(merged, None)
+        for record in replay.tasks.values():
+            work.know(record)
         self._history(replay)
+        self._tasks(replay, now)
+        for hash, blob in replay.functions.items():
+            work.functions.add(hash, blob)
         work.restore_numbers(replay.numbers)
         fields = {"engines": len(replay.lives), "clients": len(replay.clients)}
         fields |= {"unfinished": work.unfinished, "doubt": self.doubt}
         out.append(Log("info", "controller.restored", fields))
-        self._look(now)
+        self._look(now, out)
 
     def _place(self, life: e.Life, now: float) -> None:
-        place = self._controller.place_of(life.place)
+        place = self._controller.new_place(life.place)
         hello = m.Hello(
             0, "", "engine", "tasks", life.place, life.incarnation, life.host, life.pid,
             python=life.python,
@@ -102,19 +118,18 @@ class Recovery:
 
     def _tasks(self, replay: Replay, now: float) -> None:
         """Those that have not ended, as they were."""
-        work = self._work
-        for id in work.chunks.restore(replay.tasks, replay.divided):
-            del replay.tasks[id]
-            replay.again.pop(id, None)
-        every = {**replay.gone, **replay.tasks}
-        for record in replay.tasks.values():
-            work.know(record)
+        work, every = self._work, {**replay.gone, **replay.tasks}
         open = [record for record in replay.tasks.values() if record.outcome is None]
         for record in open:
             work.restore(record, every, replay.kept)
+        for record in [record for record in open if record.direct]:
+            work.restore_direct(record, now)
+        open = [record for record in open if not record.direct]
         for record in sorted((r for r in open if r.state == "sent"), key=lambda r: r.n):
             work.restore_sent(record)
             self._known[record.place] = record.n
+        for place in work.places.values():  # as nobody was ever told before
+            place.n = max(place.n, int(now * 1e6))
         again = [every[id] for id in reversed(replay.again)]
         for record in (*again, *(r for r in open if r.spec.id not in replay.again)):
             if record.outcome is None and record.state not in {"sent", "divided"}:
@@ -123,18 +138,18 @@ class Recovery:
             work.doubtful = {r.spec.id: None for r in open if r.state in {"waiting", "held"}}
 
     def _history(self, replay: Replay) -> None:
-        """Those that have, as far as they are kept; what else a client may lack waits for it."""
+        """Those that have, as far as they are kept; their clients may lack any of them."""
         sessions, work = self._controller.sessions, self._work
         done = [record for record in replay.tasks.values() if record.outcome is not None]
         for record in sorted(done, key=lambda r: r.finished):
-            for id in work.restore_done(record):
-                old = replay.tasks[id]
-                assert old.outcome is not None
-                replay.owed.setdefault(old.owner, {})[id] = old.outcome
+            work.restore_done(record)
         work.history.ended = replay.ended
+        for record in (*replay.purged, *done):
+            assert record.outcome is not None
+            replay.owed.setdefault(record.owner, {})[record.spec.id] = record.outcome
         for owner, outcomes in replay.owed.items():
             if (session := sessions.get(owner)) is not None:
-                session.unclaimed = {i: o for i, o in outcomes.items() if i not in work.tasks}
+                session.unclaimed = outcomes
 
     # --- from engines ---------------------------------------------------------------------------
 
@@ -146,10 +161,11 @@ class Recovery:
         place.clears = told.clears
         place.n = max(place.n, told.seen)
         has = {(id, attempt) for _, id, attempt, _ in told.attempts}
+        numbers = {n: attempt for n, _, attempt, _ in told.attempts}  # a share is told by these
         for record in reversed(list(place.sent.values())):
-            if (record.spec.id, record.attempt) not in has:
+            there = (record.spec.id, record.attempt) in has
+            if not there and numbers.get(record.n) != record.attempt:
                 work.never_had(place, record, now)
-        stale = m.Abort([], numbers=[])
         done = -sum(1 for n, *_ in told.attempts if not n)
         items = iter(told.items)
         for n, id, attempt, name in told.attempts:
@@ -160,23 +176,57 @@ class Recovery:
                 number = n or done
                 if id in work.tasks or work.chunks.adopt(place, number, id, attempt, items=part):
                     done += not n
-                elif n:
-                    stale.ids.append(id)
-                    stale.numbers.append(n)
+                else:
+                    self._refuse(Held(place, place.incarnation, n, id, attempt, name), out)
                 continue
             known = work.tasks.get(id)
-            if known is not None and place.sent.get(known.n) is known:
-                continue
-            if known is None or (known.state in {"waiting", "held"} and attempt > known.attempt):
-                work.adopt(place, n or done, id, attempt, name=name, owner=self._owner(id))
+            here = known is not None and place.sent.get(known.n) is known
+            if known is None or not here or attempt > known.attempt:
+                self._hear(Held(place, place.incarnation, n or done, id, attempt, name), out)
                 done += not n
-            elif n:
-                stale.ids.append(id)
-                stale.numbers.append(n)
+        work.never_sent(place, RESTARTED, now)
         place.sent = dict(sorted(place.sent.items()))
-        if stale.ids and (lane := place.lanes.get("control")) is not None:
-            out.append(Send(lane, stale))
-        self._look(now)
+        self._look(now, out)
+
+    def _hear(self, held: Held, out: list[Effect]) -> None:
+        """A life has an attempt that is not known to be there."""
+        record = self._work.tasks.get(held.id)
+        if record is None and self.doubt:
+            self._adopt(held)
+        elif record is None or record.outcome is not None:
+            self._refuse(held, out)  # it has ended
+        elif held.attempt > record.attempt and record.place in {-1, held.place.id}:
+            self._adopt(held)
+        elif held.n > 0:
+            self._disputed.append(held)
+        elif held.attempt >= record.attempt and record.place >= 0:
+            self._adopt(held)  # it has run here, and its result follows
+
+    def _adopt(self, held: Held) -> None:
+        place, n, owner = held.place, held.n, self._owner(held.id)
+        self._work.adopt(place, n, held.id, held.attempt, name=held.name, owner=owner)
+
+    def _refuse(self, held: Held, out: list[Effect]) -> None:
+        """Nobody wants an attempt that a life has."""
+        if held.n > 0:
+            held.place.stale.append((held.id, held.n))
+            if (lane := held.place.lanes.get("control")) is not None:
+                out.append(Send(lane, held.place.abort_stale()))
+
+    def _settle_disputes(self, out: list[Effect]) -> None:
+        """All have said what they have: a task that several have is with the last of them."""
+        work = self._work
+        for held in sorted(self._disputed, key=lambda held: held.attempt):
+            place, record = held.place, work.tasks.get(held.id)
+            if not place.here or place.incarnation != held.life:
+                continue
+            if record is None or record.outcome is not None or held.attempt <= record.attempt:
+                self._refuse(held, out)
+                continue
+            self._adopt(held)
+            place.sent = dict(sorted(place.sent.items()))
+            work.joined(place)
+        self._disputed.clear()
 
     def _owner(self, id: str) -> bytes:
         """The client of a task of this id, or nobody."""
@@ -184,58 +234,85 @@ class Recovery:
         sessions = self._controller.sessions.values()
         return next((s.identity for s in sessions if s.id == client), b"")
 
-    def lost(self, place: Place, now: float) -> None:
+    def lost(self, place: Place, now: float, out: list[Effect]) -> None:
         """A life that the journal knows will not say anything any more."""
         death, known = place.death, self._known.get(place.id, 0)
         if death is None or death.started > known:
             self._missing = True
-        self._look(now)
+        self._look(now, out)
 
     # --- from clients ---------------------------------------------------------------------------
 
-    def claim(self, session: Session, told: m.Claim, now: float) -> None:
+    def claim(self, session: Session, told: m.Claim, now: float, out: list[Effect]) -> None:
         """A client says which outcomes it lacks; what it submitted later, it will say again."""
         if not session.silent:
             return
         accepted = max(session.accepted, told.accepted)
         session.submitted = session.taken = session.accepted = session.told = accepted
         session.sent = told.sent
+        shares: dict[str, list[m.Outcome]] = {}
+        for id, outcome in session.unclaimed.items():
+            shares.setdefault(chunk_id(id), []).append(outcome)
         for id in told.ids:
-            self._claim(session, id)
+            for outcome in sorted(shares.get(id, ()), key=lambda outcome: outcome.id == id):
+                self._controller.delivery.owe(session, outcome)
+            if id not in session.unclaimed:
+                self._claim(session, id)
+        session.claimed.update(told.ids, told.asked, told.watches)
         if not told.more:
+            for id in told.watches:
+                self._claim(session, id, mine=False)
+            self._unwanted(session, now, out)
             session.silent = False
-            session.unclaimed = {}
-        self._look(now)
+            session.unclaimed, session.claimed = {}, set()
+        self._look(now, out)
 
-    def _claim(self, session: Session, id: str) -> None:
+    def _unwanted(self, session: Session, now: float, out: list[Effect]) -> None:
+        """What a client does not lack has ended, if the journal knows of that or not."""
+        if not self.doubt:
+            return
+        for record in list(self._work.tasks.values()):
+            mine = record.owner == session.identity and record.outcome is None
+            if mine and chunk_id(record.spec.id) not in session.claimed:
+                self._controller.intake.stop([record], True, now, out)
+
+    def _claim(self, session: Session, id: str, mine: bool = True) -> None:
         delivery, record = self._controller.delivery, self._work.tasks.get(id)
-        if (outcome := session.unclaimed.get(id)) is not None:
-            delivery.owe(session, outcome)
-        elif record is None:
+        if record is None and mine:
             self._claimed[id] = session
+        elif record is None:
+            delivery.owe(session, m.Outcome(id, "expired"))
         elif queries.visible(self._work, session, id) is not None:
+            self._work.own(record, session.identity)
+            if record.outcome is None and mine:
+                return  # it will be told
             delivery.fetch(session, record)
         else:
             self._unknown(session, id)
 
     # --- the end --------------------------------------------------------------------------------
 
-    def _look(self, now: float) -> None:
+    def _look(self, now: float, out: list[Effect]) -> None:
         """Whether all have said what they hold."""
         work = self._work
         if self.over or any(place.silent for place in work.places.values()):
             return
         self.over = True
+        self._settle_disputes(out)
         doubtful, work.doubtful = work.doubtful, None
         if self._missing and doubtful:
-            for id in [id for id in doubtful if id in work.tasks]:
-                work.doubt(work.tasks[id], IN_DOUBT, now)
+            for id in doubtful:
+                if id in work.tasks:  # what ends is forgotten, sooner or later
+                    work.doubt(work.tasks[id], IN_DOUBT, now)
         claimed, self._claimed = self._claimed, {}
         for id, session in claimed.items():
             if id in work.tasks:
                 self._controller.delivery.fetch(session, work.tasks[id])
             else:
                 self._unknown(session, id)
+        if self.doubt:
+            work.journal.doubt = False
+            work.journal.begin_anew()
         if work.placement.paused:
             work.placement.paused = False
             for place in work.places.values():

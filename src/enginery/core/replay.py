@@ -12,6 +12,9 @@ from . import entries as e
 from . import messages as m
 from .tasks import Record, Refusal
 
+FEW = ("spent", "crashed", "avoid", "allowed", "refused", "aborting", "interrupting")
+"""What few records have, and takes room only in these."""
+
 
 class Replay:
     """What is known after the turns so far."""
@@ -25,7 +28,8 @@ class Replay:
         self.clients: dict[bytes, e.Came] = {}
         self.functions: dict[bytes, bytes] = {}
         self.tasks: dict[str, Record] = {}  # in their order
-        self.gone: dict[str, Record] = {}  # those that were purged
+        self.gone: dict[str, Record] = {}  # those of which it only matters how they ended
+        self.purged: list[Record] = []
         self.divided: dict[str, e.Divided] = {}  # chunks
         self.waits: dict[str, list[e.Condition]] = {}  # of those that are held
         self.again: dict[str, None] = {}  # that wait once more, the latest first
@@ -51,6 +55,8 @@ class Replay:
                 self._ended(owner, outcome, at)
             case e.State():
                 self._state(entry)
+            case e.Passed(owner=owner, outcome=outcome):
+                self._passed(owner, outcome)
             case e.Function(hash=hash, blob=blob):
                 self.functions[hash] = blob
             case e.Life():
@@ -80,6 +86,7 @@ class Replay:
                 for id in ids:
                     if (record := self.tasks.pop(id, None)) is not None:
                         self.gone[id] = record
+                        self.purged.append(record)
             case e.Numbered(id=id, number=number):
                 self.numbers[id] = number
             case e.Complete():
@@ -92,8 +99,11 @@ class Replay:
         for task in entry.tasks:
             if task.id not in self.tasks and whole(task.buffers):
                 record = self.tasks[task.id] = Record(task, entry.owner)
-                record.allowed = task.targets
                 record.steps += (at, "accepted", -1)
+        for id, engine, name in entry.direct:
+            if id not in self.tasks:
+                self.tasks[id] = Record(m.Task(id, b"", b"", name=name, engine=engine), entry.owner)
+                self.tasks[id].steps += (at, "accepted", engine)
 
     def _sent(self, place: int, n: int, id: str, attempt: int, at: float) -> None:
         record = self.tasks.get(id)
@@ -114,6 +124,14 @@ class Replay:
             record.state, record.outcome, record.finished = "done", outcome, at
             record.steps += (at, outcome.status, outcome.engine)
 
+    def _passed(self, owner: bytes, outcome: m.Outcome) -> None:
+        """Others may depend on how it ended; that is all."""
+        record = self.tasks.pop(outcome.id, None) or Record(m.Task(outcome.id, b"", b""), owner)
+        if record.outcome is None:
+            self.ended[outcome.status] = self.ended.get(outcome.status, 0) + 1
+        record.state, record.outcome = "done", outcome
+        self.gone[outcome.id] = record
+
     def _state(self, entry: e.State) -> None:
         id = entry.origin.id
         if not whole(entry.origin.buffers):
@@ -122,11 +140,12 @@ class Replay:
         record = self.tasks[id] = Record(entry.origin, entry.owner)
         if entry.spec is not None:
             record.spec, record.submission = entry.spec, entry.origin
-        record.attempt, record.spent = entry.attempt, entry.spent
-        record.crashed, record.avoid = entry.crashed, entry.avoid
-        record.allowed, record.refused = entry.allowed, entry.refused
-        record.refusals = {engine: Refusal(*each) for engine, each in entry.refusals.items()}
-        record.aborting, record.interrupting = entry.aborting, entry.interrupting
+        record.attempt = entry.attempt
+        for name in FEW:
+            if (value := getattr(entry, name)) != getattr(record, name):
+                setattr(record, name, value)
+        if entry.refusals:
+            record.refusals = {engine: Refusal(*each) for engine, each in entry.refusals.items()}
         record.outcome, record.finished = entry.outcome, entry.finished
         record.place, record.n = entry.place, entry.n
         record.steps = list(entry.steps)

@@ -52,6 +52,7 @@ class Session:
         self.host = ""
         self.pid = 0
         self.silent = False  # the controller was started again, and it has not said what it lacks
+        self.claimed: set[str] = set()  # what it lacks, as far as it has said that
         self.sent = 0  # the last Submit.seq that the controller before may have got
         self.unclaimed: dict[str, m.Outcome] = {}  # what it may lack, of tasks that are forgotten
         self.lanes: dict[str, Conn] = {}
@@ -70,6 +71,7 @@ class Session:
         self.answers: OrderedDict[int, m.Message] = OrderedDict()  # to requests that did something
         self.answers_bytes = 0
         self.expired = 0  # outcomes that have lost their values
+        self.answering: set[int] = set()  # requests whose answers wait for the disk
         self.due: deque[m.Outcome | m.Output] = deque()
         self.output_due = 0  # bytes of it
         self.counted = 0  # how many of those in `due` have had to wait
@@ -134,12 +136,17 @@ class Session:
             self.answers_bytes -= _answer_size(self.answers.popitem(last=False)[1])
         return answer
 
-    def got(self, seq: int) -> None:
-        """The client has every delivery up to `seq`; what counts another session's says nothing."""
-        if seq > self.delivered:
-            return
-        while self.under_way and self.under_way[0][0].seq <= seq:
-            self.under_way_bytes -= self.under_way.popleft()[1]
+    def got(self, seq: int) -> list[m.Deliver]:
+        """The client has every delivery up to `seq`; gives those that it had not confirmed before.
+
+        What counts another session's says nothing.
+        """
+        delivers: list[m.Deliver] = []
+        while self.under_way and self.under_way[0][0].seq <= seq <= self.delivered:
+            deliver, size = self.under_way.popleft()
+            self.under_way_bytes -= size
+            delivers.append(deliver)
+        return delivers
 
     def owe_output(self, output: m.Output) -> None:
         """An output becomes due, if there is room for it."""

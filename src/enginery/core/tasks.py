@@ -47,6 +47,8 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     ("sent", "merge"): "new",
     ("sent", "free"): "waiting",
     ("sent", "retry"): "waiting",
+    ("waiting", "retry"): "waiting",  # it may have been started; nobody knows (`recovery`)
+    ("held", "retry"): "held",
     ("sent", "refuse"): "waiting",
     ("sent", "recover"): "waiting",
     ("new", "end"): "done",

@@ -7,7 +7,7 @@ send, once for all that has happened.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from math import inf
 from sys import intern
@@ -18,11 +18,12 @@ from msgspec.structs import replace
 from ..schemes import Scheme
 from . import entries
 from . import messages as m
+from .account import LARGE
 from .ahead import PATIENCE
 from .chunks import Chunks
 from .conditions import Conditions
 from .engine import STUCK_REASON
-from .engines import Place
+from .engines import Place, Settling
 from .events import Effect, Log, Send
 from .functions import Functions
 from .history import History
@@ -81,6 +82,7 @@ class Work:
         self.ended: list[Record] = []
         self.touched: dict[int, Place] = {}
         self.doubtful: dict[str, None] | None = None  # they may have been started
+        self.unfetched: dict[str, tuple[Place, Settling]] = {}  # large values, not in the journal
         self.unsettled: dict[int, Place] = {}  # engines whose results are not all on disk
         self._turn = 0
         self._accepted = 0  # tasks, ever
@@ -93,13 +95,14 @@ class Work:
     # --- from clients ---------------------------------------------------------------------------
 
     def note(self, owner: bytes, seq: int, tasks: Collection[m.Task]) -> None:
-        """Write down tasks that are about to be accepted; direct requests are not."""
-        balanced = [task for task in tasks if task.engine < 0]
-        if not self.journal.on or not balanced:
+        """Write down tasks that are about to be accepted; of direct requests only their names."""
+        if not self.journal.on or not tasks:
             return
+        balanced = [task for task in tasks if task.engine < 0]
+        direct = [(task.id, task.engine, task.name) for task in tasks if task.engine >= 0]
         for hash in {hash for task in balanced for hash in task.functions()}:
             self.journal.function(hash, self.functions[hash])
-        self.journal.note(entries.Taken(owner, seq, balanced))
+        self.journal.note(entries.Taken(owner, seq, balanced, direct))
 
     def accept(
         self, spec: m.Task, owner: bytes, now: float, hidden: Collection[str] = ()
@@ -120,6 +123,7 @@ class Work:
             for function in spec.functions():
                 self.functions.need(function)
             self.quota.bytes += self.inputs.need(spec.terms.inputs, self.tasks)
+            self._note_inputs(spec.terms.inputs)
         if spec.engine >= 0:
             self._accept_direct(record, now, hidden)
             return record
@@ -185,19 +189,29 @@ class Work:
             record = Record(spec, owner)
             self.know(record)
             self.quota.take(owner, record.size)
-            record.state = "queued"
         else:
-            self._take_out(record)
+            if record.state == "waiting":
+                self.placement.take_out(record)
+            elif record.place >= 0:
+                self._leave(record)
+            record.spent = max(record.spent, min(attempt - 1, record.spec.retries))
+            if not record.spec.function:
+                record.spec = replace(record.spec, engine=place.id)
+            if record.takes and not record.inputs:
+                record.spent = record.spec.retries  # there is nothing to run it with once more
             self.journal.changed(record)
+        record.wait = None
         record.attempt = attempt
         place.hold(record, n)
 
-    def _take_out(self, record: Record) -> None:
-        """A task that waits is with an engine already."""
-        if record.state == "waiting":
-            self.placement.remove(record)
-        record.wait = None
-        record.state = "queued"
+    def own(self, record: Record, owner: bytes) -> None:
+        """A task of which an engine had told is this client's, if it is nobody's so far."""
+        if record.owner:
+            return
+        if record.outcome is None:
+            self.quota.give_back(record.owner, record.size)
+            self.quota.take(owner, record.size)
+        record.owner = owner
 
     def complete(self, spec: m.Task) -> None:
         """All of a task of which an engine had told not much more than its name."""
@@ -239,7 +253,8 @@ class Work:
     def refuse(self, record: Record, reason: str, now: float) -> None:
         """A task that has just been accepted cannot be kept."""
         if record.outcome is None:
-            self.end(record, "lost", now, facts={"reason": reason, "started": False})
+            started = self.doubtful is not None and record.spec.id in self.doubtful
+            self.end(record, "lost", now, facts={"reason": reason, "started": started})
 
     def abort(self, record: Record, running: bool, now: float, gently: bool = False) -> bool:
         """The task shall not start; True when it may have, so that its engine has to be told.
@@ -288,18 +303,16 @@ class Work:
     ) -> None:
         """A task that has not ended; `every` one is known that it may depend on."""
         self.quota.take(record.owner, record.size)
+        self.placement.rank(record)
         for function in record.spec.functions():
             self.functions.need(function)
-        self.quota.bytes += self.inputs.need(record.takes, every)
-        for id in record.takes:
-            if id in kept and id not in self.inputs.values:
-                self.inputs.values[id] = kept[id]
-                self.quota.bytes += kept[id].size()
+        self.quota.bytes += self.inputs.restore(record.takes, every, kept)
 
     def restore_sent(self, record: Record) -> None:
         """Its engine has it, as it stands."""
         place = self.places[record.place]
-        record.inputs = self.inputs.of(record.takes)
+        if all(id in self.inputs.values for id in record.takes):
+            record.inputs = self.inputs.of(record.takes)
         record.input_bytes = sum(value.size() for value in record.inputs)
         record.expected = self.placement.expected(record)
         place.hold(record, record.n)
@@ -323,12 +336,26 @@ class Work:
         self.conditions.limit(record, now)
         self.placement.add(record)
 
-    def restore_done(self, record: Record) -> list[str]:
-        """A task that has ended; gives the ids of those that are forgotten for it."""
-        forgotten = self.history.add(record)
-        for old in forgotten:
+    def restore_direct(self, record: Record, now: float) -> None:
+        """Its engine has it, or nobody has; that will be seen."""
+        place = self.places.get(record.spec.engine)
+        if place is None or not place.silent:
+            self._no_engine(record, record.spec.engine, now)
+            return
+        record.state = "queued"
+        place.put(record)
+
+    def never_sent(self, place: Place, reason: str, now: float) -> None:
+        """Its engine, which has come back, has none of the direct requests that are left."""
+        for record in [r for r in place.queue if r.state == "queued" and not r.spec.function]:
+            self._leave(record)
+            facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
+            self.end(record, "lost", now, facts=facts, engine=place.id)
+
+    def restore_done(self, record: Record) -> None:
+        """A task that has ended."""
+        for old in self.history.add(record):
             self._drop(old)
-        return forgotten
 
     def restore_numbers(self, numbers: Mapping[str, int]) -> None:
         """The numbers of tasks."""
@@ -352,7 +379,10 @@ class Work:
         if is_chunk(record):
             self.chunks.doubt(record, reason, now)
         elif record.spent < record.spec.retries:
+            self.retried += 1
             record.spent += 1
+            record.attempt += 1  # the one that may have been started
+            record.move("retry", now, reason)
             self.journal.changed(record)
         else:
             self.end(record, "lost", now, facts={"reason": reason, "started": True})
@@ -496,7 +526,9 @@ class Work:
         running: Record | None = None
         # From the last to the first, so that those put back stand in their old order.
         for record in reversed(queued):
-            if record.state == "queued":
+            if record.state == "queued" and not record.spec.function:  # it may have had it
+                self.end(record, "lost", now, facts=facts | {"started": True}, engine=place.id)
+            elif record.state == "queued":
                 self._orphan(record, place, started=False, running=False, facts=facts, now=now)
         first = sent[0].n if sent else 0
         for record in reversed(sent):
@@ -567,6 +599,10 @@ class Work:
 
     def _put_back(self, record: Record, now: float) -> None:
         """A task that had been given to an engine waits again."""
+        if len(record.inputs) < len(record.takes):
+            facts = {"reason": "the values that it takes are not known any more", "started": False}
+            self.end(record, "lost", now, facts=facts)
+            return
         self.journal.changed(record)
         self.conditions.put_back(record, now)
 
@@ -648,8 +684,8 @@ class Work:
     def _ended(self, record: Record, now: float) -> None:
         """A task has its outcome: what it needed is not needed any more."""
         spec = record.spec
-        if self.journal.on and spec.engine < 0 and record.outcome is not None:
-            self.journal.note(entries.Ended(record.owner, record.outcome))
+        if self.journal.on and record.outcome is not None:
+            self._note_end(record, record.outcome)
         record.finished = now
         self.quota.give_back(record.owner, record.size)
         self.functions.release(spec.function)
@@ -670,6 +706,38 @@ class Work:
         """Put into little room what has ended a while ago, and was told."""
         for record in self.history.pack():
             del self.tasks.live[record.spec.id]
+
+    def _note_end(self, record: Record, outcome: m.Outcome) -> None:
+        """Write down how a task has ended.
+
+        Large values of direct requests are not: their engines keep them until their clients have
+        them.
+        """
+        id, place = record.spec.id, self.places.get(outcome.engine)
+        large = record.direct and outcome.size() > LARGE
+        if large and place is not None and id not in self.inputs.needed:
+            place.settling.values.add(id)
+            self.unfetched[id] = place, place.settling
+        else:
+            self.journal.note(entries.Ended(record.owner, outcome))
+
+    def _note_inputs(self, ids: Iterable[str]) -> None:
+        """Write down those values that tasks take and that are not in the journal."""
+        for id in ids:
+            record = self.tasks.get(id)
+            value = self.inputs.values.get(id)
+            if record is not None and record.direct and value is not None and value.size() > LARGE:
+                self.journal.note(entries.Kept(id, value))
+
+    def fetched(self, owner: bytes, outcomes: Iterable[m.Outcome]) -> None:
+        """A client has these, or nobody is left who would want them."""
+        for outcome in outcomes:
+            if outcome.id in self.unfetched:
+                place, settling = self.unfetched.pop(outcome.id)
+                settling.values.discard(outcome.id)
+                self.journal.note(entries.Passed(owner, replace(outcome, value=b"", buffers=())))
+                settling.record = self.journal.mark
+                self.unsettled[place.id] = place
 
     # --- giving out -----------------------------------------------------------------------------
 

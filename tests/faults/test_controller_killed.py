@@ -1,0 +1,128 @@
+"""The controller is killed while there is work: it goes on, and nothing is lost or done again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import enginery
+from enginery import Client, Cluster
+
+SECONDS = 60
+"""More than enough for what should take a few."""
+
+
+def marked(path: str, item: int) -> int:
+    """Note that this item was started, and give its double."""
+    with open(path, "a") as file:  # one write: lines of several processes do not mix
+        file.write(f"{item}\n")
+    return 2 * item
+
+
+def kill_controller(cluster: Cluster) -> None:
+    """SIGKILL, and wait until another one is there."""
+    before = cluster.controller_pid
+    os.kill(before, signal.SIGKILL)
+    deadline = time.monotonic() + SECONDS
+    while not cluster.running or cluster.controller.pid == before:
+        assert time.monotonic() < deadline, "it is not started again"
+        cluster.controller.wait(0.05)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(n=4, profile_dir=tmp_path / "profile_killed")
+
+
+def test_nothing_is_lost_told_twice_or_run_again(cluster: Cluster, tmp_path: Path) -> None:
+    """Two clients; one leaves meanwhile, and the other one gets its results, too."""
+    path, items = str(tmp_path / "started"), range(5000)
+    with cluster as rc:
+        other = cluster.connect_client_sync()
+        theirs = other[None].map_async(marked, [path] * 50, range(5000, 5050), chunksize=1)
+        ids = list(theirs.msg_ids)
+        other.close()
+        result = rc[None].map_async(marked, [path] * len(items), items, chunksize=1)
+        told: Counter[int] = Counter()
+        for number, value in enumerate(result):
+            told[value] += 1
+            if number in {500, 2500}:
+                kill_controller(cluster)
+        assert [told[2 * item] for item in items] == [1] * len(items)  # lost 0, duplicated 0
+        assert rc.get_result(ids).get(SECONDS) == [2 * item for item in range(5000, 5050)]
+    started = Counter(Path(path).read_text().split())
+    assert {line for line, count in started.items() if count > 1} == set()  # run again: 0
+    assert len(started) == 5050
+
+
+def test_what_runs_goes_on_also_direct_requests(cluster: Cluster, tmp_path: Path) -> None:
+    gate = str(tmp_path / "gate")
+    os.mkfifo(gate)
+    with cluster as rc:
+        direct = rc[0].apply_async(wait_at, gate)
+        balanced = rc.load_balanced_view([1]).apply_async(wait_at, gate)
+        rc[2].push({"x": 7}, block=True)
+        waiting = rc[0].apply_async(abs, -3)  # behind what runs
+        while sum(e["load"] for e in rc.link.ask(enginery.core.messages.Query(0, "engines"))) < 3:
+            rc.link.wait(lambda: False, 0.05)
+        kill_controller(cluster)
+        for _ in range(2):
+            with open(gate, "w"):
+                pass
+        assert direct.get(SECONDS) == balanced.get(SECONDS) == "went on"
+        error = waiting.exception(SECONDS)  # the engine may not have read it yet
+        assert "Nothing of it has run" in str(error) if error else waiting.get() == 3
+        assert rc[2]["x"] == 7
+        assert rc.ids == [0, 1, 2, 3]
+
+
+def wait_at(gate: str) -> str:
+    """Until somebody opens the gate."""
+    with open(gate):
+        return "went on"
+
+
+def test_dependencies_retries_and_results_as_arguments_survive(cluster: Cluster) -> None:
+    with cluster as rc:
+        lview = rc.load_balanced_view()
+        first = lview.apply_async(time.sleep, 1.0)
+        with lview.temp_flags(after=[first]):
+            second = lview.apply_async(lambda: [1, 2, 3])
+        third = lview.apply_async(sum, second)
+        failing = lview.apply_async(lambda: 1 / 0)
+        with lview.temp_flags(after=[failing]):
+            never = lview.apply_async(abs, -1)
+        kill_controller(cluster)
+        assert third.get(SECONDS) == 6
+        assert second.get(SECONDS) == [1, 2, 3]
+        with pytest.raises(ZeroDivisionError):
+            failing.get(SECONDS)
+        with pytest.raises(enginery.ImpossibleDependency):
+            never.get(SECONDS)
+        assert rc.result_status([third.msg_ids[0]])["completed"] == third.msg_ids
+
+
+def test_another_client_collects_across_a_restart(cluster: Cluster) -> None:
+    with cluster as rc:
+        one = cluster.connect_client_sync()
+        ids = one[None].map_async(abs, [-1, -2, -3], chunksize=1).msg_ids
+        one.close()
+        kill_controller(cluster)
+        assert rc.get_result(ids).get(SECONDS) == [1, 2, 3]
+        late = Client(cluster.client_connection_file)
+        try:
+            assert late.get_result(ids).get(SECONDS) == [1, 2, 3]
+        finally:
+            late.close()
+
+
+def test_a_cluster_that_is_stopped_leaves_no_journal(cluster: Cluster) -> None:
+    with cluster as rc:
+        assert rc[:].apply_sync(abs, -1) == [1] * 4
+        assert len(list((cluster.profile.path / "journal").iterdir())) == 1
+    assert list((cluster.profile.path / "journal").iterdir()) == []
