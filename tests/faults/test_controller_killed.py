@@ -12,6 +12,7 @@ import pytest
 
 import enginery
 from enginery import Client, Cluster
+from tests.gate import Gate
 
 SECONDS = 60
 """More than enough for what should take a few."""
@@ -60,31 +61,20 @@ def test_nothing_is_lost_told_twice_or_run_again(cluster: Cluster, tmp_path: Pat
     assert len(started) == 5050
 
 
-def test_what_runs_goes_on_also_direct_requests(cluster: Cluster, tmp_path: Path) -> None:
-    gate = str(tmp_path / "gate")
-    os.mkfifo(gate)
+def test_what_runs_goes_on_also_direct_requests(cluster: Cluster, gate: Gate) -> None:
     with cluster as rc:
-        direct = rc[0].apply_async(wait_at, gate)
-        balanced = rc.load_balanced_view([1]).apply_async(wait_at, gate)
+        direct = rc[0].apply_async(gate.held)
+        balanced = rc.load_balanced_view([1]).apply_async(gate.held)
         rc[2].push({"x": 7}, block=True)
         waiting = rc[0].apply_async(abs, -3)  # behind what runs
-        while sum(e["load"] for e in rc.link.ask(enginery.core.messages.Query(0, "engines"))) < 3:
-            rc.link.wait(lambda: False, 0.05)
         kill_controller(cluster)
-        for _ in range(2):
-            with open(gate, "w"):
-                pass
-        assert direct.get(SECONDS) == balanced.get(SECONDS) == "went on"
+        gate.open()
+        assert direct.get(SECONDS) is None
+        assert balanced.get(SECONDS) is None
         error = waiting.exception(SECONDS)  # the engine may not have read it yet
         assert "Nothing of it has run" in str(error) if error else waiting.get() == 3
         assert rc[2]["x"] == 7
         assert rc.ids == [0, 1, 2, 3]
-
-
-def wait_at(gate: str) -> str:
-    """Until somebody opens the gate."""
-    with open(gate):
-        return "went on"
 
 
 def test_dependencies_retries_and_results_as_arguments_survive(cluster: Cluster) -> None:
