@@ -336,6 +336,35 @@ def test_a_task_client_knows_nothing_of_the_tasks_of_others(
     assert not running.ready()
 
 
+def test_a_task_client_can_do_nothing_with_the_tasks_of_others(
+    peers: Peers, honest: Client, running: AsyncResult
+) -> None:
+    peer, _ = peers.known("task", "control")
+    done = honest[1].apply_async(abs, -1)
+    assert done.get(timeout=10) == 1
+    [id] = done.msg_ids
+    for message in (m.Resubmit([id], ["x-9"], 1), m.Purge([id], number=2)):
+        answer = ask(peer, message)
+        assert isinstance(answer, m.Refused)
+        assert answer.error == "UnknownTask"
+    assert isinstance(ask(peer, m.Purge(every=True, number=3)), m.Reply)
+    assert honest.get_result(id).get(timeout=10) == 1
+    for number, what in enumerate(("history", "database"), 4):
+        assert ask(peer, m.Query(number, what)) == m.Reply(number, [])
+
+
+def test_a_monitor_sees_no_code_in_the_history(peers: Peers, honest: Client) -> None:
+    peer, _ = peers.known("monitor", "control")
+    done = honest[1].apply_async(str, "an argument")
+    assert done.get(timeout=10) == "an argument"
+    [id] = done.msg_ids
+    answer = ask(peer, m.Query(1, "history"))
+    assert isinstance(answer, m.Reply)
+    assert id in answer.value
+    answer = ask(peer, m.Query(2, "database", where={"msg_id": id}))
+    assert "argument" not in repr(answer)
+
+
 def test_a_monitor_sees_ids_and_states_and_no_contents(
     peers: Peers, honest: Client, running: AsyncResult
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from enginery.core.events import Measured
+
 from .nodes import Peer
 from .peers import EngineNode
 from .strangers import Liar
@@ -186,6 +188,19 @@ def storm(world: World) -> bool:
     return True
 
 
+def weigh(world: World) -> bool:
+    """The controller is weighed, and mostly too heavy; much is held for some connections."""
+    if not world.controller.alive:
+        return False
+    core, random = world.controller.core, world.random
+    some = random.sample(list(core.peers), min(len(core.peers), random.randrange(3)))
+    held = {connection: random.randrange(100 << 20) for connection in some}
+    heavy = random.random() < 0.6
+    resident = core.watchdog.limit + random.randrange(1, 100 << 20) if heavy else 0
+    world.controller.handle(Measured(resident, held))
+    return True
+
+
 def _cut(world: World, peer: Peer, lane: str) -> bool:
     random = world.random
     slowly = random.random() < 0.3
@@ -219,5 +234,6 @@ FAULTS: dict[str, Callable[[World], bool]] = {
     "freeze": freeze,
     "slow": slow,
     "storm": storm,
+    "weigh": weigh,
 }
 """By name; `settings` draws which exist and how often they come."""

@@ -98,7 +98,7 @@ def draw(random: Random) -> Settings:
     s.actions = {"balanced": 10.0, **_some(random, ACTIONS, 0.5, 0.1, 5.0)}
     s.kinds = {"ok": 20.0, **_some(random, KINDS, 0.3, 0.1, 3.0)}
     s.horizon = _between(random, 2.0, 60.0)
-    s.faults = {} if chance() < 0.05 else _some(random, FAULTS, 0.35, 0.02, 3.0)
+    s.faults = {} if chance() < 0.05 else _some(random, list(FAULTS)[:-1], 0.35, 0.02, 3.0)
     base = random.choice((0.0001, 0.0001, 0.001, 0.02, 0.2))
     s.delay = (base, base * random.choice((0.1, 1.0, 5.0)))
     s.turn = random.choice((0.0, 0.001, 0.02))
@@ -128,6 +128,9 @@ def draw(random: Random) -> Settings:
     if chance() < 0.7:
         s.journal = "journal"
         s.sync = random.choice((0.0, 0.005, 0.005, 0.1, 1.0))
+    if chance() < 0.2:  # the last of the faults; nobody is refused, who would then never be told
+        s.faults["weigh"] = _between(random, 0.02, 3.0)
+        s.constants["controller.CUTS"] = 1 << 30
     return s
 
 

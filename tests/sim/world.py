@@ -10,6 +10,7 @@ from typing import Any
 from enginery.core import laws
 from enginery.core import messages as m
 from enginery.core.client import GOT_LATER
+from enginery.core.events import Measured
 from enginery.core.tasks import Record
 from enginery.core.work import ACK_LATER
 
@@ -173,6 +174,8 @@ class World(Cluster):
         for peer in self.peers():
             peer.heal()
         self.controller.disk.full = False
+        if self.controller.alive:
+            self.controller.handle(Measured(0))
         for engine in self.engines:
             engine.change()  # everything fits everywhere now, and this says so
         self.clock.run(self.clock.now + 60.0)  # the frozen awake, connections come back
