@@ -102,7 +102,9 @@ def test_a_client_that_does_not_fetch_a_gigabyte(tmp_path: Path, figures: Figure
             assert sleeper.stdout.readline() == f"{number}\n"
 
             def done() -> bool:
-                return bool(rc.db_query({"state": "done"}, ["msg_id"])[number - 1 :])
+                status = rc.queue_status()
+                waiting = status.pop("unassigned")
+                return not waiting and not any(q["tasks"] + q["queue"] for q in status.values())
 
             deadline = time.monotonic() + 120
             while not done():
