@@ -127,7 +127,8 @@ class Intake:
         if refusal:
             self._turn_away(session, refusal, out)
         else:
-            self._grant(session, now, out)
+            session.admitted = submit.seq
+        self._grant(session, now, out)
         held, session.held = session.held, []
         for abort in held:
             self._abort(session, abort, now, out)
@@ -174,9 +175,12 @@ class Intake:
 
     def _let_in(self, session: Session, now: float, out: list[Effect]) -> None:
         """Accept what was taken of this client, and ask for more, if there is room (again)."""
-        if self._refusal(session):
+        refusal = self._refusal(session)
+        if not refusal:
+            session.admitted = session.taken
+        self._grant(session, now, out)  # as far as it is on disk
+        if refusal:
             return
-        self._grant(session, now, out)
         if session.identity in self.turned_away and not self._lacking(session):
             del self.turned_away[session.identity]
             if (conn := session.lanes.get("tasks")) is not None:
@@ -208,7 +212,8 @@ class Intake:
     def welcome(self, session: Session) -> None:
         """A client is about to be told how far it is accepted, because it is (again) here."""
         if not self._refusal(session):
-            session.accept(self.work.journal.durable)
+            session.admitted = session.taken
+        session.accept(self.work.journal.durable)
         self.turned_away.pop(session.identity, None)  # it submits again what was not taken
 
     def told(self, session: Session, now: float, out: list[Effect]) -> None:

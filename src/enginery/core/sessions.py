@@ -63,6 +63,7 @@ class Session:
         self.lacking: tuple[bytes, ...] = ()  # the functions of that one
         self.taken = 0  # the last Submit.seq whose tasks are known
         self.noted: deque[tuple[int, int]] = deque()  # (record of the journal, seq) of those taken
+        self.admitted = 0  # the last Submit.seq for which there was room
         self.accepted = 0
         self.told = 0  # the last Accepted.seq that was sent
         self.unaccepted: deque[tuple[int, int, int]] = deque()  # (seq, bytes, tasks)
@@ -108,7 +109,7 @@ class Session:
     def accept(self, durable: float) -> bool:
         """Accept what is on disk up to this record; False when there was nothing to accept."""
         before = self.accepted
-        while self.noted and self.noted[0][0] <= durable:
+        while self.noted and self.noted[0][0] <= durable and self.noted[0][1] <= self.admitted:
             self.accepted = self.noted.popleft()[1]
         if self.accepted == before:
             return False
