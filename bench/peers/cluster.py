@@ -32,7 +32,7 @@ start = partial(views.starting, cluster)
 
 def servers() -> list[psutil.Process]:
     """The controller."""
-    return those_without("enginery engine", "resource_tracker")
+    return those_without("enginery engine", "enginery.controller.store", "resource_tracker")
 
 
 @contextmanager

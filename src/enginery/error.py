@@ -149,6 +149,10 @@ class UnmetDependency(EngineryError):
     """Raised by a task: this engine is not to run it; another one shall."""
 
 
+class QueryError(EngineryError, ValueError):
+    """A query of the history cannot be answered; the message says why."""
+
+
 class TaskNotDone(EngineryError):
     """The task has not ended, and only finished tasks can be resubmitted."""
 

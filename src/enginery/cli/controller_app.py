@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, CaselessStrEnum, Int, List, Unicode
+from traitlets import Bool, CaselessStrEnum, Float, Int, List, Unicode
 from traitlets.config import Config, LoggingConfigurable
 
 from ..controller.catalogue import known
@@ -58,6 +58,7 @@ class IPController(App):
         Option("engine-port", "engine_port", "PORT", "port for engines (any free one)"),
         Option("journal", "journal", "KIND", "file (default), or none: a kill ends all work"),
         Option("fresh", "fresh", "", "begin without what a killed controller has left"),
+        Option("database", "database", "URL", "sqlite (default), none, or postgresql://…"),
         Option("reuse", "reuse", "", "keep the keys; as when ports are given"),
         Option(
             "scheme", "TaskScheduler.scheme_name", "NAME", f"{', '.join(SCHEMES)}, pure or {OWN}"
@@ -90,6 +91,19 @@ class IPController(App):
     fresh = Bool(False, help="Begin without what a killed controller has left.").tag(
         config=True, setting=True
     )
+    database = Unicode(
+        "sqlite",
+        help="Where the history is kept: sqlite (in the profile), none, or a URL of SQLAlchemy.",
+    ).tag(config=True, setting=True)
+    database_bytes = Int(1 << 30, min=0, help="Bytes that it may take; 0: no limit.").tag(
+        config=True, setting=True
+    )
+    database_age = Float(30 * 86400.0, min=0, help="Seconds that it is kept; 0: for ever.").tag(
+        config=True, setting=True
+    )
+    database_value_bytes = Int(
+        1 << 20, min=0, help="Bytes of the result of one task that are kept there."
+    ).tag(config=True, setting=True)
     shared_memory = Bool(
         True, help="Share memory for large arrays with engines and clients of this host."
     ).tag(config=True, setting=True)

@@ -88,7 +88,7 @@ class Recorded:
         return status
 
     def hub_history(self) -> list[str]:
-        """The ids of the tasks of every client that the controller remembers, oldest first."""
+        """The ids of the tasks of every client, oldest first; also those in the database."""
         ids: list[str] = self.link.ask(Query(0, "history"))
         return ids
 
@@ -103,7 +103,8 @@ class Recorded:
 
         Keys: msg_id, client, name, label, state, status, engine_id, attempt, retries, priority,
         submitted, started, completed (seconds since the epoch), size (bytes), reason. Operators:
-        $eq $ne $lt $lte $gt $gte $in $nin $all $mod $exists $glob. ValueError for anything else.
+        $eq $ne $lt $lte $gt $gte $in $nin $all $mod $exists $glob. QueryError for anything else.
+        Tasks that the controller has forgotten are looked for in its database.
         """
         found: list[dict[str, Any]] = self.link.ask(
             Query(0, "database", where=dict(query), keys=list(keys or ()))

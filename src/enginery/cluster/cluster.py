@@ -73,7 +73,8 @@ class Cluster:
 
     A controller that is killed is started again as long as this program runs (but for
     `restart_controller=False`) and goes on from its journal; with `journal="none"` there is none,
-    and a cluster whose controller is killed has ended.
+    and a cluster whose controller is killed has ended. `database` is where the history is kept:
+    "sqlite" (in the profile, the default), "none", or a URL.
 
     Every method has two forms: `start_cluster()` is awaited, `start_cluster_sync()` blocks.
     Raises ClusterError when a process does not start, ValueError for what cannot be.
@@ -96,6 +97,7 @@ class Cluster:
         log_level: str | None = None,
         log_format: str | None = None,
         journal: str | None = None,
+        database: str | None = None,
         shutdown_atexit: bool = True,
         restart_controller: bool = True,
         timeout: float = 60.0,
@@ -115,7 +117,7 @@ class Cluster:
         if journal not in {None, "file", "none"}:
             raise ValueError(f"journal is 'file' or 'none', not {journal!r}")
         self.restart_controller = restart_controller and journal != "none"
-        own = {"hwm": hwm, "ip": ip, "location": location, "journal": journal}
+        own = {"hwm": hwm, "ip": ip, "location": location, "journal": journal, "database": database}
         ports = {"client_port": client_port, "engine_port": engine_port}
         self._controller_settings = _given(own | ports | log) | _scheme(scheme)
         self._engine_settings = _given(log)

@@ -30,6 +30,10 @@ class ControllerConfig:
     shared_memory: bool = True  # large buffers by reference, with who is on this host
     journal: str = "file"  # or "none": a controller that is killed takes its work with it
     fresh: bool = False  # begin without what the last controller has left
+    database: str = "sqlite"  # in the profile's directory; a URL; or "none"
+    database_bytes: int = 1 << 30  # 0: no limit
+    database_age: float = 30 * 86400.0  # seconds; 0: no limit
+    database_value_bytes: int = 1 << 20  # of the result of one task
     reuse: bool = False  # keep keys and connection files over restarts
     log_level: str = "info"
     log_format: str = "logfmt"

@@ -33,6 +33,7 @@ from ..core.events import (
     Append,
     Closed,
     Conn,
+    Consult,
     Drop,
     Effect,
     Log,
@@ -62,6 +63,7 @@ from .catalogue import PURE, known, make
 from .config import ControllerConfig
 from .journal import Found, Journal
 from .scale import Scale
+from .store.child import Child
 
 TURN = 1000
 """Messages read from one socket before the others have their turn."""
@@ -128,6 +130,7 @@ class Service:
             journal=self._notes(found),
         )
         self.scale = Scale()
+        self.store: Child | None = None
         self.keeper = Keeper(config.shared_memory)
         self.core.memory = self.keeper.probe.name
         self.core.usage = usage
@@ -148,6 +151,7 @@ class Service:
         self.ports = {port.prefix: port for port in (self.clients, self.engines)}
         if self.journal is not None:
             self._begin(self.journal, found)
+            self.store = self._open_store(self.journal)
         self.files = self._write_files()
 
     # --- opening and closing ----------------------------------------------------------------------
@@ -186,6 +190,13 @@ class Service:
         replay.follow(found.turns)
         notes.resume(found.last)
         self._carry_out(self.core.restore(replay, found.complete, self.now()))
+
+    def _open_store(self, journal: Journal) -> Child | None:
+        if self.config.database == "none":
+            return None
+        store = Child(self.config, journal.directory, self.core.journal.name, self._log)
+        self._hear(store)
+        return store
 
     def _keys(self) -> Keys:
         """Those that whoever is still out there knows, if there may be somebody."""
@@ -261,6 +272,8 @@ class Service:
             self.farm.close()
         self.keeper.probe.close()
         self.scale.close()
+        if self.store is not None:  # it reads what is in the journal
+            self.store.close(over=orderly)
         if self.journal is not None:
             self.journal.close(remove=orderly)
 
@@ -283,6 +296,8 @@ class Service:
             rare.register(port.strangers.fileno(), select.EPOLLIN)
         if self.journal is not None:
             rare.register(self.journal.fileno(), select.EPOLLIN)
+        if self.store is not None:
+            rare.register(self.store.fileno(), select.EPOLLIN)
         poller = zmq.Poller()
         for port in self.ports.values():
             poller.register(port.socket, zmq.POLLIN)
@@ -299,7 +314,11 @@ class Service:
                 if self.journal is not None and self.journal.fileno() in fired:
                     for event in self.journal.events():
                         self.core.feed(event, self.now(), self.effects)
+                if self.store is not None and self.store.fileno() in fired:
+                    self._hear(self.store)
                 self._rare()
+            if self.store is not None and self.store.late:
+                self._hear(self.store)
             for port in self.ports.values():
                 if port.socket in ready or port.backlog:
                     self._read(port)
@@ -319,6 +338,8 @@ class Service:
             return 0
         deadline = self.core.deadline()
         due = self.scale.due if deadline is None else min(deadline, self.scale.due)
+        if self.store is not None and self.store.start_at is not None:
+            due = min(due, self.now() + self.store.start_at - time.monotonic())
         left = due - self.now()
         return ceil(left * 1000) if left > 0 else 0
 
@@ -335,6 +356,11 @@ class Service:
                 held |= {port.prefix + conn: size for conn, size in port.held().items()}
         self.core.feed(Measured(resident, held), now, self.effects)
         self.scale.due = now + watchdog.pause(resident)
+
+    def _hear(self, store: Child) -> None:
+        """Feed the core with what its database says."""
+        for event in store.events():
+            self.core.feed(event, self.now(), self.effects)
 
     def _rare(self) -> None:
         """See to handshakes, and to who has come and gone.
@@ -446,9 +472,14 @@ class Service:
             elif isinstance(effect, Append):
                 assert self.journal is not None
                 self.journal.append(effect)  # now, before anything is sent
+                if self.store is not None:
+                    self.store.news()
             elif isinstance(effect, Trim):
                 assert self.journal is not None
                 self.journal.trim(effect)
+            elif isinstance(effect, Consult):
+                assert self.store is not None
+                self.store.ask(effect)
             elif isinstance(effect, Log):
                 self._log(effect.level, effect.event, effect.fields)
             elif isinstance(effect, Drop):

@@ -24,6 +24,9 @@ from .engines import AHEAD_BYTES, AWAY, EARLY, Death, Place, Settling, patience
 from .events import (
     Closed,
     Conn,
+    Consulted,
+    DatabaseClosed,
+    DatabaseOpened,
     Drop,
     Effect,
     Event,
@@ -40,6 +43,7 @@ from .intake import Intake
 from .journal import Journal
 from .names import public_name
 from .notices import Notices, Rate
+from .past import FINDING, Past
 from .quota import CREDIT, Quota
 from .recovery import Recovery
 from .replay import Replay
@@ -170,6 +174,7 @@ class Controller:
         self.away: dict[bytes, Session | Supervisor] = {}  # those without any connection
         self.since: float | None = None
         self.inquiries = Inquiries()
+        self.past = Past(self)
         self.notices = Notices()
         self.rate = Rate()  # of calls that end
         self.usage: Callable[[], Usage] = _unknown  # what this process uses of its host
@@ -201,6 +206,12 @@ class Controller:
                     self._synced(now, out)
             case JournalFailed(reason=reason):
                 self.journal.failed(reason, now, out)
+            case Consulted(number=number, value=value, reason=reason):
+                self.past.answered(number, value, reason, out)
+            case DatabaseOpened(older=older):
+                self.past.opened(older)
+            case DatabaseClosed():
+                self.past.closed(out)
 
     def restore(self, replay: Replay, complete: bool, now: float) -> list[Effect]:
         """Go on where the journal ends, before any other event; see `recovery`."""
@@ -216,7 +227,7 @@ class Controller:
         accepting = self.intake.accepting
         times = [p.give_up_at for p in self.leaving.values() if p.give_up_at is not None]
         times += [(party.away_since or 0.0) + _patience(party) for party in self.away.values()]
-        for due in (self.work.deadline(), self.inquiries.deadline()):
+        for due in (self.work.deadline(), self.inquiries.deadline(), self.past.deadline()):
             if due is not None:
                 times.append(due)
         if accepting:
@@ -230,7 +241,8 @@ class Controller:
     def settle(self, now: float, out: list[Effect]) -> None:
         """Give out what can run and tell what has ended, once for all that a turn brought."""
         intake, work = self.intake, self.work
-        if self.leaving or self.stale or self.away or intake.accepting or self.inquiries.open:
+        asked = self.inquiries.open or self.past.open
+        if self.leaving or self.stale or self.away or intake.accepting or asked:
             self._timers(now, out)
         work.settle(now, out)
         if work.ended:
@@ -264,6 +276,7 @@ class Controller:
                 self._session_gone(party)
         self.intake.tick(now, out)
         self.inquiries.tick(now, out)
+        self.past.tick(now, out)
         if self.stale and now >= self.told + TELL_ENGINES:
             self.stale = False
             self.told = now
@@ -788,7 +801,8 @@ class Controller:
             case m.Resubmit():
                 self.intake.answer(session, self.intake.resubmit(session, message, now), out)
             case m.Purge():
-                self.intake.answer(session, self.intake.purge(session, message), out)
+                if not self.past.purge(session, message, now, out):
+                    self.intake.answer(session, self.intake.purge(session, message), out)
             case m.Choose(scheme=scheme):
                 out.append(Send(conn, session.answered(self._choose(scheme, message.number))))
             case m.Query():
@@ -828,8 +842,10 @@ class Controller:
     def _query(
         self, conn: Conn, session: Session, message: m.Query, now: float, out: list[Effect]
     ) -> None:
+        if self.past.ask(session, message, now, out):
+            return
         if message.what == "fetch":
-            unknown = [id for id in message.ids if not self._fetch(session, id)]
+            unknown = [id for id in message.ids if not self.fetch(session, id)]
             found: dict[str, Any] = {"unknown": unknown}
             if items := self.work.chunks.items(message.ids):
                 found["items"] = items
@@ -843,7 +859,8 @@ class Controller:
             value = queries.answer(self, session, message, now)
         except LookupError as error:
             reason = str(error.args[0]) if error.args else "unknown"
-            out.append(Send(conn, m.Refused(reason, "UnknownTask", message.number)))
+            kind = "QueryError" if message.what in FINDING else "UnknownTask"
+            out.append(Send(conn, m.Refused(reason, kind, message.number)))
         else:
             out.append(Send(conn, m.Reply(message.number, value)))
 
@@ -862,7 +879,7 @@ class Controller:
             places = [here[id] for id in query.engines] if query.engines else here.values()
             self.inquiries.ask(session, query, places, now, out)
 
-    def _fetch(self, session: Session, id: str) -> bool:
+    def fetch(self, session: Session, id: str) -> bool:
         """Deliver a task's outcome to this client too; False for one that it may not see."""
         record = queries.visible(self.work, session, id)
         if record is None or session.role not in roles.SEES_CODE:

@@ -121,6 +121,24 @@ class JournalFailed(Struct, frozen=True):
     reason: str
 
 
+class Consulted(Struct, frozen=True):
+    """Controller: what the database says to the question of that number; or why it does not."""
+
+    number: int
+    value: Any
+    reason: str = ""
+
+
+class DatabaseOpened(Struct, frozen=True):
+    """Controller: there is a database; `older`: with tasks of this cluster from before."""
+
+    older: bool
+
+
+class DatabaseClosed(Struct, frozen=True):
+    """Controller: there is none (any more), and what was asked will not be answered."""
+
+
 class Forked(Struct, frozen=True):
     """Supervisor: a life of the engine of this place has begun."""
 
@@ -157,6 +175,9 @@ Event = (
     | GivenUp
     | Synced
     | JournalFailed
+    | Consulted
+    | DatabaseOpened
+    | DatabaseClosed
     | Forked
     | Died
 )
@@ -213,6 +234,31 @@ class Trim(Struct, frozen=True):
 
     before: int
     whole: bool
+
+
+class Question(Struct, frozen=True):
+    """What the database is asked about tasks that have ended.
+
+    "find": `queries.Found` of each; "stories": the steps of each by its id; "outcomes": how they
+    ended, with the shares of chunks, and the items of these; "names": the different values of the
+    one key; "purge": forget them, and say which.
+    """
+
+    what: Literal["find", "stories", "outcomes", "names", "purge"]
+    record: int  # of the journal: what was noted up to it counts
+    owner: bytes = b""  # only tasks of this client
+    ids: list[str] | None = None  # only these
+    engines: list[int] | None = None  # only what ended on these
+    where: dict[str, dict[str, Any]] = {}  # only what fulfils this; see `database.checked`
+    keys: list[str] = []  # what to tell; all, if none
+    before: float | None = None  # only what has not changed since
+
+
+class Consult(Struct, frozen=True):
+    """Controller: ask the database, and say `Consulted` when it has answered."""
+
+    number: int
+    question: Question
 
 
 class Start(Struct, frozen=True):
@@ -329,6 +375,7 @@ Effect = (
     | Stop
     | Append
     | Trim
+    | Consult
     | Start
     | Divide
     | RunTyped

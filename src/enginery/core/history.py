@@ -30,6 +30,7 @@ class History:
         self.bytes = 0
         self.count = 0
         self.ended: dict[str, int] = {}  # how many calls ended in which way, ever
+        self.forgotten: float | None = None  # until when that ended of which there was too much
         self.archive = Archive()
         self._large: deque[Record] = deque()  # what cannot be packed
         self._recent: deque[Record] = deque()  # in both also those that were removed, for a while
@@ -82,6 +83,8 @@ class History:
         large, packed = self._large, self.archive.oldest
         if packed is not None and not (large and large[0].finished < packed):
             gone = self.archive.drop_oldest()
+            later = self.archive.oldest
+            self._forgot(self._recent[0].finished if later is None else later)
             self.count -= len(gone)
             self.bytes -= sum(gone.values())
             return list(gone)
@@ -89,6 +92,10 @@ class History:
         if not old.kept:
             return []
         old.kept = False
+        self._forgot(old.finished)
         self.count -= 1
         self.bytes -= old.size
         return [old.spec.id]
+
+    def _forgot(self, until: float) -> None:
+        self.forgotten = until if self.forgotten is None else max(self.forgotten, until)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import database, roles
@@ -17,6 +17,18 @@ from .work import Work
 
 if TYPE_CHECKING:
     from .controller import Controller
+
+
+Found = tuple[float, str, Any]
+"""When a task was submitted, its id, and what is told of it."""
+
+
+def order(found: Found) -> tuple[float, str, int, int]:
+    """By what tasks from several places are sorted: clients count their tasks, chunks theirs."""
+    client, _, number = found[1].rpartition("-")
+    whole, _, share = number.partition(".")
+    n, start = (int(digits) if digits.isdecimal() else 0 for digits in (whole, share))
+    return found[0], client, n, start
 
 
 def visible(work: Work, session: Session, id: str) -> Record | None:
@@ -34,11 +46,11 @@ def answer(controller: Controller, session: Session, query: m.Query, now: float)
         case "status":
             return _status(controller, now)
         case "counts":
-            return _counts(work, session, query)
+            return counts(work, session, query)
         case "warnings":
             return _warnings(controller, session)
         case "names":
-            return _names(work, session, query.keys)
+            return names(work, session, query.keys)
         case "places":
             return [_place(place) for place in work.places.values()]
         case "engines":
@@ -46,29 +58,29 @@ def answer(controller: Controller, session: Session, query: m.Query, now: float)
         case "queues":
             return _queues(work, session, query)
         case "tasks":
-            return {id: document(_known(work, session, id)) for id in query.ids}
+            return {id: document(known(work, session, id)) for id in query.ids}
         case "history":
             if roles.sees_all_tasks(session.role):
                 return list(work.tasks)
             return [id for id in work.tasks if visible(work, session, id) is not None]
         case "database":
-            return _found(work, session, query)
+            return [told for _, _, told in found(work, session, query)]
         case "explain":
-            return explain(work, _known(work, session, query.ids[0]), now) if query.ids else []
+            return explain(work, known(work, session, query.ids[0]), now) if query.ids else []
         case "number":
             return _numbers(work, session, query.ids)
         case "numbered":
             return _numbered(work, session)
         case "states":
-            return _states(work, session, query.ids)
+            return states(work, session, query.ids)
         case "kept":
             return [id for id in query.ids if visible(work, session, id) is not None]
         case "story":
-            return [list(step) for id in query.ids for step in _known(work, session, id).story]
+            return [list(step) for id in query.ids for step in known(work, session, id).story]
     raise LookupError(f"nobody knows what {query.what!r} asks for")
 
 
-def _known(work: Work, session: Session, id: str) -> Record:
+def known(work: Work, session: Session, id: str) -> Record:
     record = visible(work, session, id)
     if record is None:
         raise LookupError(unknown(id))
@@ -126,11 +138,13 @@ def _open(work: Work) -> dict[str, int]:
     }
 
 
-def _counts(work: Work, session: Session, query: m.Query) -> dict[str, Any]:
+def counts(
+    work: Work, session: Session, query: m.Query, old: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """How many calls of a query's tasks are in each state, or have ended in which way.
 
     "running" ones count as sent, too; "retried" had more than one attempt; "submitted" is when the
-    first was, and "completed" when the last has ended.
+    first was, and "completed" when the last has ended. `old` ones are told of by their documents.
     """
     wanted = database.checked(query.where)
     counts: dict[str, int] = {}
@@ -153,6 +167,15 @@ def _counts(work: Work, session: Session, query: m.Query) -> dict[str, Any]:
         more["running"] += id in heads
         more["retried"] += items * (record.attempt > 1)
         begin, end = min(begin, record.spec.submitted), max(end, record.finished)
+    for told in old:
+        items = 1
+        if told["items"]:  # of a share; those of a chunk are in its shares
+            items = told["items"][1] - told["items"][0] if "." in told["msg_id"] else 0
+        if not items:
+            continue
+        counts[told["status"]] = counts.get(told["status"], 0) + items
+        more["retried"] += items * (told["attempt"] > 1)
+        begin, end = min(begin, told["submitted"]), max(end, told["completed"])
     times = {"submitted": begin if counts else 0.0, "completed": end}
     return {"states": counts, **more, **times}
 
@@ -168,7 +191,7 @@ def _warnings(controller: Controller, session: Session) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _names(work: Work, session: Session, keys: list[str]) -> list[str]:
+def names(work: Work, session: Session, keys: list[str]) -> list[str]:
     """The different labels, or names of calls, of all tasks."""
     if keys not in (["label"], ["name"]):
         raise LookupError("names are those of one key: label or name")
@@ -254,23 +277,33 @@ def document(record: Record) -> dict[str, Any]:
     }
 
 
-def _found(work: Work, session: Session, query: m.Query) -> list[dict[str, Any]]:
-    """The documents that a query of the history finds, in the order of submission."""
+def found(work: Work, session: Session, query: m.Query) -> Iterator[Found]:
+    """What a query of the history finds, in the order of submission."""
     wanted = database.checked(query.where)
-    found = []
     for id, record in candidates(work.tasks, wanted):
         if visible(work, session, id) is not None:
             told = document(record)
             if database.matches(told, wanted):
-                found.append({key: told[key] for key in query.keys} if query.keys else told)
-    return found
+                yield (
+                    told["submitted"],
+                    id,
+                    {key: told[key] for key in query.keys} if query.keys else told,
+                )
+
+
+def submitted(work: Work, session: Session) -> Iterator[Found]:
+    """When each task was submitted, and its id."""
+    every = roles.sees_all_tasks(session.role)
+    for id, record in work.tasks.items():
+        if every or record.owner == session.identity:
+            yield record.spec.submitted, id, None
 
 
 def _numbers(work: Work, session: Session, ids: list[str]) -> list[int]:
     """The numbers of these tasks, which they get when somebody first asks, from 0 on."""
     if session.role not in roles.WORKERS:
         raise LookupError("a monitor key may not number tasks")
-    return [work.number(_known(work, session, id)) for id in ids]
+    return [work.number(known(work, session, id)) for id in ids]
 
 
 def _numbered(work: Work, session: Session) -> list[list[Any]]:
@@ -284,11 +317,13 @@ def _numbered(work: Work, session: Session) -> list[list[Any]]:
     return told
 
 
-def _states(work: Work, session: Session, ids: list[str]) -> dict[str, int]:
-    """How many of these tasks are in each state."""
+def states(
+    work: Work, session: Session, ids: list[str], old: Container[str] = ()
+) -> dict[str, int]:
+    """How many of these tasks are in each state; those that are `old` have ended."""
     counts: dict[str, int] = {}
     for id in ids:
         record = visible(work, session, id)
-        state = "unknown" if record is None else record.state
+        state = ("done" if id in old else "unknown") if record is None else record.state
         counts[state] = counts.get(state, 0) + 1
     return counts
