@@ -187,11 +187,18 @@ class Link:
             self._check_allowed([task])
         slot = Slot(task.id, task.name, task.engine, task.submitted, task.label)
         size = task.size()
-        if core.unaccepted_bytes + core.unsent_bytes + self._posted - driver.taken > core.credit:
-            self.wait(lambda: self._under_way <= self._core.credit, None)
+        under_way = core.unaccepted_bytes + core.unsent_bytes + self._posted - driver.taken
+        if (
+            under_way > core.credit
+            or core.lacking
+            or core.credit_tasks
+            or self.admission.queue_limit
+        ):
+            self.admission.enter(1)
         with self._lock:
             self.slots[slot.id] = slot
             self._posted += size
+            self._posted_tasks += 1
         driver.post(Submitted([task], functions), size, wake=not waiting)
         return slot
 
