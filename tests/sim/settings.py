@@ -137,10 +137,14 @@ def draw(random: Random) -> Settings:
 def add_chunks(s: Settings, random: Random) -> None:
     """Let part of the work be chunks."""
     s.chunks = random.choice((0.2, 0.5, 0.9))
-    s.items = int(_between(random, 2, 60))
-    s.seconds = _between(random, 0.00001, 0.05)
-    if random.random() < 0.3:
-        s.constants["paces.SHARE"] = random.randint(100, 5000)
+    s.items = int(_between(random, 2, 100))
+    s.seconds = _between(random, 0.00003, 0.02)
+    s.retries = random.choice((0, 0, s.retries))
+    s.limits = replace(s.limits, hwm=random.choice((AUTO, 8, 8, s.limits.hwm)))
+    s.faults.setdefault("kill engine", 0.5)
+    s.journal = ""  # the ledger does not follow shares over a restart: see test_core_chunks.py
+    s.constants["paces.EXPERIENCE"] = random.choice((1, 1, 4))
+    s.constants["paces.SHARE"] = random.choice((300, 1000, 5000, 200_000))
 
 
 def _between(random: Random, low: float, high: float) -> float:

@@ -10,7 +10,7 @@ from enginery.core import messages as m
 if TYPE_CHECKING:
     from .peers import EngineNode, Job
 
-SLICE = 0.005
+SLICE = 0.05
 """Seconds after which no further item begins."""
 
 

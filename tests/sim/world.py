@@ -45,6 +45,7 @@ class World(Cluster):
         self.settings: Settings = draw(random)
         if seed % 8 in CHUNKED:
             add_chunks(self.settings, random)
+            every = min(every, 500)
         s = self.settings
         super().__init__(
             random, limits=s.limits, scheme=s.scheme, delay=s.delay, constants=s.constants,

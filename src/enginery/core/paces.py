@@ -25,6 +25,9 @@ SHARE = 1000
 SMALL = 200
 """The same at the end of a map, at least."""
 
+EXPERIENCE = 4
+"""A share has at most one in so many of all items that were heard of."""
+
 ITEMS = 1 << 16
 """Items of one share at most."""
 
@@ -47,17 +50,19 @@ class Paces:
     def __init__(self) -> None:
         self._paces: dict[bytes, Pace] = {}
 
-    def heard(self, function: bytes, seconds: float, items: int) -> None:
-        """So many items took so long."""
+    def heard(self, function: bytes, seconds: float, items: int) -> bool:
+        """So many items took so long; whether they were thought to be brief, and are not."""
         item = max(seconds * 1e6 / items, SHORTEST)
         pace = self._paces.get(function)
         if pace is None:
             self._paces[function] = Pace(item, items)
             if len(self._paces) > FUNCTIONS:
                 del self._paces[next(iter(self._paces))]
-            return
+            return False
+        surprise = pace.item < WORTH <= item
         pace.item = max(item, pace.item / 2)
         pace.heard = 1 if item >= WORTH else min(pace.heard + items, ITEMS)
+        return surprise
 
     def expected(self, function: bytes, items: int) -> int:
         """Microseconds that so many items are thought to take; `WORTH` when nothing is known."""
@@ -74,7 +79,7 @@ class Paces:
         pace = self._paces.get(function)
         if pace is None:
             return 1
-        size = min(SHARE / pace.item, pace.heard // 4, ITEMS)
+        size = min(SHARE / pace.item, pace.heard // EXPERIENCE, ITEMS)
         if last:
             size = min(size, max(left / max(engines, 1), SMALL / pace.item))
         return max(1, min(int(size), left))

@@ -83,6 +83,7 @@ class Work:
         self.touched: dict[int, Place] = {}
         self.doubtful: dict[str, None] | None = None  # they may have been started
         self.unfetched: dict[str, tuple[Place, Settling]] = {}  # large values, not in the journal
+        self.surprised = False  # items of a map are not brief after all
         self.unsettled: dict[int, Place] = {}  # engines whose results are not all on disk
         self._turn = 0
         self._accepted = 0  # tasks, ever
@@ -413,8 +414,8 @@ class Work:
             took = result.completed - result.started
             if record.pool is None:
                 self.placement.durations.heard(spec.function, took)
-            else:
-                self.placement.paces.heard(spec.function, took, record.items)
+            elif self.placement.paces.heard(spec.function, took, record.items):
+                self.surprised = True
             record.move("end", now, "ok", place.id)
             record.outcome = m.Outcome(
                 spec.id, "ok", value, result.buffers, place.id, place.name, record.attempt,
@@ -776,9 +777,10 @@ class Work:
         for place in self.touched.values():
             placement.changed(place)
         self._give_out(now)
-        if placement.crowded and placement.idle:
+        if placement.crowded and (placement.idle or self.surprised):
             self._call_back(now, out)
             self._give_out(now, again=True)
+        self.surprised = False
         for place in self.touched.values():
             if place.open:
                 self._send(place, now, out)
@@ -818,12 +820,16 @@ class Work:
     def _stuck(self) -> list[Place]:
         """Engines at which something waits while another one has nothing to do."""
         placement = self.placement
-        return list(placement.crowded.values()) if placement.idle else []
+        return list(placement.crowded.values()) if placement.idle or self.surprised else []
 
     def _call_back(self, now: float, out: list[Effect]) -> None:
-        """What waits for long behind something that is not as brief as thought runs elsewhere."""
-        for place in self._stuck():
-            if now < place.heard + PATIENCE:
+        """What waits for long behind something that is not as brief as thought runs elsewhere.
+
+        At once when items of a map turn out to be long: they go one by one from now on.
+        """
+        stuck, surprised, self.surprised = self._stuck(), self.surprised, False
+        for place in stuck:
+            if now < place.heard + PATIENCE and not surprised:
                 continue
             queued, sent = place.call_back()
             for record in reversed(queued):
