@@ -160,7 +160,7 @@ def test_nothing_is_missing_or_doubled_when_its_process_is_killed(profile: Path)
         lview, ids, killed = rc.load_balanced_view(), [], set()
         for part in range(4):
             store = wait_for(lambda: store_of(cluster))
-            wait_for(lambda one=store: one.nice() == 10)
+            wait_for(lambda one=store: one.nice() == 19)
             assert store.pid not in killed
             result = lview.map_async(square, range(500), chunksize=1)
             if part < 2:
