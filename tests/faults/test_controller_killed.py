@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 import enginery
@@ -116,3 +117,26 @@ def test_a_cluster_that_is_stopped_leaves_no_journal(cluster: Cluster) -> None:
         assert rc[:].apply_sync(abs, -1) == [1] * 4
         assert len(list((cluster.profile.path / "journal").iterdir())) == 1
     assert list((cluster.profile.path / "journal").iterdir()) == []
+
+
+def test_when_the_disk_is_full_new_tasks_are_refused_and_what_runs_goes_on(
+    cluster: Cluster, gate: Gate
+) -> None:
+    with cluster as rc:
+        lview = rc.load_balanced_view()
+        running = lview.apply_async(gate.held)
+        assert lview.apply_sync(abs, -1) == 1
+        controller = psutil.Process(cluster.controller_pid)
+        before = controller.rlimit(psutil.RLIMIT_FSIZE)
+        controller.rlimit(psutil.RLIMIT_FSIZE, (1000, before[1]))  # as a full disk to it
+        errors = [lview.apply_async(abs, -2).exception(SECONDS) for _ in range(2)]
+        assert "the controller cannot write its journal" in str(errors[-1])
+        gate.open()
+        assert running.get(SECONDS) is None
+        controller.rlimit(psutil.RLIMIT_FSIZE, before)
+        deadline = time.monotonic() + SECONDS
+        while lview.apply_async(abs, -3).exception(SECONDS):
+            assert time.monotonic() < deadline, "it does not begin anew"
+            rc.link.wait(lambda: False, 0.5)
+        kill_controller(cluster)
+        assert lview.apply_async(abs, -4).get(SECONDS) == 4

@@ -106,7 +106,8 @@ class Journal:
         """What the last controller left here, if anything."""
         segments = self._segments()
         while segments and (head := read_head(self._path(segments[0]))) is None:
-            segments.pop(0)  # it had just begun, and nothing in it counts
+            begun = Reader(self._path(segments.pop(0)), self.directory)
+            begun.check_rest(begun.path.read_bytes())  # nothing in it counts, or it is damaged
         if not segments or head is None:
             return None
         found = Found(head, iter(()))
@@ -339,6 +340,10 @@ class Reader:
             self.offset += RECORD.size + len(payload)
             if number:
                 yield turn
+        self.check_rest(content)
+
+    def check_rest(self, content: bytes) -> None:
+        """See whether anything follows; JournalError if that is a record."""
         self.whole = self.offset == len(content)
         after = content.find(MARKER, self.offset + 1)
         while after >= 0:
@@ -393,7 +398,7 @@ def read_head(path: Path) -> Head | None:
 
 def framed(number: int, payload: bytes) -> bytes:
     """A record."""
-    checksum = zlib.crc32(payload, number & 0xFFFFFFFF)
+    checksum = zlib.crc32(payload, zlib.crc32(number.to_bytes(8, "big")))
     return RECORD.pack(MARKER, len(payload), checksum, number) + payload
 
 
@@ -406,7 +411,7 @@ def unframed(content: bytes, offset: int) -> tuple[int, memoryview] | None:
     if marker != MARKER or length > LONGEST or len(content) - start < length:
         return None
     payload = memoryview(content)[start : start + length]
-    if zlib.crc32(payload, number & 0xFFFFFFFF) != checksum:
+    if zlib.crc32(payload, zlib.crc32(number.to_bytes(8, "big"))) != checksum:
         return None
     return number, payload
 

@@ -1,0 +1,181 @@
+"""The journal's files: what was written is read again, or it is said where it was damaged."""
+
+from __future__ import annotations
+
+import random
+import re
+import select
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from enginery.controller.journal import BESIDE, Journal
+from enginery.core import messages as m
+from enginery.core.entries import Ended, Function, Taken, Turn
+from enginery.core.events import Append, JournalFailed, Synced, Trim
+from enginery.error import ClusterError, JournalError
+
+OWNER = b"o" * 16
+RECORDS = 30
+
+
+def turn(number: int) -> Turn:
+    """What stands in a record, told apart by its number."""
+    task = m.Task(f"c-{number}", b"h" * 16, b"a" * number)
+    return Turn(float(number), [Taken(OWNER, number, [task]), Function(b"h" * 16, b"blob")])
+
+
+def large(number: int, size: int) -> Turn:
+    """One with a buffer that has a file of its own."""
+    outcome = m.Outcome(f"c-{number}", "ok", b"v", (m.Buffer(b"x" * size),))
+    return Turn(float(number), [Ended(OWNER, outcome)])
+
+
+def append(journal: Journal, *turns: Turn, first: int = 1, anew: bool = True) -> None:
+    """Write these as records, and wait until they are on disk."""
+    for number, each in enumerate(turns, first):
+        journal.append(Append(number, each, anew and number == first, urgent=True))
+    wait_for(journal, first + len(turns) - 1)
+
+
+def wait_for(journal: Journal, number: int) -> None:
+    """Wait until a record is on disk."""
+    while True:
+        assert select.select([journal.fileno()], [], [], 30)[0], "it is never on disk"
+        for event in journal.events():
+            assert isinstance(event, Synced)
+            if event.turn >= number:
+                return
+
+
+def reopened(directory: Path) -> tuple[list[Turn], bool]:
+    """What a next controller finds, and whether it may trust the end."""
+    journal = Journal(directory)
+    try:
+        found = journal.find()
+        if found is None:
+            return [], True
+        turns = list(found.turns)
+        return turns, found.complete
+    finally:
+        journal.close(remove=False)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """A segment of some records."""
+    journal = Journal(tmp_path / "journal")
+    journal.start("name", (1, 2))
+    append(journal, *map(turn, range(1, RECORDS + 1)))
+    journal.trim(Trim(1, whole=True))
+    journal.close(remove=False)
+    return next((tmp_path / "journal").glob("*.log"))
+
+
+def test_what_was_written_is_read_again(written: Path) -> None:
+    turns, complete = reopened(written.parent)
+    assert turns == [turn(number) for number in range(1, RECORDS + 1)]
+    assert complete
+
+
+def test_a_journal_belongs_to_one_controller(written: Path) -> None:
+    journal = Journal(written.parent)
+    with pytest.raises(ClusterError, match="another controller writes the journal"):
+        Journal(written.parent)
+    journal.close(remove=False)
+    Journal(written.parent).close(remove=True)
+    assert not written.parent.exists()
+
+
+def cuts() -> Iterator[int]:
+    yield from random.Random(1).sample(range(1, 4000), 100)
+
+
+def test_of_one_that_was_cut_all_before_the_cut_is_known(written: Path) -> None:
+    content, counts = written.read_bytes(), set()
+    for cut in cuts():
+        written.write_bytes(content[: len(content) * cut // 4000])
+        turns, _ = reopened(written.parent)
+        assert turns == [turn(number) for number in range(1, len(turns) + 1)]
+        counts.add(len(turns))
+    assert len(counts) > RECORDS / 2
+
+
+def test_bits_that_have_changed_are_found(written: Path) -> None:
+    content, chance = written.read_bytes(), random.Random(2)
+    refusals = []
+    for _ in range(100):
+        damaged = bytearray(content)
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        written.write_bytes(damaged)
+        try:
+            turns, complete = reopened(written.parent)
+        except JournalError as error:
+            refusals.append(str(error))
+        else:  # the last record, which might not have been written to its end
+            assert turns == [turn(number) for number in range(1, RECORDS)]
+            assert not complete
+    assert len(refusals) > 80
+    assert all(re.match(r"record \d+ of the journal is damaged, at byte", r) for r in refusals)
+    assert all(str(written) in refusal for refusal in refusals)
+
+
+def test_a_record_that_is_missing_is_noticed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.start("name", (1, 2))
+    append(journal, turn(1), turn(2))
+    journal.trim(Trim(1, whole=True))
+    append(journal, turn(4), first=4, anew=False)
+    journal.close(remove=False)
+    turns, complete = reopened(tmp_path / "journal")
+    assert turns == [turn(1), turn(2), turn(4)]
+    assert not complete
+
+
+def test_large_buffers_stand_beside_it_once_and_go_with_what_names_them(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    journal = Journal(directory)
+    journal.start("name", (1, 2))
+    first = large(1, 2 * BESIDE)
+    append(journal, first, first, large(3, 10))
+    assert len(list(directory.glob("*.buffer"))) == 1
+    append(journal, turn(4), first=4)
+    journal.trim(Trim(4, whole=True))
+    assert list(directory.glob("*.buffer")) == []
+    assert len(list(directory.glob("*.log"))) == 1
+    append(journal, first, first=5, anew=False)  # its file was removed: it is written again
+    journal.close(remove=False)
+    turns, _ = reopened(directory)
+    assert turns == [turn(4), first]
+
+
+def test_a_large_buffer_that_is_not_there_is_known_to_be_missing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.start("name", (1, 2))
+    append(journal, large(1, 2 * BESIDE))
+    journal.close(remove=False)
+    file = next((tmp_path / "journal").glob("*.buffer"))
+    for damage in (file.read_bytes()[:-1], b"", b"?" + file.read_bytes()[1:]):
+        file.write_bytes(damage)
+        ((entry,),) = ([t.entries for t in reopened(tmp_path / "journal")[0]],)
+        (ended,) = entry
+        assert isinstance(ended, Ended)
+        assert ended.outcome.buffers[0].nbytes == -1
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    journal = Journal(directory)
+    journal.start("name", (1, 2))
+    append(journal, turn(1))
+    journal.trim(Trim(1, whole=True))
+    (directory / "000000000002.log").mkdir()  # where the next segment is to be
+    journal.append(Append(2, turn(2), True, urgent=True))
+    assert select.select([journal.fileno()], [], [], 30)[0]
+    assert [type(event) for event in journal.events()] == [JournalFailed]
+    (directory / "000000000002.log").rmdir()
+    journal.close(remove=False)
+    turns, complete = reopened(directory)
+    assert turns == [turn(1)]
+    assert not complete
