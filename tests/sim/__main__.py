@@ -13,7 +13,7 @@ from typing import Any
 
 from enginery.core import tasks
 
-from .faults import FAULTS
+from .faults import FAULTS, RESTARTS
 from .workload import ACTIONS
 from .world import World
 
@@ -83,7 +83,7 @@ def table(report: Report) -> str:
     for (state, move), after in tasks.TRANSITIONS.items():
         lines.append(f"  {state:>8} --{move}--> {after:<8} {report.moves[state, move]:>10,}")
     lines += ["", "faults, and what the engine was doing"]
-    for fault in FAULTS:
+    for fault in FAULTS | RESTARTS:
         doing = ", ".join(
             f"{k[1]} {n:,}" for k, n in sorted(report.victims.items()) if k[0] == fault
         )

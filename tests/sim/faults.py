@@ -223,9 +223,6 @@ FAULTS: dict[str, Callable[[World], bool]] = {
     "kill engine": kill_engine,
     "kill supervisor": kill_supervisor,
     "kill client": kill_client,
-    "kill controller": kill_controller,
-    "lose power": lose_power,
-    "fill disk": fill_disk,
     "join": join,
     "lie": lie,
     "cut": cut,
@@ -237,3 +234,10 @@ FAULTS: dict[str, Callable[[World], bool]] = {
     "weigh": weigh,
 }
 """By name; `settings` draws which exist and how often they come."""
+
+RESTARTS: dict[str, Callable[[World], bool]] = {
+    "kill controller": kill_controller,
+    "lose power": lose_power,
+    "fill disk": fill_disk,
+}
+"""The same where the controller has a journal."""

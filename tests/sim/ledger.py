@@ -380,7 +380,7 @@ class Ledger(Observer):
         self.restarts += 1
         self.doubts += not complete
         for record in self.world.controller.core.work.tasks.values():
-            if record.pool is not None and record.pool.record is not record:
+            if "." in record.spec.id:
                 continue  # of what becomes of shares, `items` keeps the book
             entry, id = self.tasks[record.spec.id], record.spec.id
             if record.outcome is None and id in self.ends and not entry.direct and complete:
@@ -569,7 +569,7 @@ class Ledger(Observer):
                     and task.engine < 0
                 )
         decided = [ends[task.id] for ends in (self.ends, self.forgotten) if task.id in ends]
-        known = outcome.status in [end.status for end in decided] or (decided and self.doubts)
+        known = outcome.status in [end.status for end in decided] or self.doubts
         if not true or not known:
             raise Broken(f"unexpected: {outcome} of {entry}, decided as {decided}")
 

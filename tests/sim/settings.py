@@ -17,7 +17,7 @@ from enginery.core.controller import Limits
 from enginery.core.quota import CREDIT
 from enginery.schemes import SCHEMES, LeastLoad, Load, Scheme
 
-from .faults import FAULTS
+from .faults import FAULTS, RESTARTS
 from .workload import ACTIONS, KINDS, PICKY, TERMS
 
 
@@ -75,11 +75,31 @@ TIGHT: dict[str, tuple[int, int]] = {
     "work.ACK_LATER": (1, 8),
     "work.ACK_BYTES": (300, 3000),
     "controller.FORGET_CLIENT": (3, 30),
+}
+"""Constants of the core that are drawn so small, at times, that they matter."""
+
+
+WRITTEN: dict[str, tuple[int, int]] = {
     "journal.PART": (1, 20),
     "journal.GROWTH": (300, 30_000),
     "client.CLAIM": (1, 20),
 }
-"""Constants of the core that are drawn so small, at times, that they matter."""
+"""The same, that matter where there is a journal."""
+
+
+def draw_journal(s: Settings, random: Random) -> None:
+    """Let the controller have a journal, and need it, most of the time."""
+    if random.random() < 0.3:
+        return
+    s.journal = "journal"
+    s.sync = random.choice((0.0, 0.005, 0.005, 0.1, 1.0))
+    if s.faults or random.random() < 0.5:
+        s.faults |= _some(random, RESTARTS, 0.35, 0.02, 3.0)
+    s.constants |= {
+        name: random.randint(low, high)
+        for name, (low, high) in WRITTEN.items()
+        if random.random() < 0.25
+    }
 
 
 def draw(random: Random) -> Settings:
@@ -125,9 +145,6 @@ def draw(random: Random) -> Settings:
     if chance() < 0.5:
         recent, block = random.randint(0, 20), random.randint(1, 8)
         s.constants |= {"history.RECENT": recent, "history.BLOCK": block}
-    if chance() < 0.7:
-        s.journal = "journal"
-        s.sync = random.choice((0.0, 0.005, 0.005, 0.1, 1.0))
     if chance() < 0.2:  # the last of the faults; nobody is refused, who would then never be told
         s.faults["weigh"] = _between(random, 0.02, 3.0)
         s.constants["controller.CUTS"] = 1 << 30

@@ -16,11 +16,11 @@ from enginery.core.work import ACK_LATER
 
 from .broken import Broken
 from .cluster import Cluster
-from .faults import FAULTS
+from .faults import FAULTS, RESTARTS
 from .ledger import Ledger
 from .nodes import Peer
 from .peers import EngineNode, Job
-from .settings import Settings, add_chunks, draw
+from .settings import Settings, add_chunks, draw, draw_journal
 from .strangers import Liar
 from .workload import User
 
@@ -39,7 +39,9 @@ PATIENCE = 600.0
 class World(Cluster):
     """A cluster, its users, and their bad luck."""
 
-    def __init__(self, seed: int, *, trace: bool = False, every: int = 1000) -> None:
+    def __init__(
+        self, seed: int, *, trace: bool = False, every: int = 1000, journal: bool = True
+    ) -> None:
         random = Random(seed)
         self.seed = seed
         self.settings: Settings = draw(random)
@@ -47,6 +49,8 @@ class World(Cluster):
             add_chunks(self.settings, random)
             every = min(every, 500)
         s = self.settings
+        if journal:
+            draw_journal(s, Random(f"the journal of {seed}"))
         super().__init__(
             random, limits=s.limits, scheme=s.scheme, delay=s.delay, constants=s.constants,
             journal=s.journal,
@@ -153,7 +157,7 @@ class World(Cluster):
     def _hit(self, fault: str) -> None:
         if not self.calm:
             self.note(f"*** {fault}")
-            self.faults[fault] += FAULTS[fault](self)
+            self.faults[fault] += (FAULTS | RESTARTS)[fault](self)
             self._schedule(fault)
 
     def _calm_down(self) -> None:

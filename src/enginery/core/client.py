@@ -247,6 +247,13 @@ class Client:
         self._send_unsent(out)
         out.append(Credited())
 
+    def _taken_back(self, seq: int) -> None:
+        """A controller that was started again has what the last one had not accepted so far."""
+        while self.unsent and self.unsent[0].seq <= seq:
+            submit = self.unsent.popleft()
+            self.unsent_bytes -= _size(submit)
+            self.unsent_tasks -= len(submit.tasks)
+
     def _send(self, submit: m.Submit, out: list[Effect]) -> None:
         hashes: dict[bytes, None] = {}
         for task in submit.tasks:
@@ -421,6 +428,7 @@ class Client:
             self.defined.clear()
             self._accepted(welcome.accepted)
             if welcome.asks:
+                self._taken_back(welcome.accepted)
                 self._claim(out)
             for submit, _ in self.unaccepted:
                 self._send(submit, out)

@@ -19,7 +19,7 @@ from ..schemes import Scheme
 from . import entries
 from . import messages as m
 from .account import LARGE
-from .ahead import PATIENCE
+from .ahead import LEAST, PATIENCE
 from .chunks import Chunks
 from .conditions import Conditions
 from .engine import STUCK_REASON
@@ -203,6 +203,7 @@ class Work:
             self.journal.changed(record)
         record.wait = None
         record.attempt = attempt
+        record.expected = LEAST
         place.hold(record, n)
 
     def own(self, record: Record, owner: bytes) -> None:
@@ -315,7 +316,7 @@ class Work:
         if all(id in self.inputs.values for id in record.takes):
             record.inputs = self.inputs.of(record.takes)
         record.input_bytes = sum(value.size() for value in record.inputs)
-        record.expected = self.placement.expected(record)
+        record.expected = LEAST  # what waited there was brief
         place.hold(record, record.n)
         place.n = record.n
 
@@ -330,10 +331,15 @@ class Work:
         if record.state != "waiting" and terms is not None:
             self.conditions.restore(record, terms, every, waits, now)
             return
+        if any(id not in self.inputs.values for id in record.takes):
+            facts = {"reason": "the values that it takes are not known any more", "started": False}
+            record.state = "held"
+            self.end(record, "lost", now, facts=facts)
+            return
+        record.state = "waiting"
         if record.takes:
             record.inputs = self.inputs.of(record.takes)
             record.input_bytes = sum(value.size() for value in record.inputs)
-        record.state = "waiting"
         self.conditions.limit(record, now)
         self.placement.add(record)
 
