@@ -439,9 +439,10 @@ class Client:
     def _claim(self, out: list[Effect]) -> None:
         """Tell a controller that was started again what it has accepted and not answered."""
         for submit, _ in self.unaccepted:  # some of it may have been done before it was accepted
-            left = [task for task in submit.tasks if self._lacks_all(task.id)]
-            self.unaccepted_tasks -= len(submit.tasks) - len(left)
-            submit.tasks = left
+            submit.tasks = [task for task in submit.tasks if self._lacks_all(task.id)]
+        self.unaccepted = deque((submit, _size(submit)) for submit, _ in self.unaccepted)
+        self.unaccepted_bytes = sum(size for _, size in self.unaccepted)
+        self.unaccepted_tasks = sum(len(submit.tasks) for submit, _ in self.unaccepted)
         again = {task.id for submit, _ in self.unaccepted for task in submit.tasks}
         again.update(task.id for submit in self.unsent for task in submit.tasks)
         again.update(self.farming.tasks)

@@ -216,7 +216,10 @@ def _check_places(work: Work) -> list[int]:
 
 def _check_ahead(place: Place, balanced: list[Record]) -> None:
     """Brief tasks only wait at an engine, and not many; it is known that one of them is not."""
-    waiting = [r for r in balanced if r.n != min(place.sent, default=0)]
+    first = min(
+        (n for n in place.sent if n > 0), default=0
+    )  # below: what has ended, see `recovery`
+    waiting = [r for r in balanced if r.n != first]
     brief = all(r.expected < WORTH for r in waiting)
     hold(brief, "only what is brief waits at an engine", place, waiting)
     worth = sum(r.expected for r in waiting[:-1])
