@@ -287,7 +287,7 @@ class Placement:
         """Microseconds that a task is thought to take; of a chunk, one of its items."""
         if record.pool is None:
             return self.durations.expected(record.spec.function)
-        return self.paces.expected(record.spec.function, record.items)
+        return self.paces.expected(record.spec.function, max(record.items, 1))
 
     def next(self) -> tuple[Record, Place] | None:
         """The next task to give out and the engine that gets it, taken from its line.
