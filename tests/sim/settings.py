@@ -159,7 +159,6 @@ def add_chunks(s: Settings, random: Random) -> None:
     s.retries = random.choice((0, 0, s.retries))
     s.limits = replace(s.limits, hwm=random.choice((AUTO, 8, 8, s.limits.hwm)))
     s.faults.setdefault("kill engine", 0.5)
-    s.journal = ""  # the ledger does not follow shares over a restart: see test_core_chunks.py
     s.constants["paces.EXPERIENCE"] = random.choice((1, 1, 4))
     s.constants["paces.SHARE"] = random.choice((300, 1000, 5000, 200_000))
 
