@@ -53,7 +53,7 @@ BESIDE = 64 << 10
 TOGETHER = 0.005
 """Seconds for which records are collected before the disk is waited for, without any hurry."""
 
-INSIDE, BESIDE = 3, 4  # the extension codes of a buffer: in the record, in a file of its own
+IN_RECORD, IN_FILE = 3, 4  # the extension codes of a buffer: in the record, in a file of its own
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -156,13 +156,13 @@ class Journal:
             if type(value) is not m.Buffer:
                 raise TypeError(f"a {type(value).__name__} cannot stand in the journal")
             if value.nbytes < BESIDE:
-                return msgpack.Ext(INSIDE, bytes(value))
+                return msgpack.Ext(IN_RECORD, bytes(value))
             if value.stored not in self._beside:
                 value.stored = f"{effect.number}-{len(beside)}.buffer"
                 self._beside.add(value.stored)
                 beside.append((value.stored, value))
             named.add(value.stored)
-            return msgpack.Ext(BESIDE, msgpack.encode((value.stored, value.nbytes)))
+            return msgpack.Ext(IN_FILE, msgpack.encode((value.stored, value.nbytes)))
 
         payload = msgpack.encode(effect.turn, enc_hook=packed)
         try:
@@ -360,7 +360,7 @@ class Reader:
         )
 
     def _buffer(self, code: int, data: memoryview) -> m.Buffer:
-        if code == INSIDE:
+        if code == IN_RECORD:
             return m.Buffer(bytes(data))
         name, nbytes = msgpack.decode(data, type=tuple[str, int])
         self.beside.add(name)

@@ -18,7 +18,7 @@ from msgspec import msgpack
 
 from ...core import messages as m
 from ...core.entries import Turn
-from ..journal import INSIDE, LONGEST, MAGIC, MARKER, RECORD, Head, stored, unframed
+from ..journal import IN_RECORD, LONGEST, MAGIC, MARKER, RECORD, Head, stored, unframed
 
 CHUNK = 4 << 20
 """Bytes that are read at a time."""
@@ -205,7 +205,7 @@ def _length(content: bytes) -> int:
 
 def _buffer(code: int, data: memoryview) -> m.Buffer:
     """A buffer of the journal; one that stands in a file of its own has only its size and name."""
-    if code == INSIDE:
+    if code == IN_RECORD:
         return m.Buffer(bytes(data))
     buffer = m.Buffer(b"")
     buffer.stored, buffer.nbytes = msgpack.decode(data, type=tuple[str, int])
