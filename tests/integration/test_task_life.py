@@ -111,7 +111,7 @@ def test_one_that_does_not_heed_it_ends_with_its_engine(own_cluster, how):
         rc.wait_for_engines(2)
         lview = rc.load_balanced_view()
         before = set(own_cluster.engine_pids.values())
-        with lview.temp_flags(time_limit=0.2 if how == "limit" else None):
+        with lview.temp_flags(time_limit=1.5 if how == "limit" else None):
             result = lview.apply_async(stubborn)
         if how == "abort":
             wait_running(result)

@@ -77,6 +77,7 @@ class Journal:
     """The journal in this directory, which belongs to one controller at a time (ClusterError)."""
 
     def __init__(self, directory: Path) -> None:
+        private.make_directory(directory.parent)
         self.directory = private.make_directory(directory)
         self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -200,13 +200,16 @@ class Service:
 
     def _keys(self) -> Keys:
         """Those that whoever is still out there knows, if there may be somebody."""
-        if not self.lasting:
-            if self.journal is None:
-                return Keys.create()
-            return Keys.load_or_create(self.journal.directory / "keys.json")
+        if self.lasting or self.journal is not None:
+            return Keys.load_or_create(self._key_path)
+        return Keys.create()
+
+    @property
+    def _key_path(self) -> Path:
+        """Where the keys are, for the next controller; until the cluster has ended, or for good."""
         infix = f"-{self.config.cluster_id}" if self.config.cluster_id else ""
-        security = self.config.profile_dir / "security"
-        return Keys.load_or_create(security / f"ipcontroller{infix}-keys.json")
+        name = "keys" if self.lasting else "keys-until-stopped"
+        return self.config.profile_dir / "security" / f"ipcontroller{infix}-{name}.json"
 
     def _listen(self, name: str, port: int) -> Port:
         try:
@@ -263,7 +266,7 @@ class Service:
         """Leave nothing behind, but what a controller needs that goes on where this one failed."""
         orderly = self.exit_code == 0
         if not self.lasting and (orderly or self.journal is None):
-            for path in self.files.values():
+            for path in (*self.files.values(), self._key_path):
                 path.unlink(missing_ok=True)
         self.context.destroy(linger=200)  # the goodbyes go out
         for port in self.ports.values():
