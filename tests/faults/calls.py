@@ -216,7 +216,7 @@ LOCAL: dict[str, frozenset[str]] = {
     "ar": names(
         "add_done_callback as_argument assembly at_work cancelled done elapsed eta failed "
         "last_at_work link metadata msg_ids ordered part partial progress ran_on ready retried "
-        "return_exceptions sent serial_time shown_as slots stream_output successful timedelta "
+        "return_exceptions sent serial_time shown_as slots stream_output successful taken timedelta "
         "total wall_time when_done"
     ),
     "cluster": names(

@@ -54,6 +54,9 @@ class ExecuteResult(AsyncResult):
         super().__init__(client, slots, **form)
         self._values = Replies(self._slots, client.link)
 
+    def _unpacked(self) -> Sequence[Any]:
+        return self._values.part(0)
+
     def _assemble(self, values: Sequence[Any]) -> Any:
         return values[0] if self._scalar else ResultList(values)
 

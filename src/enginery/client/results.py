@@ -528,11 +528,15 @@ class AsyncResult(Told, Takeable):
         if self._scalar:
             part = self._part
             if part is None:
-                outcome = self._slots[0].outcome
-                assert outcome is not None
-                part = self._part = unpack(outcome, 0, None)
+                part = self._part = self._unpacked()
             return part
         return [value for i in range(len(self._slots)) for value in self._values.part(i)]
+
+    def _unpacked(self) -> Sequence[Any]:
+        """The value of a single task, which has ended."""
+        outcome = self._slots[0].outcome
+        assert outcome is not None
+        return unpack(outcome, 0, None)
 
     def _value(self, item: int) -> Any:
         """The value of an item, or its `Failed`; waits for it."""
