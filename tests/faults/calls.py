@@ -216,8 +216,8 @@ LOCAL: dict[str, frozenset[str]] = {
     "ar": names(
         "add_done_callback as_argument assembly at_work cancelled done elapsed eta failed "
         "last_at_work link metadata msg_ids ordered part partial progress ran_on ready retried "
-        "return_exceptions sent serial_time shown_as slots stream_output successful taken timedelta "
-        "total wall_time when_done"
+        "return_exceptions sent serial_time shown_as slots stream_output successful taken "
+        "timedelta total wall_time when_done"
     ),
     "cluster": names(
         "client_connection_file cluster_file controller controller_pid processes running"
