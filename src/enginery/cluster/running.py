@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,8 +77,23 @@ def _count_engines(cluster: RunningCluster) -> int:
         link.close()
 
 
+def _remove_work(profile: Profile, cluster_id: str) -> list[Path]:
+    """Remove what another controller would have gone on with; which."""
+    removed = []
+    infix = f"-{cluster_id}" if cluster_id else ""
+    keys = profile.security / f"ipcontroller{infix}-keys-until-stopped.json"
+    if keys.exists():
+        keys.unlink()
+        removed.append(keys)
+    journal = profile.path / "journal" / (cluster_id or "default")
+    if journal.exists():
+        shutil.rmtree(journal)
+        removed.append(journal)
+    return removed
+
+
 def remove_stale(profile: Profile) -> list[Path]:
-    """Remove the files of controllers of this host that are gone; which.
+    """Remove the files of controllers of this host that are gone, and their journals; which.
 
     Files of other hosts, and those that were copied here under other names, stay.
     """
@@ -90,6 +106,8 @@ def remove_stale(profile: Profile) -> list[Path]:
         if path.name == file.name and file.host == socket.gethostname() and not is_running(file):
             path.unlink(missing_ok=True)
             removed.append(path)
+            if file.role == "client":
+                removed += _remove_work(profile, file.cluster_id)
     for path in sorted(profile.security.glob("cluster*.json")):
         with contextlib.suppress(ClusterError):  # not ours
             if not Cluster.from_file(path).processes:
