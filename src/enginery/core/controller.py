@@ -799,10 +799,10 @@ class Controller:
             case m.Resubmit() | m.Purge() if message.number in session.answering:
                 pass  # it comes again; the answer is on its way
             case m.Resubmit():
-                self.intake.answer(session, self.intake.resubmit(session, message, now), out)
+                self.intake.answer(session, self.intake.resubmit(session, message, now), out, conn)
             case m.Purge():
                 if not self.past.purge(session, message, now, out):
-                    self.intake.answer(session, self.intake.purge(session, message), out)
+                    self.intake.answer(session, self.intake.purge(session, message), out, conn)
             case m.Choose(scheme=scheme):
                 out.append(Send(conn, session.answered(self._choose(scheme, message.number))))
             case m.Query():

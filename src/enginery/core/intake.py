@@ -36,7 +36,9 @@ class Intake:
         self.quota = work.quota
         self.turned_away: dict[bytes, Session] = {}  # sessions to tell when there is room
         self.lacking: dict[bytes, Session] = {}  # sessions that wait for a function
-        self.answers: deque[tuple[int, Session, m.Reply | m.Refused]] = deque()  # by record
+        self.answers: deque[tuple[int, Conn | None, Session, m.Reply | m.Refused]] = (
+            deque()
+        )  # by record
         self.accepting: dict[bytes, tuple[float, Session]] = {}  # when to tell what is accepted
 
     # --- tasks ----------------------------------------------------------------------------------
@@ -265,7 +267,7 @@ class Intake:
             out.append(Drop(conn, "it asks for too much before the work it is about"))
             return
         self._abort(session, message, now, out)
-        self.answer(session, m.Reply(message.number), out)
+        self.answer(session, m.Reply(message.number), out, conn)
 
     def _abort(self, session: Session, message: m.Abort, now: float, out: list[Effect]) -> None:
         """Abort what there is of these."""
@@ -289,19 +291,26 @@ class Intake:
 
     # --- answers --------------------------------------------------------------------------------
 
-    def answer(self, session: Session, answer: m.Reply | m.Refused, out: list[Effect]) -> None:
-        """Answer a request that has changed something, once that is on disk."""
+    def answer(
+        self, session: Session, answer: m.Reply | m.Refused, out: list[Effect],
+        conn: Conn | None = None,
+    ) -> None:  # fmt: skip
+        """Answer a request that has changed something, once that is on disk: on the connection on
+        which it came, or the control lane.
+        """
+        if conn is None:
+            conn = session.lanes.get("control")
         session.answering.add(answer.number)
-        self.answers.append((self.work.journal.mark, session, answer))
+        self.answers.append((self.work.journal.mark, conn, session, answer))
         self.answer_all(out)
 
     def answer_all(self, out: list[Effect]) -> None:
         """Give the answers for which it is time."""
         while self.answers and self.answers[0][0] <= self.work.journal.durable:
-            _, session, answer = self.answers.popleft()
+            _, conn, session, answer = self.answers.popleft()
             session.answering.discard(answer.number)
             session.answered(answer)
-            if (conn := session.lanes.get("control")) is not None:
+            if conn is not None and conn in session.lanes.values():  # else it asks again
                 out.append(Send(conn, answer))
 
     # --- finished tasks -------------------------------------------------------------------------
