@@ -37,7 +37,7 @@ VARYING = [
     (re.compile(r"\bpid \d+"), "pid PID"),
     (re.compile(r"\b127\.0\.0\.1:\d+"), "ADDRESS"),
     (re.compile(r"\b0x[0-9a-f]{6,}"), "0xADDRESS"),
-    (re.compile(r"\b(task|tasks) [0-9a-f]{6}(?:-\d+)?\b"), r"\1 ID"),
+    (re.compile(r"\b(task|tasks) [0-9a-f]{6}(?:-\d+(?:\.\d+)?)?\b"), r"\1 ID"),
     (re.compile(r"\bdefault [0-9a-f]{8}\b"), "default ID"),
     (re.compile(r"\b[0-9a-f]{32}(?:_\d+)?\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|\+\d\d:\d\d)?"), "TIME"),

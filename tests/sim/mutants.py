@@ -107,7 +107,7 @@ MUTANTS: dict[str, Mutant] = {
         "or place.sent.get(record.n) is not record", "or False",
     ),
     "a retry is not counted": (
-        work.Work, "result",
+        work.Work, "_retry",
         "record.spent += 1", "pass",
     ),
     "a task that had not started counts as started": (
@@ -149,7 +149,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "an engine runs again what arrives again": (
         engine.Engine, "_received",
-        "if attempt.n > self.seen:", "if True:",
+        "if attempt.n > self._seen:", "if True:",
     ),
     "who is given up keeps its queue": (
         engine.Engine, "_drop_work",
@@ -180,7 +180,7 @@ MUTANTS: dict[str, Mutant] = {
         "self.leaving[party.id] = party", "pass",
     ),
     "a life that is over is taken back": (
-        controller.Controller, "_over",
+        controller.Controller, "is_over",
         "self.over[incarnation] = None", "pass",
     ),
     "an abort is not repeated to an engine that reconnects": (
@@ -209,7 +209,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "who waits for a task is not told that it has come": (
         delivery.Delivery, "ended",
-        "self.owe(watcher, outcome)", "pass",
+        "watcher.fetching.remove(record.spec.id)\n            self.owe(watcher, outcome)",
+        "watcher.fetching.remove(record.spec.id)",
     ),
     "a request that comes again is carried out again": (
         controller.Controller, "_from_client",
@@ -382,7 +383,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "the timeout of what was refused is forgotten": (
         conditions.Conditions, "put_back",
-        "self._limit(record, now)", "pass",
+        "self.limit(record, now)", "pass",
     ),
     "low priority goes first": (
         placement.Placement, "rank",
@@ -492,7 +493,7 @@ MUTANTS: dict[str, Mutant] = {
         'if record.state != "done":', "if False:",
     ),
     "the room of what has ended is not given back": (
-        work.Work, "end",
+        work.Work, "_ended",
         "self.quota.give_back(record.owner, record.size)", "pass",
     ),
     "who was turned away is not told that there is room": (
@@ -513,7 +514,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "what is not on the disk is accepted": (
         sessions.Session, "accept",
-        "while self.noted and self.noted[0][0] <= durable:", "while self.noted:",
+        "self.noted[0][0] <= durable and", "",
     ),
     "what is not on the disk is acknowledged": (
         engines.Place, "settle",

@@ -272,11 +272,11 @@ class AsyncResult(Told, Takeable):
     def partial(self) -> dict[int, Any]:
         """The good values that are here now, by the index of their item; never waits or raises."""
         good: dict[int, Any] = {}
-        for i in sorted(self._arrivals.order.copy()):
+        for i in self._arrivals.order.copy():
             for item, value in enumerate(self._values.part(i), self._values.first(i)):
                 if not isinstance(value, Failed):
                     good[item] = value
-        return good
+        return dict(sorted(good.items()))  # parts may arrive in any order
 
     @trimmed
     def get_dict(self, timeout: float | None = None) -> dict[int, Any]:
