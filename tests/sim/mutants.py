@@ -46,6 +46,7 @@ RARE = {
     "the former life still has its say",
     "what all have refused waits on when the last of them comes back",  # see test_graph.py
     "an engine runs again what arrives again",  # see test_core_engine.py
+    "an outcome that arrives again is told again",  # see test_core_client.py
     "the item that ran when its engine died runs again",  # these: see test_core_chunks.py
     "all of a share had begun when its engine died",
     "spent retries are forgotten when a share comes back",
@@ -83,8 +84,8 @@ HINTS: dict[str, int] = {
     "who is given up is taken back after a restart": 36,
     "run again it takes the value it took": 110,
     "who is given up keeps its queue": 279,
-    "an outcome that arrives again is told again": 243,
-    "an abort is not repeated to an engine that reconnects": 301,
+    "an abort is not repeated to an engine that reconnects": 380,
+    "the timeout of what was refused is forgotten": 104,
     "an engine does not repeat that its properties have changed": 1058,
     "a result too many is taken for acked": 181,
     "a request that comes again is carried out again": 176,
