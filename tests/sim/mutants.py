@@ -46,6 +46,7 @@ RARE = {
     "the former life still has its say",
     "what all have refused waits on when the last of them comes back",  # see test_graph.py
     "an engine runs again what arrives again",  # see test_core_engine.py
+    "a request that comes again is carried out again",  # see test_core_controller.py
     "an outcome that arrives again is told again",  # see test_core_client.py
     "the item that ran when its engine died runs again",  # these: see test_core_chunks.py
     "all of a share had begun when its engine died",
@@ -88,7 +89,6 @@ HINTS: dict[str, int] = {
     "the timeout of what was refused is forgotten": 104,
     "an engine does not repeat that its properties have changed": 1058,
     "a result too many is taken for acked": 181,
-    "a request that comes again is carried out again": 176,
     "an unfitness that is over already is not recognized": 83,
     "a timeout holds for what has run before": 74,
     "an engine is gone although a new life has come": 78,
