@@ -298,8 +298,6 @@ class Intake:
         """Answer a request that has changed something, once that is on disk: on the connection on
         which it came, or the control lane.
         """
-        if conn is None:
-            conn = session.lanes.get("control")
         session.answering.add(answer.number)
         self.answers.append((self.work.journal.mark, conn, session, answer))
         self.answer_all(out)
@@ -310,7 +308,9 @@ class Intake:
             _, conn, session, answer = self.answers.popleft()
             session.answering.discard(answer.number)
             session.answered(answer)
-            if conn is not None and conn in session.lanes.values():  # else it asks again
+            if conn not in session.lanes.values():  # cut; on a new one it has asked again already
+                conn = session.lanes.get("control")
+            if conn is not None:
                 out.append(Send(conn, answer))
 
     # --- finished tasks -------------------------------------------------------------------------
