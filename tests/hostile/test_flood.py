@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +20,7 @@ from enginery.net.keys import ConnectionFile
 from enginery.wire import payload
 from enginery.wire.functions import FunctionCache
 
+from .controllers import controller
 from .peer import Peer, Peers, hello
 from .small_cluster import BLOB, FUNCTION, SmallCluster, drops, sent
 
@@ -39,19 +36,6 @@ def task(id: str, size: int = 0, **fields: object) -> m.Task:
 
 # --- a controller with little memory ----------------------------------------------------------
 
-CONTROLLER = """
-import os, sys
-from pathlib import Path
-from enginery.controller.config import ControllerConfig
-from enginery.controller.service import run
-
-profile, owner, budget = sys.argv[1:]
-config = ControllerConfig(
-    Path(profile), owner_pid=int(owner), ready_fd=os.dup(1), queue_bytes=int(budget)
-)
-sys.exit(run(config))
-"""
-
 
 @dataclass
 class Small:
@@ -66,13 +50,9 @@ class Small:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Small]:
-    command = [sys.executable, "-c", CONTROLLER, tmp_path / "profile_small", str(os.getpid())]
-    with subprocess.Popen([*command, str(BUDGET * MEGABYTE)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        ready = json.loads(process.stdout.readline())
-        files = {role: ConnectionFile.read(path) for role, path in ready["files"].items()}
-        yield Small(psutil.Process(process.pid), files)
-        process.terminate()
+    profile = tmp_path / "profile_small"
+    with controller(profile, queue_bytes=BUDGET * MEGABYTE) as (process, files):
+        yield Small(process, files)
 
 
 @pytest.mark.parametrize("defined", [True, False], ids=["over budget", "without its function"])

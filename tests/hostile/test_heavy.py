@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import subprocess
@@ -25,6 +24,7 @@ from enginery.net.keys import ConnectionFile, Keys
 from enginery.net.reception import Reception
 from enginery.wire import codec
 
+from .controllers import controller
 from .peer import PATIENCE, Peer, hello
 from .small_cluster import BLOB, FUNCTION
 
@@ -37,19 +37,6 @@ PIECE = 100_000
 
 MORE = 64
 """Megabytes by which it may be larger for a moment."""
-
-CONTROLLER = """
-import os, sys
-from pathlib import Path
-from enginery.controller.config import ControllerConfig
-from enginery.controller.service import run
-
-profile, owner, limit = sys.argv[1:]
-config = ControllerConfig(
-    Path(profile), owner_pid=int(owner), ready_fd=os.dup(1), memory_limit=int(limit)
-)
-sys.exit(run(config))
-"""
 
 
 @dataclass
@@ -70,13 +57,8 @@ class Heavy:
 @pytest.fixture
 def heavy(tmp_path: Path) -> Iterator[Heavy]:
     profile = tmp_path / "profile_heavy"
-    command = [sys.executable, "-c", CONTROLLER, str(profile), str(os.getpid())]
-    command.append(str(LIMIT * MEGABYTE))
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        ready = json.loads(process.stdout.readline())
-        files = {role: ConnectionFile.read(path) for role, path in ready["files"].items()}
-        one = Heavy(psutil.Process(process.pid), files, profile / "log" / "ipcontroller.log")
+    with controller(profile, memory_limit=LIMIT * MEGABYTE) as (process, files):
+        one = Heavy(process, files, profile / "log" / "ipcontroller.log")
         stop = threading.Event()
         watching = threading.Thread(target=one.watch, args=(stop,))
         watching.start()
@@ -85,7 +67,6 @@ def heavy(tmp_path: Path) -> Iterator[Heavy]:
         finally:
             stop.set()
             watching.join()
-            process.terminate()
 
 
 @pytest.fixture

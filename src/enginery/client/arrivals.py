@@ -16,42 +16,20 @@ if TYPE_CHECKING:
     from .link import Slot
 
 
-class Arrivals:
-    """Attributes: `order`, positions of the slots that have ended; `bad`, those not "ok"; `items`;
-    `retried`, the items among them that took more than one attempt.
+class Awaited:
+    """Tasks of one call of which some have not ended, and who wants to know when all have."""
 
-    `sizes` says how many items each slot stands for (None: one each).
-    """
+    __slots__ = ("_callbacks", "_changed", "_waiting")
 
-    __slots__ = ("_callbacks", "_changed", "_sizes", "_waiting", "bad", "items", "order", "retried")
-
-    def __init__(self, slots: Sequence[Slot], sizes: Sequence[int] | None, changed: Condition):
-        self.order: list[int] = []
-        self.bad: list[int] = []
-        self.items = 0
-        self.retried = 0
-        self._sizes = sizes
+    def __init__(self, slots: Sequence[Slot], changed: Condition) -> None:
         self._changed = changed
         self._callbacks: tuple[Callable[[], None], ...] = ()
         self._waiting = {slot.id: i for i, slot in enumerate(slots)}
-        if len(self._waiting) < len(slots):
-            raise ValueError("a task is named twice in one result")
-        told = (self._ended,)
-        with changed:
-            for slot in slots:
-                if slot.outcome is None:
-                    slot.watchers = slot.watchers + told if slot.watchers else told
-                else:
-                    self._ended(slot)
 
     @property
     def done(self) -> bool:
         """Whether all have ended."""
         return not self._waiting
-
-    def those(self, ids: Iterable[str]) -> list[str]:
-        """Those of these tasks that are of this call and have not ended."""
-        return [id for id in ids if id in self._waiting]
 
     def on_done(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call this once all have ended, perhaps at once; gives a function that takes it back.
@@ -69,6 +47,43 @@ class Arrivals:
         with self._changed:
             self._callbacks = tuple(kept for kept in self._callbacks if kept is not callback)
 
+    def _call_back(self) -> None:
+        """Tell, with `changed` held, that all have ended."""
+        callbacks, self._callbacks = self._callbacks, ()
+        for callback in callbacks:
+            callback()
+
+
+class Arrivals(Awaited):
+    """Attributes: `order`, positions of the slots that have ended; `bad`, those not "ok"; `items`;
+    `retried`, the items among them that took more than one attempt.
+
+    `sizes` says how many items each slot stands for (None: one each).
+    """
+
+    __slots__ = ("_sizes", "bad", "items", "order", "retried")
+
+    def __init__(self, slots: Sequence[Slot], sizes: Sequence[int] | None, changed: Condition):
+        self.order: list[int] = []
+        self.bad: list[int] = []
+        self.items = 0
+        self.retried = 0
+        self._sizes = sizes
+        super().__init__(slots, changed)
+        if len(self._waiting) < len(slots):
+            raise ValueError("a task is named twice in one result")
+        told = (self._ended,)
+        with changed:
+            for slot in slots:
+                if slot.outcome is None:
+                    slot.watchers = slot.watchers + told if slot.watchers else told
+                else:
+                    self._ended(slot)
+
+    def those(self, ids: Iterable[str]) -> list[str]:
+        """Those of these tasks that are of this call and have not ended."""
+        return [id for id in ids if id in self._waiting]
+
     def _ended(self, slot: Slot) -> None:
         """The link says, with `changed` held, that this slot has its outcome."""
         i = self._waiting.pop(slot.id)
@@ -81,9 +96,7 @@ class Arrivals:
             if slot.outcome.attempt > 1:
                 self.retried += items
         if not self._waiting:
-            callbacks, self._callbacks = self._callbacks, ()
-            for callback in callbacks:
-                callback()
+            self._call_back()
 
 
 class Arrival:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
 from ..core.pools import chunk_id
+from .arrivals import Awaited
 from .failed import Failed
 from .slots import ChunkSlot, ShareSlot, Slot
 from .values import unpack
@@ -44,7 +45,7 @@ def _is_chunk(slot: Slot) -> bool:
     return isinstance(slot, ChunkSlot) and slot.stop > 0
 
 
-class Parts:
+class Parts(Awaited):
     """See the module's theory. The attributes of `Arrivals` have the same meaning here."""
 
     def __init__(self, slots: Sequence[Slot], changed: Condition) -> None:
@@ -58,9 +59,7 @@ class Parts:
         self._by_item: list[Part] = []
         self._values: dict[int, Sequence[Any]] = {}
         self._lock = threading.Lock()  # of the values
-        self._changed = changed
-        self._callbacks: tuple[Callable[[], None], ...] = ()
-        self._waiting = {slot.id: i for i, slot in enumerate(slots)}
+        super().__init__(slots, changed)
         with changed:
             for slot in slots:
                 self._follow(slot)
@@ -90,9 +89,7 @@ class Parts:
         else:
             self._add(self._starts[i], items_of(slot), slot)
         if not self._waiting:
-            callbacks, self._callbacks = self._callbacks, ()
-            for callback in callbacks:
-                callback()
+            self._call_back()
 
     def _missing(self, first: int, stop: int) -> list[tuple[int, int]]:
         """The items of a chunk that has ended of which no share has come."""
@@ -121,11 +118,6 @@ class Parts:
     # --- what has ended -------------------------------------------------------------------------
 
     @property
-    def done(self) -> bool:
-        """Whether all have ended."""
-        return not self._waiting
-
-    @property
     def slots(self) -> list[Slot]:
         """What there is of tasks: each part that has ended, in their order, then what has not."""
         with self._changed:
@@ -141,19 +133,6 @@ class Parts:
     def those(self, ids: Iterable[str]) -> list[str]:
         """Those of these tasks that are of this call and have not ended."""
         return [id for id in ids if chunk_id(id) in self._waiting]
-
-    def on_done(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """As in `Arrivals`."""
-        with self._changed:
-            if self._waiting:
-                self._callbacks += (callback,)
-                return lambda: self._forget(callback)
-        callback()
-        return lambda: None
-
-    def _forget(self, callback: Callable[[], None]) -> None:
-        with self._changed:
-            self._callbacks = tuple(kept for kept in self._callbacks if kept is not callback)
 
     # --- what it gives --------------------------------------------------------------------------
 
