@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import jsonschema
 
-from enginery import Client
+from enginery import Client, Cluster
 
 SCHEMA = json.loads(
     (Path(__file__).parents[2] / "docs" / "reference" / "commands-1.json").read_text()
@@ -55,6 +56,19 @@ class Ask:
     def ids(self, *words: str) -> list[str]:
         """The ids that it prints."""
         return self.text(*words, "-o", "ids").splitlines()
+
+
+@contextmanager
+def default_cluster(home: Path) -> Iterator[Client]:
+    """A client of two engines, whose cluster is the default one of this directory of profiles."""
+    cluster = Cluster(n=2, profile_dir=home / "profile_default", cluster_id="")
+    cluster.start_cluster_sync()
+    try:
+        with cluster.connect_client_sync() as client:
+            client.wait_for_engines(2, timeout=30)
+            yield client
+    finally:
+        cluster.stop_cluster_sync()
 
 
 def fit(x: int) -> int:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from enginery import Client, Cluster, TaskAborted
+from enginery import Client, TaskAborted
 
-from .asking import Ask, fit, occupy, submit
+from .asking import Ask, default_cluster, fit, occupy, submit
 
 IDS = re.compile(r"^[0-9a-f]{6,}-\d+$")
 
@@ -35,15 +35,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rc(home: Path, session_leak_check: None) -> Iterator[Client]:
     """A client of two engines; it has mapped `fit` over ten items, and that failed for one."""
-    cluster = Cluster(n=2, profile_dir=home / "profile_default", cluster_id="")
-    cluster.start_cluster_sync()
-    try:
-        with cluster.connect_client_sync() as client:
-            client.wait_for_engines(2, timeout=30)
-            submit(client, "fit", fit, range(10)).wait(30)
-            yield client
-    finally:
-        cluster.stop_cluster_sync()
+    with default_cluster(home) as client:
+        submit(client, "fit", fit, range(10)).wait(30)
+        yield client
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import pytest
 from enginery import Client, Cluster
 from enginery.core.messages import Query
 
-from .asking import Ask, fit, occupy, submit
+from .asking import Ask, default_cluster, fit, occupy, submit
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +33,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rc(home: Path, session_leak_check: None) -> Iterator[Client]:
     """A client of two engines."""
-    cluster = Cluster(n=2, profile_dir=home / "profile_default", cluster_id="")
-    cluster.start_cluster_sync()
-    try:
-        with cluster.connect_client_sync() as client:
-            client.wait_for_engines(2, timeout=30)
-            yield client
-    finally:
-        cluster.stop_cluster_sync()
+    with default_cluster(home) as client:
+        yield client
 
 
 @pytest.fixture
