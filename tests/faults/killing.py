@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from enginery import Client
+from enginery import Client, Cluster
 from enginery.client.results import AsyncResult
 
 PATIENCE = 30.0
@@ -131,3 +131,13 @@ def kill_engines(rc: Client, result: AsyncResult, kills: int, seed: int) -> list
         assert rc.ids == ids
     assert not result.ready(), "the engines were killed too late to disturb anything"
     return killed
+
+
+def kill_controller(cluster: Cluster) -> None:
+    """SIGKILL, and wait until another one is there."""
+    before = cluster.controller_pid
+    os.kill(before, signal.SIGKILL)
+    deadline = time.monotonic() + 2 * PATIENCE
+    while not cluster.running or cluster.controller.pid == before:
+        assert time.monotonic() < deadline, "it is not started again"
+        cluster.controller.wait(0.05)
