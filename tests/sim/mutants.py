@@ -61,6 +61,7 @@ RARE = {
 """Those that take thousands of histories: hunted by hand, not in every run of the tests."""
 
 WRITTEN = {
+    "what is answered after its connection was cut is not said",
     "what is not on the disk is accepted",
     "what is not on the disk is acknowledged",
     "what is asked for again is answered before it is on the disk",
@@ -79,10 +80,10 @@ HINTS: dict[str, int] = {
     "what runs of a share goes elsewhere, too": 289,
     "a client that claims is told of nothing": 21,
     "a controller that starts again does not hear what engines have": 36,
-    "what is asked for again is answered before it is on the disk": 88,
+    "what is asked for again is answered before it is on the disk": 47,
     "what is not on the disk is accepted": 21,
     "what is not on the disk is acknowledged": 36,
-    "who is given up is taken back after a restart": 36,
+    "who is given up is taken back after a restart": 544,
     "run again it takes the value it took": 110,
     "who is given up keeps its queue": 279,
     "an abort is not repeated to an engine that reconnects": 380,
@@ -517,13 +518,17 @@ MUTANTS: dict[str, Mutant] = {
         sessions.Session, "accept",
         "self.noted[0][0] <= durable and", "",
     ),
+    "what is answered after its connection was cut is not said": (
+        intake.Intake, "answer_all",
+        'conn = session.lanes.get("control")', "conn = None",
+    ),
     "what is not on the disk is acknowledged": (
         engines.Place, "settle",
         "while self.ended and self.ended[0].record <= durable and", "while self.ended and",
     ),
     "what is asked for again is answered before it is on the disk": (
         intake.Intake, "answer_all",
-        "while self.answers and self.answers[0][0] <= self.work.journal.durable:",
+        "while self.answers and self.answers[0].record <= self.work.journal.durable:",
         "while self.answers:",
     ),
     "a controller that starts again does not hear what engines have": (

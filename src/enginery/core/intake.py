@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from . import messages as m
 from . import queries, roles
@@ -27,6 +28,15 @@ TELL_BYTES = 1 << 20
 """Bytes of submissions of which it is told at once."""
 
 
+class Answer(NamedTuple):
+    """To a request that has changed something: it waits for the disk."""
+
+    record: int
+    conn: Conn | None  # on which the request came; None: any
+    session: Session
+    message: m.Reply | m.Refused
+
+
 class Intake:
     """The way of tasks, functions and aborts from the clients into `Work`."""
 
@@ -36,9 +46,7 @@ class Intake:
         self.quota = work.quota
         self.turned_away: dict[bytes, Session] = {}  # sessions to tell when there is room
         self.lacking: dict[bytes, Session] = {}  # sessions that wait for a function
-        self.answers: deque[tuple[int, Conn | None, Session, m.Reply | m.Refused]] = (
-            deque()
-        )  # by record
+        self.answers: deque[Answer] = deque()  # in the order of their records
         self.accepting: dict[bytes, tuple[float, Session]] = {}  # when to tell what is accepted
 
     # --- tasks ----------------------------------------------------------------------------------
@@ -292,26 +300,28 @@ class Intake:
     # --- answers --------------------------------------------------------------------------------
 
     def answer(
-        self, session: Session, answer: m.Reply | m.Refused, out: list[Effect],
+        self, session: Session, message: m.Reply | m.Refused, out: list[Effect],
         conn: Conn | None = None,
     ) -> None:  # fmt: skip
-        """Answer a request that has changed something, once that is on disk: on the connection on
-        which it came, or the control lane.
+        """Answer a request that has changed something, once that is on disk.
+
+        On the connection on which it came; on the control lane if that is not known, or was cut:
+        then the client has asked again already, and that request has no answer of its own.
         """
-        session.answering.add(answer.number)
-        self.answers.append((self.work.journal.mark, conn, session, answer))
+        session.answering.add(message.number)
+        self.answers.append(Answer(self.work.journal.mark, conn, session, message))
         self.answer_all(out)
 
     def answer_all(self, out: list[Effect]) -> None:
         """Give the answers for which it is time."""
-        while self.answers and self.answers[0][0] <= self.work.journal.durable:
-            _, conn, session, answer = self.answers.popleft()
-            session.answering.discard(answer.number)
-            session.answered(answer)
-            if conn not in session.lanes.values():  # cut; on a new one it has asked again already
+        while self.answers and self.answers[0].record <= self.work.journal.durable:
+            _, conn, session, message = self.answers.popleft()
+            session.answering.discard(message.number)
+            session.answered(message)
+            if conn not in session.lanes.values():
                 conn = session.lanes.get("control")
             if conn is not None:
-                out.append(Send(conn, answer))
+                out.append(Send(conn, message))
 
     # --- finished tasks -------------------------------------------------------------------------
 

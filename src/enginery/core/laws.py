@@ -216,9 +216,8 @@ def _check_places(work: Work) -> list[int]:
 
 def _check_ahead(place: Place, balanced: list[Record]) -> None:
     """Brief tasks only wait at an engine, and not many; it is known that one of them is not."""
-    first = min(
-        (n for n in place.sent if n > 0), default=0
-    )  # below: what has ended, see `recovery`
+    # Numbers below 1 are of what has ended, see `recovery`.
+    first = min((n for n in place.sent if n > 0), default=0)
     waiting = [r for r in balanced if r.n != first]
     brief = all(r.expected < WORTH for r in waiting)
     hold(brief, "only what is brief waits at an engine", place, waiting)
