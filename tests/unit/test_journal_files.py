@@ -32,21 +32,21 @@ def large(number: int, size: int) -> Turn:
     return Turn(float(number), [Ended(OWNER, outcome)])
 
 
-def append(journal: Journal, *turns: Turn, first: int = 1, anew: bool = True) -> None:
-    """Write these as records, and wait until they are on disk."""
+def append(journal: Journal, *turns: Turn, first: int = 1, anew: bool = True) -> int:
+    """Write these as records, and wait until they are on disk; the bytes that there are then."""
     for number, each in enumerate(turns, first):
         journal.append(Append(number, each, anew and number == first, urgent=True))
-    wait_for(journal, first + len(turns) - 1)
+    return wait_for(journal, first + len(turns) - 1)
 
 
-def wait_for(journal: Journal, number: int) -> None:
-    """Wait until a record is on disk."""
+def wait_for(journal: Journal, number: int) -> int:
+    """Wait until a record is on disk; the bytes that the journal then has."""
     while True:
         assert select.select([journal.fileno()], [], [], 30)[0], "it is never on disk"
         for event in journal.events():
             assert isinstance(event, Synced)
             if event.turn >= number:
-                return
+                return event.size
 
 
 def reopened(directory: Path) -> tuple[list[Turn], bool]:
@@ -148,6 +148,17 @@ def test_large_buffers_stand_beside_it_once_and_go_with_what_names_them(tmp_path
     journal.close(remove=False)
     turns, _ = reopened(directory)
     assert turns == [turn(4), first]
+
+
+def test_large_buffers_count_for_the_size_of_each_segment_that_names_them(tmp_path: Path) -> None:
+    size = 2 * BESIDE
+    journal = Journal(tmp_path / "journal")
+    journal.start("name", (1, 2))
+    first, second = large(1, size), large(2, size)
+    assert size < append(journal, first, first) < 1.5 * size
+    assert 2 * size < append(journal, second, first=3, anew=False) < 2.5 * size
+    assert size < append(journal, second, first=4) < 1.5 * size  # it is there, and still needed
+    journal.close(remove=True)
 
 
 def test_a_large_buffer_that_is_not_there_is_known_to_be_missing(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ class Journal:
         self.head = Head(os.urandom(8).hex(), boot_id())
         self._file = -1  # of the segment that is written
         self._size = 0
+        self._weight = 0  # the same, with the buffers that it names
         self._beside: set[str] = set()  # buffers that stand in files of their own
         self._named: dict[int, set[str]] = {}  # the same by segment
         self._waiting: deque[_Waiting] = deque()  # for the disk
@@ -151,7 +152,7 @@ class Journal:
     def append(self, effect: Append) -> None:
         """Write a record. What goes wrong is told by an event, as is that it is on disk."""
         beside: list[tuple[str, m.Buffer]] = []
-        named: set[str] = set()
+        named: dict[str, int] = {}
 
         def packed(value: Any) -> msgpack.Ext:
             if type(value) is not m.Buffer:
@@ -162,22 +163,24 @@ class Journal:
                 value.stored = f"{effect.number}-{len(beside)}.buffer"
                 self._beside.add(value.stored)
                 beside.append((value.stored, value))
-            named.add(value.stored)
+            named[value.stored] = value.nbytes
             return msgpack.Ext(IN_FILE, msgpack.encode((value.stored, value.nbytes)))
 
         payload = msgpack.encode(effect.turn, enc_hook=packed)
         try:
             if effect.anew or self._file < 0:
                 self._open(effect.number)
-            self._size += _write(self._file, framed(effect.number, payload))
+            written = _write(self._file, framed(effect.number, payload))
         except OSError as error:
             self._failed(error)
             return
-        self._named[max(self._named)] |= named
-        with self._changed:
-            self._waiting.append(_Waiting(effect.number, self._file, self._size, beside))
-            self._hurry |= effect.urgent
-            self._changed.notify()
+        self._size += written
+        self._weight += written
+        if named:
+            known = self._named[max(self._named)]
+            self._weight += sum(size for name, size in named.items() if name not in known)
+            known.update(named)
+        self._await_disk(_Waiting(effect.number, self._file, self._weight, beside), effect.urgent)
 
     def _open(self, number: int) -> None:
         """Begin a segment; the one before is closed once it is on disk."""
@@ -187,9 +190,9 @@ class Journal:
         self._size = 0
         self._named[number] = set()
         if before >= 0:
-            with self._changed:
-                self._waiting.append(_Waiting(0, before, 0, [], last=True))
+            self._await_disk(_Waiting(0, before, 0, [], last=True))
         self._size = _write(self._file, MAGIC + framed(0, msgpack.encode(self.head)))
+        self._weight = self._size
         sync_directory(self.directory)
 
     def trim(self, effect: Trim) -> None:
@@ -207,6 +210,15 @@ class Journal:
         for name in self._beside - kept:
             (self.directory / name).unlink(missing_ok=True)
         self._beside &= kept
+
+    def _await_disk(self, record: _Waiting, urgent: bool = False) -> None:
+        """Leave this to the thread, which is woken only when it would not come by itself."""
+        with self._changed:
+            wanted = not self._waiting or (urgent and not self._hurry)
+            self._waiting.append(record)
+            self._hurry |= urgent
+            if wanted:
+                self._changed.notify()
 
     def _failed(self, error: OSError) -> None:
         """Nothing after this counts, until there is a new segment."""
@@ -251,7 +263,7 @@ class Journal:
                 self._tell(JournalFailed(error.strerror or str(error)))
             else:
                 if last is not None:
-                    self._tell(Synced(last.number, last.size))
+                    self._tell(Synced(last.number, last.weight))
 
     def _sync(self, waiting: deque[_Waiting]) -> _Waiting | None:
         """All of these on disk; gives the last record among them."""
@@ -304,7 +316,7 @@ class _Waiting(msgspec.Struct):
 
     number: int
     file: int
-    size: int
+    weight: int  # bytes of the segment up to it, with the buffers that it names
     beside: list[tuple[str, Any]]
     last: bool = False
 

@@ -35,6 +35,11 @@ class Account:
         self._controller = controller
         self._work = controller.work
 
+    @property
+    def held(self) -> int:
+        """About how many bytes of it cannot be spared: tasks that have not ended."""
+        return self._work.quota.bytes
+
     def everything(self) -> Iterator[tuple[e.AnyEntry, int]]:
         """All pieces, and about how many bytes each takes."""
         controller, work = self._controller, self._work

@@ -109,7 +109,9 @@ class GivenUp(Struct, frozen=True):
 
 
 class Synced(Struct, frozen=True):
-    """Controller: the journal is on disk up to this record, `size` bytes since its last `anew`."""
+    """Controller: the journal is on disk up to this record: `size` bytes since its last `anew`,
+    with the buffers that it names.
+    """
 
     turn: int
     size: int

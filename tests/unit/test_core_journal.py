@@ -1,0 +1,64 @@
+"""When the journal's machine writes everything anew."""
+
+from enginery.core import laws
+from enginery.core import messages as m
+from enginery.core.controller import Controller, Limits
+from enginery.core.events import Append, Synced, Tick
+from enginery.core.journal import GROWTH, Journal
+from enginery.schemes import LeastLoad
+
+from .hand_controller import Hand, task
+
+LARGE = GROWTH // 4
+
+
+class Writing(Hand):
+    """A controller with a journal, whose disk is as slow as the test wants."""
+
+    def __init__(self):
+        super().__init__(hwm=1)
+        self.core = Controller("c", "0", LeastLoad(), Limits(hwm=1), journal=Journal("j"))
+        self.core.journal.begin_anew()
+        self.records = []
+
+    def handle(self, event):
+        effects = self.core.handle(event, self.now)
+        self.records += [effect for effect in effects if isinstance(effect, Append)]
+        laws.check(self.core)
+        return []
+
+    def grown(self, size):
+        """All is on disk and takes so many bytes; whether all is written anew then."""
+        known = len(self.records)
+        self.handle(Synced(self.core.journal.turn, size))
+        self.handle(Tick())
+        return any(record.anew for record in self.records[known:])
+
+
+def large(id):
+    return task(id, buffers=(m.Buffer(bytes(LARGE)),))
+
+
+def full():
+    """A journal of ten such tasks, which wait."""
+    hand = Writing()
+    hand.client("ann")
+    assert not hand.grown(1000)
+    hand.submit("ann", *(large(f"ann-{n}") for n in range(10)))
+    return hand
+
+
+def test_it_is_not_written_anew_while_half_of_it_still_matters():
+    assert not full().grown(10 * LARGE + 1000)
+
+
+def test_it_is_when_less_does():
+    hand = full()
+    hand.say("ann/control", m.Abort([f"ann-{n}" for n in range(6)], number=1))
+    assert hand.grown(10 * LARGE + 2000)
+
+
+def test_not_before_it_is_worth_it():
+    hand = full()
+    hand.say("ann/control", m.Abort([f"ann-{n}" for n in range(6)], number=1))
+    assert not hand.grown(GROWTH - 1)
