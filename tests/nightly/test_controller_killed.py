@@ -16,6 +16,7 @@ import pytest
 
 from enginery import Client, Cluster
 from enginery.client.results import AsyncResult
+from enginery.cluster import guard
 from tests.faults.killing import Counts, Watched, kill_controller, noted, right, starts, watched
 
 from .scale import scaled
@@ -48,6 +49,14 @@ def notes(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A controller is started again however often it was killed; that there is an end is not the
+    point here.
+    """
+    monkeypatch.setattr(guard, "OFTEN", 1000)
+
+
 def during(rc: Client, result: AsyncResult, times: int, kill: Callable[[], None]) -> None:
     """Kill something so many times, spread over a map."""
     for k in range(times):
@@ -65,6 +74,7 @@ def told(watch: Watched, notes: Path) -> tuple[Counts, str]:
     return counts, f"{text}; started at most {max(times.values())} times"
 
 
+@pytest.mark.usefixtures("patient")
 def test_the_controller_is_killed(tmp_path: Path, notes: Path, figures: Figures) -> None:
     tasks, kills = scaled(100_000), scaled(20)
     cluster = Cluster(n=4, profile_dir=tmp_path / "profile_f4")
@@ -79,6 +89,7 @@ def test_the_controller_is_killed(tmp_path: Path, notes: Path, figures: Figures)
     assert watch.errors == []
 
 
+@pytest.mark.usefixtures("patient")
 def test_engine_and_controller_are_killed_together(
     tmp_path: Path, notes: Path, figures: Figures
 ) -> None:

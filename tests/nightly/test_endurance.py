@@ -36,6 +36,7 @@ def test_a_million_queued_tasks(tmp_path: Path, figures: Figures) -> None:
     with configured(tmp_path / "profile_queue", {}, n=1) as rc, peers_of(rc.cluster) as peers:
         held = rc[0].apply_async(time.sleep, 3600)
         controller = psutil.Process(rc.cluster.controller_pid)
+        others = controller.children()
         peer = Peer(peers.context, key_file(rc.cluster, "client"))
         peer.say(hello("client"))
         name = peer.hear(m.Welcome).id
@@ -62,9 +63,10 @@ def test_a_million_queued_tasks(tmp_path: Path, figures: Figures) -> None:
             f"at the end at {ratio:.2f} of the rate at the beginning (CPU)",
         )  # fmt: skip
         assert megabytes <= 1024
-        assert ratio >= 0.5  # wanted is 0.8; guarantees.md says what is missing
+        assert ratio >= 0.8
         held.abort(running=True)
         peer.close()
+    psutil.wait_procs(others, PATIENCE)  # a million rows go into the database after the end
 
 
 def test_millions_streamed_through(tmp_path: Path, figures: Figures) -> None:

@@ -1,4 +1,7 @@
-"""A plugin of pytest that puts a mutant into the machines: `MUTANT="…" pytest -p tests.sim.planted`."""
+"""A plugin of pytest that puts a mutant into the machines, for the tests that are to catch it.
+
+`MUTANT="any result counts" python -m pytest -p tests.sim.planted tests/unit`
+"""
 
 from __future__ import annotations
 

@@ -3,8 +3,10 @@
 from enginery.core import laws
 from enginery.core import messages as m
 from enginery.core.controller import Controller, Limits
-from enginery.core.events import Closed, Drop, Received, Send, Tick
+from enginery.core.events import Append, Closed, Drop, Received, Send, Synced, Tick
+from enginery.core.journal import Journal
 from enginery.core.names import content_hash
+from enginery.core.replay import Replay
 from enginery.schemes import LeastLoad
 from enginery.version import PROTOCOL
 
@@ -110,6 +112,41 @@ class Hand:
     def outcome(self, id):
         """How it ended."""
         return self.core.work.tasks[id].outcome
+
+
+class Durable(Hand):
+    """A controller with a journal, which is on disk at once.
+
+    `turns` is what a former one has left in its own; `complete` if nothing can be missing there.
+    """
+
+    def __init__(self, turns=None, complete=True):
+        super().__init__(hwm=1)
+        self.core = Controller("c", "0", LeastLoad(), Limits(hwm=1), journal=Journal("j"))
+        self.turns = []
+        if turns is None:
+            self.core.journal.begin_anew()
+        else:
+            replay = Replay()
+            replay.follow(turns)
+            self.keep(self.core.restore(replay, complete, 1.0))
+            laws.check(self.core)
+
+    def keep(self, effects):
+        """What is to be written is written, and on disk."""
+        said = []
+        for effect in effects:
+            if isinstance(effect, Append):
+                self.turns = [effect.turn] if effect.anew else [*self.turns, effect.turn]
+                said += self.handle(Synced(effect.number, 1))
+            elif isinstance(effect, Send):
+                said.append((effect.conn, effect.message))
+        return said
+
+    def handle(self, event):
+        said = self.keep(self.core.handle(event, self.now))
+        laws.check(self.core)
+        return said
 
 
 def runs(said, conn):

@@ -2,17 +2,12 @@
 
 import pytest
 
-from enginery.core import laws
 from enginery.core import messages as m
-from enginery.core.controller import Controller, Limits
 from enginery.core.entries import Function, Taken
-from enginery.core.events import Append, Received, Send, Synced
-from enginery.core.journal import Journal
+from enginery.core.events import Received
 from enginery.core.pools import part_of, sane
-from enginery.core.replay import Replay
-from enginery.schemes import LeastLoad
 
-from .hand_controller import FIT, Hand, runs, task
+from .hand_controller import FIT, Durable, Hand, runs, task
 
 
 def chunk(id="ann-1", items=10, grain=4, **fields):
@@ -195,6 +190,16 @@ def test_an_abort_ends_what_has_not_begun(hand):
     assert told(said) == [("ann-1.0", "ok", 0, 1), ("ann-1", "aborted", 0, 0)]
 
 
+def test_what_an_abort_finds_not_begun_does_not_go_to_another(hand):
+    brief(hand)
+    hand.submit("ann", chunk())
+    hand.engine("engine2")
+    hand.say_all("ann/control", m.Abort(["ann-1"], running=True, after=1, number=1))
+    said = hand.result("engine1", well("ann-1.0", 3, running=1), seq=1)
+    assert told(said) == [("ann-1.4", "aborted", 4, 10), ("ann-1.0", "ok", 0, 3)]
+    assert runs(said, "engine2/tasks") == []
+
+
 @pytest.mark.parametrize(("items", "running"), [(-1, 0), (3, -1), (11, 0), (3, 8)])
 def test_nonsense_about_items_is_late(hand, items, running):
     brief(hand)
@@ -205,38 +210,6 @@ def test_nonsense_about_items_is_late(hand, items, running):
 
 
 # --- after a restart ----------------------------------------------------------------------------
-
-
-class Durable(Hand):
-    """A controller with a journal, which is on disk at once."""
-
-    def __init__(self, turns=None):
-        super().__init__(hwm=1)
-        self.core = Controller("c", "0", LeastLoad(), Limits(hwm=1), journal=Journal("j"))
-        self.turns = []
-        if turns is None:
-            self.core.journal.begin_anew()
-        else:
-            replay = Replay()
-            replay.follow(turns)
-            self.keep(self.core.restore(replay, True, 1.0))
-            laws.check(self.core)
-
-    def keep(self, effects):
-        """What is to be written is written, and on disk."""
-        said = []
-        for effect in effects:
-            if isinstance(effect, Append):
-                self.turns = [effect.turn] if effect.anew else [*self.turns, effect.turn]
-                said += self.handle(Synced(effect.number, 1))
-            elif isinstance(effect, Send):
-                said.append((effect.conn, effect.message))
-        return said
-
-    def handle(self, event):
-        said = self.keep(self.core.handle(event, self.now))
-        laws.check(self.core)
-        return said
 
 
 @pytest.fixture
@@ -321,3 +294,21 @@ def test_an_engine_may_have_what_the_journal_does_not_know(durable):
     assert after.state("ann-1.40") == "sent"
     assert ranges(after) == [(0, 40), (60, 100)]
     assert ends(after) == list(range(100))
+
+
+def test_what_doubt_has_cost_is_known_for_it_when_it_comes_back():
+    hand = Durable()
+    hand.supervisor("engine1", "engine2")
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", chunk(items=100, retries=1))
+    assert ranges(hand) == [(1, 100)]
+    after = Durable(hand.turns, complete=False)
+    after.supervisor("engine1", "engine2")
+    after.exited("engine1", started=9)  # more than the journal knows of
+    after.engine("engine2")
+    after.result("engine2", well("ann-1.0", 1, attempt=2), seq=1)
+    for attempt, seq in ((1, 2), (2, 3)):
+        share = after.core.work.tasks["ann-1.1"]
+        assert (share.state, share.attempt, share.spent) == ("sent", attempt, 1)
+        after.result("engine2", well("ann-1.1", 0, attempt=attempt), seq=seq)

@@ -3,8 +3,8 @@
 from enginery.core import laws
 from enginery.core import messages as m
 from enginery.core.controller import Controller, Limits
-from enginery.core.events import Append, Synced, Tick
-from enginery.core.journal import GROWTH, Journal
+from enginery.core.events import Append, JournalFailed, Synced, Tick
+from enginery.core.journal import GROWTH, PART, RETRY, Journal
 from enginery.schemes import LeastLoad
 
 from .hand_controller import Hand, task
@@ -62,3 +62,20 @@ def test_not_before_it_is_worth_it():
     hand = full()
     hand.say("ann/control", m.Abort([f"ann-{n}" for n in range(6)], number=1))
     assert not hand.grown(GROWTH - 1)
+
+
+def test_after_a_full_disk_nothing_counts_until_all_is_written_anew():
+    hand = Writing()
+    hand.client("ann")
+    hand.submit("ann", *(task(f"ann-{n}") for n in range(2 * PART)))
+    hand.handle(JournalFailed("disk full"))
+    hand.wait(RETRY)
+    first = hand.core.journal.turn
+    assert hand.records[-1].anew
+    hand.handle(Synced(first, 1000))  # the first part of all
+    assert hand.core.journal.durable < first
+    hand.wait(1)
+    hand.wait(1)
+    last = hand.core.journal.turn
+    hand.handle(Synced(last, 3000))
+    assert hand.core.journal.durable == last > first
