@@ -1,14 +1,17 @@
 """The time that the runs have, and the table of what they found.
 
 figures(promise, how, figure)   one row of the table: what is promised, how it was tested, what came
+histories                       what the simulator plays meanwhile, when nobody else wants to run
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from .histories import Histories
 
 HOUR = 3600.0
 """Seconds that all runs have together; what would begin later fails instead."""
@@ -44,6 +47,14 @@ def figures(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
     """Takes rows of the table."""
     rows = request.config.stash[ROWS]
     return lambda promise, how, figure: rows.append((promise, how, figure))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def histories(session_leak_check: None) -> Iterator[Histories]:
+    """Histories of the simulator, played until they are asked for."""
+    playing = Histories()
+    yield playing
+    playing.end()
 
 
 def pytest_terminal_summary(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from enginery import Client
+from enginery.core import messages as m
 from tests.integration.test_hosts import CLIENT, ENGINE, begin
 from tests.testbeds.hosts import Host, Hosts, copy
 
@@ -49,6 +50,10 @@ class Site:
         """The engines that the client knows (of a host), and the names of their lives."""
         engines = self.rc.link.engines.items()
         return {id: e.incarnation for id, e in engines if host is None or e.host == host.name}
+
+    def late(self) -> int:
+        """How many results the controller has dropped."""
+        return int(self.rc.link.ask(m.Query(0, "status"))["late"])
 
 
 @pytest.fixture
@@ -99,15 +104,16 @@ def test_a_host_of_engines_is_cut_off_for_long(
         until(site.rc, lambda: load.result.progress > progress)
     back = until(site.rc, lambda: len(site.lives(site.first)) == 2)
     after = site.lives(site.first)
-    counts = load.counts()
+    counts, late = load.counts(), site.late()
     figures(
         "N2 engines that are cut off are given up in 6 s, are back in 5 s under the same ids",
         f"{LONG_CUT:.0f} s, {ways}",
-        f"given up {given_up:.1f} s, back {back:.1f} s, {told(counts)}",
+        f"given up {given_up:.1f} s, back {back:.1f} s, {told(counts)}, late {late}",
     )
     assert counts[:3] == (0, 0, 0)
     assert after.keys() == before.keys()
     assert not set(after.values()) & set(before.values())
+    assert late == 0  # a life that was given up is not let in again, so nothing of it can be
     assert given_up <= 6.0
     assert back <= 5.0
 

@@ -7,8 +7,9 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from multiprocessing import Pool
+from multiprocessing.pool import Pool
 from typing import Any
 
 from enginery.core import tasks
@@ -64,16 +65,16 @@ def play(seed: int) -> Report:
     return report
 
 
-def play_many(seeds: range, jobs: int, seconds: float = float("inf"), fewest: int = 0) -> Report:
-    """Many histories, for so long at most; some in any case."""
+def play_many(
+    pool: Pool, seeds: Iterable[int], enough: Callable[[Report], bool] | None = None
+) -> Report:
+    """Many histories, until there are `enough`; the pool can do nothing else afterwards."""
     total = Report()
-    end = time.monotonic() + seconds
-    with Pool(jobs) as pool:
-        for report in pool.imap_unordered(play, seeds):
-            total.add(report)
-            if time.monotonic() >= end and total.histories >= fewest:
-                pool.terminate()
-                break
+    for report in pool.imap_unordered(play, seeds):
+        total.add(report)
+        if enough is not None and enough(total):
+            break
+    pool.terminate()
     return total
 
 
@@ -126,7 +127,8 @@ def main() -> int:
     if args.seed is not None:
         return replay(args.seed, args.trace)
     began = time.monotonic()
-    report = play_many(range(args.start, args.start + (args.seeds or 100)), args.jobs)
+    with Pool(args.jobs) as pool:
+        report = play_many(pool, range(args.start, args.start + (args.seeds or 100)))
     seconds = time.monotonic() - began
     print(table(report))
     for seed, why in sorted(report.failures.items()):
