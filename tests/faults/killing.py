@@ -22,7 +22,7 @@ from enginery import Client, Cluster
 from enginery.client.results import AsyncResult
 
 PATIENCE = 30.0
-"""Seconds that a replacement, or the end of the map, may take on a busy machine."""
+"""Seconds that a replacement, or the next result of a map, may take on a busy machine."""
 
 
 def note(directory: str, item: int) -> None:
@@ -73,8 +73,11 @@ class Watched:
             (self.errors if isinstance(value, BaseException) else self.values).append(value)
 
     def end(self) -> None:
-        """Wait until all of it has been given."""
-        assert self.result.wait(PATIENCE), f"{self.result!r} hangs"
+        """Wait until all of it has been given, as long as there is any progress."""
+        known = -1
+        while not self.result.wait(PATIENCE):
+            assert self.result.progress > known, f"{self.result!r} hangs"
+            known = self.result.progress
         self._reader.join()
 
     def item(self, error: Any) -> int:
