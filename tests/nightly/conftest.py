@@ -2,6 +2,7 @@
 
 figures(promise, how, figure)   one row of the table: what is promised, how it was tested, what came
 histories                       what the simulator plays meanwhile, when nobody else wants to run
+quiet                           it does not play meanwhile
 """
 
 from __future__ import annotations
@@ -55,6 +56,13 @@ def histories(session_leak_check: None) -> Iterator[Histories]:
     playing = Histories()
     yield playing
     playing.end()
+
+
+@pytest.fixture
+def quiet(histories: Histories) -> Iterator[None]:
+    """Nothing is played meanwhile, for a test that measures how long something takes."""
+    with histories.paused():
+        yield
 
 
 def pytest_terminal_summary(

@@ -24,6 +24,7 @@ def said(held: Callable[[], None]) -> None:
     held()
 
 
+@pytest.mark.usefixtures("quiet")
 def test_a_death_is_told_at_once(
     own_cluster: Cluster, gate: Gate, figures: Callable[[str, str, str], None]
 ) -> None:
