@@ -24,14 +24,14 @@ FUNCTION = content_hash(BLOB)
 class Machine:
     """A controller with one client and engines that have done everything at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, engines: int = ENGINES) -> None:
         limits = Limits(record_limit=1 << 40, record_bytes=1 << 40, budget=1 << 40)
         self.core = Controller("c", "0", LeastLoad(), limits)
         self.ended: list[str] = []  # how tasks ended
-        self.results = dict.fromkeys(range(ENGINES), 0)
+        self.results = dict.fromkeys(range(engines), 0)
         self.todo: list[tuple[int, m.Results]] = []
-        for i in range(ENGINES):
-            secret = bytes([i]) * 16
+        for i in range(engines):
+            secret = i.to_bytes(16, "big")
             for lane in ("tasks", "control"):
                 hello = m.Hello(PROTOCOL, "0", "engine", lane, secret, secret)
                 self.hear((i, lane), "engine", hello)
@@ -74,21 +74,33 @@ class Machine:
             self.do(effects)
 
 
-def graph(before: Iterable[Sequence[int]]) -> float:
-    """Seconds from the first submission to the last outcome; `before`: what each task is after."""
-    tasks = []
-    for i, earlier in enumerate(before):
-        names = tuple(f"t-{j}" for j in earlier)
-        terms = m.Terms(after=m.Dependency(names)) if names else None
-        tasks.append(m.Task(f"t-{i}", FUNCTION, b"x" * 100, terms=terms))
-    machine = Machine()
+def timed(machine: Machine, tasks: Sequence[m.Task]) -> float:
+    """Seconds from the first submission of these tasks to the last outcome."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)  # as the controller's process does
     start = time.perf_counter()
     for seq, at in enumerate(range(0, len(tasks), TOGETHER), 1):
-        machine.hear("client", "client", m.Submit(seq, tasks[at : at + TOGETHER]))
+        machine.hear("client", "client", m.Submit(seq, list(tasks[at : at + TOGETHER])))
     machine.run()
     seconds = time.perf_counter() - start
     if machine.ended != ["ok"] * len(tasks):
         raise RuntimeError(f"{len(machine.ended)} tasks have ended")
     return seconds
+
+
+def graph(before: Iterable[Sequence[int]]) -> float:
+    """Seconds that tasks take; `before`: what each of them is after."""
+    tasks = []
+    for i, earlier in enumerate(before):
+        names = tuple(f"t-{j}" for j in earlier)
+        terms = m.Terms(after=m.Dependency(names)) if names else None
+        tasks.append(m.Task(f"t-{i}", FUNCTION, b"x" * 100, terms=terms))
+    return timed(Machine(), tasks)
+
+
+def crowd(engines: int, number: int) -> tuple[float, float]:
+    """Seconds in which so many engines come, and that so many tasks then take."""
+    start = time.perf_counter()
+    machine = Machine(engines)
+    seconds = time.perf_counter() - start
+    return seconds, timed(machine, [m.Task(f"t-{i}", FUNCTION, b"x" * 100) for i in range(number)])

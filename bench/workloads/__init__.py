@@ -2,6 +2,7 @@
 
 from .broadcast import BROADCAST
 from .chatter import CHATTER
+from .crowd import CROWD
 from .data import ARGUMENT, RESULT
 from .dependent import CHAIN_OF_RESULTS, REDUCTION
 from .graph import GRAPHS
@@ -32,5 +33,6 @@ WORKLOADS = {
         CHAIN_OF_RESULTS,
         CHATTER,
         *GRAPHS,
+        CROWD,
     )
 }
