@@ -23,6 +23,7 @@ from enginery.core import (
     conditions,
     controller,
     delivery,
+    dispatch,
     engine,
     engines,
     functions,
@@ -370,7 +371,7 @@ MUTANTS: dict[str, Mutant] = {
         "self.against.outcome.cause or self.against.outcome", "self.against.outcome",
     ),
     "a value is not sent again": (
-        work, "attempt_of",
+        dispatch, "attempt_of",
         "record.inputs,", "record.inputs if record.attempt < 2 else (),",
     ),
     # --- refusals

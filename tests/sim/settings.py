@@ -72,8 +72,8 @@ TIGHT: dict[str, tuple[int, int]] = {
     "sessions.OUTPUT_DUE": (1, 2000),
     "intake.TELL_BYTES": (300, 3000),
     "client.GOT_LATER": (1, 8),
-    "work.ACK_LATER": (1, 8),
-    "work.ACK_BYTES": (300, 3000),
+    "dispatch.ACK_LATER": (1, 8),
+    "dispatch.ACK_BYTES": (300, 3000),
     "controller.FORGET_CLIENT": (3, 30),
 }
 """Constants of the core that are drawn so small, at times, that they matter."""

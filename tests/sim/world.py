@@ -10,9 +10,9 @@ from typing import Any
 from enginery.core import laws
 from enginery.core import messages as m
 from enginery.core.client import GOT_LATER
+from enginery.core.dispatch import ACK_LATER
 from enginery.core.events import Measured
 from enginery.core.tasks import Record
-from enginery.core.work import ACK_LATER
 
 from .broken import Broken
 from .cluster import Cluster
@@ -264,7 +264,8 @@ class World(Cluster):
         _nothing("controller", vars(core), ("leaving", "stale", "heirs"))
         _nothing("intake", vars(core.intake), ("lacking", "accepting"))
         _nothing("delivery", vars(core.delivery), ("sessions", "watchers", "_owing"))
-        _nothing("work", vars(work), ("ended", "touched"))
+        _nothing("work", vars(work), ("ended",))
+        _nothing("dispatch", vars(work.dispatch), ("touched",))
         _nothing("the quota", vars(work.quota), ("bytes", "tasks", "shares", "waiting"))
         _nothing("graph", vars(work.conditions.graph), ("edges",))
         _nothing("conditions", vars(work.conditions), ("moved",))

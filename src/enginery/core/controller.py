@@ -20,6 +20,7 @@ from . import entries, laws, queries, roles
 from . import messages as m
 from .account import Account, came_of, life_of
 from .delivery import Delivery
+from .dispatch import abort_of, attempt_of
 from .engines import AHEAD_BYTES, AWAY, EARLY, Death, Place, Settling, patience
 from .events import (
     Closed,
@@ -49,7 +50,7 @@ from .recovery import Recovery
 from .replay import Replay
 from .sessions import Session
 from .watchdog import CUTS, REFUSAL, Watchdog, why
-from .work import Work, abort_of, attempt_of
+from .work import Work
 
 FORGET_CLIENT = 600.0
 """Seconds that undelivered outcomes are held ready for a client that has vanished."""
@@ -292,7 +293,7 @@ class Controller:
         self.intake.answer_all(out)
         for place in list(self.work.unsettled.values()):
             if place.settle(durable):
-                self.work.touch(place)
+                self.work.dispatch.touch(place)
             if not place.ended:
                 del self.work.unsettled[place.id]
         self._record_lives()
@@ -720,7 +721,7 @@ class Controller:
         place.ended.append(place.settling)
         if not place.settle(self.journal.durable):
             self.work.unsettled[place.id] = place
-        self.work.touch(place)
+        self.work.dispatch.touch(place)
 
     def _from_supervisor(
         self, supervisor: Supervisor, message: m.Message, now: float, out: list[Effect]

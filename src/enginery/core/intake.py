@@ -13,13 +13,14 @@ from typing import NamedTuple
 from . import messages as m
 from . import queries, roles
 from .delivery import Delivery
+from .dispatch import abort_of
 from .entries import Purged
 from .events import Conn, Drop, Effect, Log, Send
 from .functions import Functions
 from .pools import is_chunk, sane
 from .sessions import Session
 from .tasks import Record
-from .work import Work, abort_of
+from .work import Work
 
 TELL_ACCEPTED = 0.005
 """Seconds after which a client is told what is accepted, unless outcomes go out before."""

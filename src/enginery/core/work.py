@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
-from math import inf
 from sys import intern
 from typing import Any
 
@@ -19,12 +18,13 @@ from ..schemes import Scheme
 from . import entries
 from . import messages as m
 from .account import LARGE
-from .ahead import LEAST, PATIENCE
+from .ahead import LEAST
 from .chunks import Chunks
 from .conditions import Conditions
+from .dispatch import Dispatch
 from .engine import STUCK_REASON
 from .engines import Place, Settling
-from .events import Effect, Log, Send
+from .events import Effect, Log
 from .functions import Functions
 from .history import History
 from .inputs import Inputs
@@ -34,12 +34,6 @@ from .pools import is_chunk
 from .quota import Quota
 from .table import Tasks
 from .tasks import Record, Refusal
-
-ACK_LATER = 16
-"""Messages with results that are acknowledged together at most, when there is no new work."""
-
-ACK_BYTES = 1 << 18
-"""The same in bytes."""
 
 FAILED = frozenset({"error", "overtime"})
 """How an attempt ends that is retried if it may be."""
@@ -70,7 +64,10 @@ class Work:
             self.tasks, self.places, self.placement, self.inputs,
             give_up=self._give_up, address=self._address,
         )  # fmt: skip
-        self.chunks = Chunks(self, leave=self._leave, drop=self._drop, put_back=self._put_back)
+        self.dispatch = Dispatch(self, self._come_back)
+        self.chunks = Chunks(
+            self, leave=self.dispatch.leave, drop=self._drop, put_back=self._put_back
+        )
         self.numbers: dict[str, int] = {}  # of the tasks that have one
         self.numbered: dict[int, str] = {}
         self._numbers = 0
@@ -80,12 +77,9 @@ class Work:
         self.late = 0
         self.retried = 0  # how often a task was run once more
         self.ended: list[Record] = []
-        self.touched: dict[int, Place] = {}
         self.doubtful: dict[str, None] | None = None  # they may have been started
         self.unfetched: dict[str, tuple[Place, Settling]] = {}  # large values, not in the journal
-        self.surprised = False  # items of a map are not brief after all
         self.unsettled: dict[int, Place] = {}  # engines whose results are not all on disk
-        self._turn = 0
         self._accepted = 0  # tasks, ever
 
     @property
@@ -194,7 +188,7 @@ class Work:
             if record.state == "waiting":
                 self.placement.take_out(record)
             elif record.place >= 0:
-                self._leave(record)
+                self.dispatch.leave(record)
             record.spent = max(record.spent, min(attempt - 1, record.spec.retries))
             if not record.spec.function:
                 record.spec = replace(record.spec, engine=place.id)
@@ -243,7 +237,7 @@ class Work:
         place = self.places.get(record.spec.engine)
         if place is not None and place.there:
             record.move("assign", now, cause, place.id)
-            self._put(place, record)
+            self.dispatch.put(place, record)
         else:
             self._no_engine(record, record.spec.engine, now)
 
@@ -275,7 +269,7 @@ class Work:
                 self.journal.changed(record)
                 return True
             case "queued":
-                self._leave(record)
+                self.dispatch.leave(record)
         self.end(record, "aborted", now)
         return False
 
@@ -285,7 +279,7 @@ class Work:
         if record is None or place.sent.get(n) is not record:
             return
         if record.aborting:
-            self._leave(record)
+            self.dispatch.leave(record)
             self.end(record, "aborted", now, engine=place.id)
         elif record.recalled == record.attempt:
             record.attempt -= 1  # nothing of it has run, nor will
@@ -355,7 +349,7 @@ class Work:
     def never_sent(self, place: Place, reason: str, now: float) -> None:
         """Its engine, which has come back, has none of the direct requests that are left."""
         for record in [r for r in place.queue if r.state == "queued" and not r.spec.function]:
-            self._leave(record)
+            self.dispatch.leave(record)
             facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
             self.end(record, "lost", now, facts=facts, engine=place.id)
 
@@ -373,7 +367,7 @@ class Work:
     def never_had(self, place: Place, record: Record, now: float) -> None:
         """An engine does not have what it was sent, and has not begun it."""
         if record.aborting:
-            self._leave(record)
+            self.dispatch.leave(record)
             self.end(record, "aborted", now, engine=place.id)
         else:
             record.attempt -= 1
@@ -412,7 +406,7 @@ class Work:
         if record.pool is None:
             place.leave(record)
             record.place = -1
-            self.touched[place.id] = place
+            self.dispatch.touched[place.id] = place
         elif not self.chunks.told(record, place, result, now):
             return
         if result.status == "ok":
@@ -421,7 +415,7 @@ class Work:
             if record.pool is None:
                 self.placement.durations.heard(spec.function, took)
             elif self.placement.paces.heard(spec.function, took, record.items):
-                self.surprised = True
+                self.dispatch.surprised = True
             record.move("end", now, "ok", place.id)
             record.outcome = m.Outcome(
                 spec.id, "ok", value, result.buffers, place.id, place.name, record.attempt,
@@ -496,7 +490,7 @@ class Work:
         if count > place.changes:
             place.changes = count
             self.placement.fit_again(place.id)
-            self.touch(place)
+            self.dispatch.touch(place)
 
     def again(
         self, old: Record, id: str, renamed: dict[str, str], owner: bytes, now: float
@@ -752,155 +746,29 @@ class Work:
         """An engine can be sent work (again), and perhaps has another life's properties."""
         self.placement.fit_again(place.id)
         self.placement.changed(place)
-        self.touch(place)
+        self.dispatch.touch(place)
         self.conditions.moved[place.id] = place
-
-    def touch(self, place: Place) -> None:
-        """Something about this engine has changed: look at it when settling."""
-        self.touched[place.id] = place
-
-    def _put(self, place: Place, record: Record) -> None:
-        record.expected = self.placement.expected(record)
-        place.put(record)
-        self._was_given(place)
-
-    def _was_given(self, place: Place) -> None:
-        self._turn += 1
-        place.used = self._turn
-        self.placement.changed(place)
-        self.touched[place.id] = place
-
-    def _leave(self, record: Record) -> None:
-        place = self.places[record.place]
-        place.leave(record)
-        record.place = -1
-        self.touched[place.id] = place
 
     def settle(self, now: float, out: list[Effect]) -> None:
         """Give out what can run, and say what to send to the engines."""
         self.conditions.settle(self.ended, now)
-        placement = self.placement
-        for place in self.touched.values():
-            placement.changed(place)
-        self._give_out(now)
-        if placement.crowded and (placement.idle or self.surprised):
-            self._call_back(now, out)
-            self._give_out(now, again=True)
-        self.surprised = False
-        for place in self.touched.values():
-            if place.open:
-                self._send(place, now, out)
-        self.touched.clear()
-
-    def _give_out(self, now: float, again: bool = False) -> None:
-        """Choose the engines of tasks that wait, as far as there is room.
-
-        What is given out `again` may wait there for as long as anything: else it would be called
-        back at once, over and over, where the engine that has nothing may not run it.
-        """
-        placement = self.placement
-        while placement.waiting:
-            found = placement.next()
-            if found is None:
-                break
-            record, place = found
-            if record.pool is not None and is_chunk(record):
-                record = self.chunks.take(record, now)
-            record.move("assign", now, "assign", place.id)
-            record.expected = placement.expected(record)
-            place.put(record)
-            for following in placement.more(place, record) if record.pool is None else ():
-                following.move("assign", now, "assign", place.id)
-                place.put(following)
-            self._was_given(place)
-            if again:
-                place.heard = now
+        self.dispatch.settle(now, out)
 
     def deadline(self) -> float | None:
         """When `settle` is due, if nothing happens before."""
-        times = [place.heard + PATIENCE for place in self._stuck()]
-        if (timeout := self.conditions.deadline()) is not None:
-            times.append(timeout)
-        return min(times, default=None)
-
-    def _stuck(self) -> list[Place]:
-        """Engines at which something waits while another one has nothing to do."""
-        placement = self.placement
-        return list(placement.crowded.values()) if placement.idle or self.surprised else []
-
-    def _call_back(self, now: float, out: list[Effect]) -> None:
-        """What waits for long behind something that is not as brief as thought runs elsewhere.
-
-        At once when items of a map turn out to be long: they go one by one from now on.
-        """
-        stuck, surprised, self.surprised = self._stuck(), self.surprised, False
-        for place in stuck:
-            if now < place.heard + PATIENCE and not surprised:
-                continue
-            queued, sent = place.call_back()
-            for record in reversed(queued):
-                self._come_back(record, place, now)
-            if sent and (lane := place.lanes.get("control")) is not None:
-                out.append(Send(lane, abort_of(sent, running=False)))
-            self.placement.changed(place)
-            self.placement.crowded.pop(place.id, None)  # until something happens there
+        due = [self.dispatch.deadline(), self.conditions.deadline()]
+        return min([each for each in due if each is not None], default=None)
 
     def _come_back(self, record: Record, place: Place, now: float) -> None:
         """What was called back from an engine waits again, before others."""
-        self._leave(record)
+        self.dispatch.leave(record)
         if record.pool is not None and self.chunks.merged(record, now, "called back"):
             return
         record.move("free", now, "called back", place.id)
         self._put_back(record, now)
 
-    def _send(self, place: Place, now: float, out: list[Effect]) -> None:
-        conn = place.lanes["tasks"]
-        attempts: list[m.Attempt] = []
-        noted: list[tuple[int, str, int]] = []
-        if not place.sent:
-            place.heard = now
-        known = place.known
-        for record in place.take():
-            function = record.spec.function
-            record.attempt += 1
-            record.move("send", now, "send", place.id)
-            if function not in known:
-                known.add(function)
-                out.append(Send(conn, m.Define(function, self.functions[function])))
-            attempts.append(attempt_of(record, place))
-            if not record.direct:
-                noted.append((record.n, record.spec.id, record.attempt))
-                if record.spec.terms is not None:
-                    self.journal.changed(record)
-        if noted:
-            self.journal.note(entries.Sent(place.id, noted))
-        late = place.durable - place.acked
-        if late and (attempts or late >= ACK_LATER or place.unacked_bytes > ACK_BYTES):
-            place.acked = place.durable
-            place.unacked_bytes = 0
-            out.append(Send(conn, m.Acked(place.durable)))
-        if attempts:
-            out.append(Send(conn, m.Run(attempts)))
-
 
 NO_TERMS = m.Terms()
-
-
-def attempt_of(record: Record, place: Place) -> m.Attempt:
-    """What an engine is told about the latest attempt of a task."""
-    spec = record.spec
-    terms = spec.terms
-    if terms is None:
-        return m.Attempt(
-            record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,
-            record.final, spec.name, place.clears, chunk=spec.chunk,
-        )  # fmt: skip
-    return m.Attempt(
-        record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,
-        record.final, spec.name, place.clears,
-        terms.time_limit if terms.time_limit < inf else 0.0,
-        terms.clear_before, terms.clear_after, record.inputs,
-    )  # fmt: skip
 
 
 def _renamed(dependency: m.Dependency | None, names: dict[str, str]) -> m.Dependency | None:
@@ -909,9 +777,3 @@ def _renamed(dependency: m.Dependency | None, names: dict[str, str]) -> m.Depend
         return None
     ids = tuple(names[id] for id in dependency.ids if id in names)
     return replace(dependency, ids=ids) if ids else None
-
-
-def abort_of(records: list[Record], running: bool, gently: bool = False) -> m.Abort:
-    """What an engine is told about tasks that it was sent and that shall not start."""
-    numbers = [r.n for r in records]
-    return m.Abort([r.spec.id for r in records], running, numbers=numbers, gently=gently)

@@ -1,0 +1,180 @@
+"""Giving out: which engine gets which of the tasks that wait, what it is sent, what is called back.
+
+What happens to tasks and engines changes what could be given to whom; `settle` looks at all of that
+once for a turn. `placement` has the lines and asks the scheme; here tasks go from the lines into
+the queues of engines, from there into messages, and back when they were sent ahead in vain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING
+
+from . import entries
+from . import messages as m
+from .ahead import PATIENCE
+from .engines import Place
+from .events import Effect, Send
+from .pools import is_chunk
+from .tasks import Record
+
+if TYPE_CHECKING:
+    from .work import Work
+
+ACK_LATER = 16
+"""Messages with results that are acknowledged together at most, when there is no new work."""
+
+ACK_BYTES = 1 << 18
+"""The same in bytes."""
+
+
+class Dispatch:
+    """See the module's theory. `come_back` lets what was called back wait again, before others."""
+
+    def __init__(self, work: Work, come_back: Callable[[Record, Place, float], None]) -> None:
+        self._work, self._come_back = work, come_back
+        self.touched: dict[int, Place] = {}  # engines to be looked at when settling
+        self.surprised = False  # items of a map are not brief after all
+        self._turn = 0
+
+    def touch(self, place: Place) -> None:
+        """Something about this engine has changed: look at it when settling."""
+        self.touched[place.id] = place
+
+    def put(self, place: Place, record: Record) -> None:
+        """Let a task join the queue of this engine."""
+        record.expected = self._work.placement.expected(record)
+        place.put(record)
+        self._was_given(place)
+
+    def _was_given(self, place: Place) -> None:
+        self._turn += 1
+        place.used = self._turn
+        self._work.placement.changed(place)
+        self.touched[place.id] = place
+
+    def leave(self, record: Record) -> None:
+        """A task is not with its engine any more."""
+        place = self._work.places[record.place]
+        place.leave(record)
+        record.place = -1
+        self.touched[place.id] = place
+
+    def settle(self, now: float, out: list[Effect]) -> None:
+        """Give out what can run, and say what to send to the engines."""
+        placement = self._work.placement
+        for place in self.touched.values():
+            placement.changed(place)
+        self._give_out(now)
+        if placement.crowded and (placement.idle or self.surprised):
+            self._call_back(now, out)
+            self._give_out(now, again=True)
+        self.surprised = False
+        for place in self.touched.values():
+            if place.open:
+                self._send(place, now, out)
+        self.touched.clear()
+
+    def _give_out(self, now: float, again: bool = False) -> None:
+        """Choose the engines of tasks that wait, as far as there is room.
+
+        What is given out `again` may wait there for as long as anything: else it would be called
+        back at once, over and over, where the engine that has nothing may not run it.
+        """
+        placement, chunks = self._work.placement, self._work.chunks
+        while placement.waiting:
+            found = placement.next()
+            if found is None:
+                break
+            record, place = found
+            if record.pool is not None and is_chunk(record):
+                record = chunks.take(record, now)
+            record.move("assign", now, "assign", place.id)
+            record.expected = placement.expected(record)
+            place.put(record)
+            for following in placement.more(place, record) if record.pool is None else ():
+                following.move("assign", now, "assign", place.id)
+                place.put(following)
+            self._was_given(place)
+            if again:
+                place.heard = now
+
+    def deadline(self) -> float | None:
+        """When `settle` is due, if nothing happens before."""
+        return min([place.heard + PATIENCE for place in self._stuck()], default=None)
+
+    def _stuck(self) -> list[Place]:
+        """Engines at which something waits while another one has nothing to do."""
+        placement = self._work.placement
+        return list(placement.crowded.values()) if placement.idle or self.surprised else []
+
+    def _call_back(self, now: float, out: list[Effect]) -> None:
+        """What waits for long behind something that is not as brief as thought runs elsewhere.
+
+        At once when items of a map turn out to be long: they go one by one from now on.
+        """
+        placement = self._work.placement
+        stuck, surprised, self.surprised = self._stuck(), self.surprised, False
+        for place in stuck:
+            if now < place.heard + PATIENCE and not surprised:
+                continue
+            queued, sent = place.call_back()
+            for record in reversed(queued):
+                self._come_back(record, place, now)
+            if sent and (lane := place.lanes.get("control")) is not None:
+                out.append(Send(lane, abort_of(sent, running=False)))
+            placement.changed(place)
+            placement.crowded.pop(place.id, None)  # until something happens there
+
+    def _send(self, place: Place, now: float, out: list[Effect]) -> None:
+        conn, work = place.lanes["tasks"], self._work
+        attempts: list[m.Attempt] = []
+        noted: list[tuple[int, str, int]] = []
+        if not place.sent:
+            place.heard = now
+        known = place.known
+        for record in place.take():
+            function = record.spec.function
+            record.attempt += 1
+            record.move("send", now, "send", place.id)
+            if function not in known:
+                known.add(function)
+                out.append(Send(conn, m.Define(function, work.functions[function])))
+            attempts.append(attempt_of(record, place))
+            if not record.direct:
+                noted.append((record.n, record.spec.id, record.attempt))
+                if record.spec.terms is not None:
+                    work.journal.changed(record)
+        if noted:
+            work.journal.note(entries.Sent(place.id, noted))
+        late = place.durable - place.acked
+        if late and (attempts or late >= ACK_LATER or place.unacked_bytes > ACK_BYTES):
+            place.acked = place.durable
+            place.unacked_bytes = 0
+            out.append(Send(conn, m.Acked(place.durable)))
+        if attempts:
+            out.append(Send(conn, m.Run(attempts)))
+
+
+def attempt_of(record: Record, place: Place) -> m.Attempt:
+    """What an engine is told about the latest attempt of a task."""
+    spec = record.spec
+    terms = spec.terms
+    if terms is None:
+        return m.Attempt(
+            record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,
+            record.final, spec.name, place.clears, chunk=spec.chunk,
+        )  # fmt: skip
+    return m.Attempt(
+        record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,
+        record.final, spec.name, place.clears,
+        terms.time_limit if terms.time_limit < inf else 0.0,
+        terms.clear_before, terms.clear_after, record.inputs,
+    )  # fmt: skip
+
+
+def abort_of(records: list[Record], running: bool, gently: bool = False) -> m.Abort:
+    """What an engine is told about tasks that it was sent and that shall not start."""
+    numbers = [r.n for r in records]
+    return m.Abort([r.spec.id for r in records], running, numbers=numbers, gently=gently)
