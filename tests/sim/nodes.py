@@ -117,7 +117,7 @@ class ControllerNode(Process):
         """Something is there for good; what was written before it, too."""
         if era == self.era and self.disk.synced < number <= self.disk.last:
             self.disk.synced = number
-            self.hear_of(era, e.Synced(number, size))
+            self.hear_of(era, e.Synced(number, size, size))
 
     def hear_of(self, era: int, event: e.Event) -> None:
         """An event for this life of it."""

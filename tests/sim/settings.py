@@ -82,6 +82,7 @@ TIGHT: dict[str, tuple[int, int]] = {
 WRITTEN: dict[str, tuple[int, int]] = {
     "journal.PART": (1, 20),
     "journal.GROWTH": (300, 30_000),
+    "journal.LONG": (1000, 60_000),
     "client.CLAIM": (1, 20),
 }
 """The same, that matter where there is a journal."""

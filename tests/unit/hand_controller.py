@@ -138,7 +138,7 @@ class Durable(Hand):
         for effect in effects:
             if isinstance(effect, Append):
                 self.turns = [effect.turn] if effect.anew else [*self.turns, effect.turn]
-                said += self.handle(Synced(effect.number, 1))
+                said += self.handle(Synced(effect.number, 1, 1))
             elif isinstance(effect, Send):
                 said.append((effect.conn, effect.message))
         return said

@@ -2,9 +2,11 @@
 
 import pytest
 
+from enginery.core import laws
 from enginery.core import messages as m
 from enginery.core.controller import FORGET_CLIENT
 from enginery.core.engines import AWAY, EARLY, LONG_AWAY
+from enginery.core.events import Received
 from enginery.core.intake import TELL_ACCEPTED
 from enginery.core.names import content_hash
 from enginery.version import PROTOCOL
@@ -577,3 +579,18 @@ def test_a_hello_on_the_control_lane_does_not_accept_what_only_the_other_one_tel
     told = hand.wait(TELL_ACCEPTED)
     assert session.accepted == 2
     assert session.told == 2 or ("ann/tasks", m.Accepted(2)) in told
+
+
+def test_what_is_due_to_who_leaves_in_the_same_turn_is_due_no_more(hand):
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.result("engine1", m.Result("ann-1", 1, "ok", b"v" * 1000), seq=1)
+    hand.client("bob")
+    effects = []
+    fetch = m.Query(1, "fetch", ["ann-1"])
+    hand.core.feed(Received("bob/control", "client", fetch), hand.now, effects)
+    hand.core.feed(Received("bob/tasks", "client", m.Goodbye("closed")), hand.now, effects)
+    hand.core.settle(hand.now, effects)
+    laws.check(hand.core)
+    assert hand.core.delivery.due_bytes == sum(s.due_bytes for s in hand.core.sessions.values())

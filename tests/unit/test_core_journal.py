@@ -4,7 +4,7 @@ from enginery.core import laws
 from enginery.core import messages as m
 from enginery.core.controller import Controller, Limits
 from enginery.core.events import Append, JournalFailed, Synced, Tick
-from enginery.core.journal import GROWTH, PART, RETRY, Journal
+from enginery.core.journal import GROWTH, LONG, PART, RETRY, Journal
 from enginery.schemes import LeastLoad
 
 from .hand_controller import Hand, task
@@ -27,10 +27,10 @@ class Writing(Hand):
         laws.check(self.core)
         return []
 
-    def grown(self, size):
+    def grown(self, size, log=1000):
         """All is on disk and takes so many bytes; whether all is written anew then."""
         known = len(self.records)
-        self.handle(Synced(self.core.journal.turn, size))
+        self.handle(Synced(self.core.journal.turn, size, log))
         self.handle(Tick())
         return any(record.anew for record in self.records[known:])
 
@@ -64,6 +64,10 @@ def test_not_before_it_is_worth_it():
     assert not hand.grown(GROWTH - 1)
 
 
+def test_a_long_log_is_written_anew_whatever_still_matters():
+    assert full().grown(10 * LARGE, log=LONG + 1)
+
+
 def test_after_a_full_disk_nothing_counts_until_all_is_written_anew():
     hand = Writing()
     hand.client("ann")
@@ -72,10 +76,10 @@ def test_after_a_full_disk_nothing_counts_until_all_is_written_anew():
     hand.wait(RETRY)
     first = hand.core.journal.turn
     assert hand.records[-1].anew
-    hand.handle(Synced(first, 1000))  # the first part of all
+    hand.handle(Synced(first, 1000, 1000))  # the first part of all
     assert hand.core.journal.durable < first
     hand.wait(1)
     hand.wait(1)
     last = hand.core.journal.turn
-    hand.handle(Synced(last, 3000))
+    hand.handle(Synced(last, 3000, 3000))
     assert hand.core.journal.durable == last > first

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import resource
 import select
 from pathlib import Path
 
 import pytest
 
-from enginery.controller.journal import BESIDE, Journal
+from enginery.controller.journal import BESIDE, Journal, stored
 from enginery.core import messages as m
 from enginery.core.entries import Ended, Function, Taken, Turn
 from enginery.core.events import Append, JournalFailed, Synced, Trim
-from enginery.error import ClusterError, JournalError
+from enginery.error import ClusterError, JournalError, MemoryUnavailable
 
 OWNER = b"o" * 16
 RECORDS = 30
@@ -181,6 +183,84 @@ def test_a_large_buffer_that_is_not_there_is_known_to_be_missing(tmp_path: Path)
         (ended,) = entry
         assert isinstance(ended, Ended)
         assert ended.outcome.buffers[0].nbytes == -1
+
+
+def test_no_descriptor_stays_open_for_a_buffer_that_is_read_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.start("name", (1, 2))
+    append(journal, *(large(number, 2 * BESIDE) for number in range(1, 6)))
+    journal.close(remove=False)
+    before = os.listdir("/proc/self/fd")
+    turns, _ = reopened(tmp_path / "journal")
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert turns == [large(number, 2 * BESIDE) for number in range(1, 6)]
+
+
+def test_a_buffer_that_cannot_be_read_is_not_taken_for_one_that_is_missing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.start("name", (1, 2))
+    append(journal, large(1, 2 * BESIDE))
+    journal.close(remove=False)
+    file = next((tmp_path / "journal").glob("*.buffer"))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, most[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            stored(file, 2 * BESIDE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+
+
+class Gone:
+    """A part of shared memory that cannot be had any more."""
+
+    nbytes = 2 * BESIDE
+    reference = None
+
+    def view(self) -> memoryview:
+        raise MemoryUnavailable("it is gone")
+
+
+def test_whatever_cannot_be_stored_is_told(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.start("name", (1, 2))
+    buffer = m.Buffer(None, Gone())
+    outcome = m.Outcome("c-1", "ok", b"v", (buffer,))
+    journal.append(Append(1, Turn(1.0, [Ended(OWNER, outcome)]), True, urgent=True))
+    assert select.select([journal.fileno()], [], [], 30)[0]
+    assert [type(event) for event in journal.events()] == [JournalFailed]
+    append(journal, turn(2), first=2)
+    journal.close(remove=True)
+
+
+def test_beginnings_that_failed_leave_nothing_behind(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    journal = Journal(directory)
+    journal.start("name", (1, 2))
+
+    def fail(number: int) -> None:
+        (directory / f"{number:012}.log").mkdir()
+        journal.append(Append(number, turn(number), True, urgent=True))
+        assert [type(event) for event in journal.events()] == [JournalFailed]
+        (directory / f"{number:012}.log").rmdir()
+
+    def segments() -> list[int]:
+        return sorted(int(path.stem) for path in directory.glob("*.log"))
+
+    append(journal, large(1, 2 * BESIDE))
+    journal.trim(Trim(1, whole=True))
+    fail(2)
+    append(journal, large(3, 2 * BESIDE), first=3)
+    assert segments() == [1, 3]
+    fail(4)
+    append(journal, large(5, 2 * BESIDE), first=5)
+    assert segments() == [1, 5]
+    assert len(list(directory.glob("*.buffer"))) == 2
+    (directory / "9-9.buffer").touch()  # left by a controller that was killed
+    journal.trim(Trim(5, whole=True))
+    assert segments() == [5]
+    assert len(list(directory.glob("*.buffer"))) == 1
+    journal.close(remove=True)
 
 
 def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:

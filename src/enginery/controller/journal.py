@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import mmap
 import os
 import shutil
 import threading
@@ -38,6 +37,7 @@ from ..core.events import Append, Event, JournalFailed, Synced, Trim
 from ..error import ClusterError, JournalError
 from ..net import private
 from ..net.wakeup import Wakeup
+from ..wire.memory import raw
 
 MAGIC = b"enginery journal 1\n"
 MARKER = b"\xa5EJ\n"
@@ -97,6 +97,8 @@ class Journal:
         self._named: dict[int, set[str]] = {}  # the same by segment
         self._waiting: deque[_Waiting] = deque()  # for the disk
         self._changed = threading.Condition()
+        self._failing = False  # since when everything was written anew for the last time
+        self._vain: list[int] = []  # segments that were begun meanwhile
         self._hurry = self._ended = False
         self._news: deque[Event] = deque()
         self._bell = Wakeup()
@@ -180,35 +182,45 @@ class Journal:
             known = self._named[max(self._named)]
             self._weight += sum(size for name, size in named.items() if name not in known)
             known.update(named)
-        self._await_disk(_Waiting(effect.number, self._file, self._weight, beside), effect.urgent)
+        record = _Waiting(effect.number, self._file, self._size, self._weight, beside)
+        self._await_disk(record, effect.urgent)
 
     def _open(self, number: int) -> None:
         """Begin a segment; the one before is closed once it is on disk."""
+        if self._failing:  # nothing that was written since counts, and its room is needed
+            self._remove(self._vain)
+            self._vain = [number]
         path = self._path(number)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         before, self._file = self._file, os.open(path, flags, 0o600)
         self._size = 0
         self._named[number] = set()
         if before >= 0:
-            self._await_disk(_Waiting(0, before, 0, [], last=True))
+            self._await_disk(_Waiting(0, before, 0, 0, [], last=True))
         self._size = _write(self._file, MAGIC + framed(0, msgpack.encode(self.head)))
         self._weight = self._size
         sync_directory(self.directory)
 
     def trim(self, effect: Trim) -> None:
-        """Remove the segments before the one that begins with this record, and what is theirs.
+        """Remove what is not of the segment that begins with this record, or of a later one.
 
         That one tells everything that is known.
         """
+        self._failing, self._vain = False, []
         if effect.whole:
             with contextlib.suppress(OSError):  # then there is doubt about it
                 self._whole.touch(0o600)
-        for segment in [segment for segment in self._named if segment < effect.before]:
-            del self._named[segment]
-            self._path(segment).unlink(missing_ok=True)
+        self._remove([number for number in self._segments() if number < effect.before])
+
+    def _remove(self, segments: list[int]) -> None:
+        """Remove these segments, and all buffers that no other one names."""
+        for segment in segments:
+            self._named.pop(segment, None)
+            _unlink(self._path(segment))
         kept = set().union(*self._named.values())
-        for name in self._beside - kept:
-            (self.directory / name).unlink(missing_ok=True)
+        for path in self.directory.glob("*.buffer"):
+            if path.name not in kept:
+                _unlink(path)
         self._beside &= kept
 
     def _await_disk(self, record: _Waiting, urgent: bool = False) -> None:
@@ -225,7 +237,7 @@ class Journal:
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._size)
-        self._tell(JournalFailed(error.strerror or str(error)))
+        self._tell(JournalFailed(_reason(error)))
 
     def _tell(self, event: Event) -> None:
         self._news.append(event)
@@ -243,6 +255,7 @@ class Journal:
         while self._news:
             event = self._news.popleft()
             if isinstance(event, JournalFailed):
+                self._failing = True
                 self._beside.clear()  # they may not be there
                 with contextlib.suppress(OSError):
                     self._whole.unlink()
@@ -259,25 +272,28 @@ class Journal:
                 self._hurry = False
             try:
                 last = self._sync(waiting)
-            except OSError as error:
-                self._tell(JournalFailed(error.strerror or str(error)))
+            except Exception as error:  # whatever it is: what waited is not on the disk
+                self._tell(JournalFailed(_reason(error)))
             else:
                 if last is not None:
-                    self._tell(Synced(last.number, last.weight))
+                    self._tell(Synced(last.number, last.weight, last.size))
 
     def _sync(self, waiting: deque[_Waiting]) -> _Waiting | None:
         """All of these on disk; gives the last record among them."""
         last = None
-        for each in waiting:
-            for name, buffer in each.beside:
-                self._store(name, buffer)
-            if each.last:
-                os.fdatasync(each.file)
-                os.close(each.file)
-            else:
-                last = each
-        if last is not None:
-            os.fdatasync(last.file)
+        with contextlib.ExitStack() as over:
+            for each in waiting:
+                if each.last:
+                    over.callback(os.close, each.file)
+            for each in waiting:
+                for name, buffer in each.beside:
+                    self._store(name, buffer)
+                if each.last:
+                    os.fdatasync(each.file)
+                else:
+                    last = each
+            if last is not None:
+                os.fdatasync(last.file)
         return last
 
     def _store(self, name: str, buffer: m.Buffer) -> None:
@@ -316,7 +332,8 @@ class _Waiting(msgspec.Struct):
 
     number: int
     file: int
-    weight: int  # bytes of the segment up to it, with the buffers that it names
+    size: int  # bytes of the segment up to it
+    weight: int  # the same, with the buffers that it names
     beside: list[tuple[str, Any]]
     last: bool = False
 
@@ -381,16 +398,25 @@ class Reader:
 
 
 def stored(path: Path, nbytes: int) -> m.Buffer:
-    """A buffer that has a file of its own; of negative size if that is not as it was written."""
+    """A buffer that has a file of its own; of negative size if that is not as it was written.
+
+    No descriptor stays open: there may be many of these. Raises OSError when it cannot be read.
+    """
     lost = m.Buffer(b"")
     lost.nbytes = -1
+    size = CHECKSUM.size + nbytes
     try:
-        with open(path, "rb") as file:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # whatever else goes wrong does not say that it was never written
         return lost
-    data = memoryview(content)[CHECKSUM.size :]
-    if data.nbytes != nbytes or CHECKSUM.pack(zlib.crc32(data)) != content[: CHECKSUM.size]:
+    try:
+        if os.fstat(file).st_size != size:
+            return lost
+        content = memoryview(raw.mapped(file, size)).cast("B").toreadonly()
+    finally:
+        os.close(file)
+    data = content[CHECKSUM.size :]
+    if CHECKSUM.pack(zlib.crc32(data)) != content[: CHECKSUM.size]:
         return lost
     buffer = m.Buffer(data)
     buffer.stored = path.name
@@ -436,6 +462,17 @@ def _write(file: int, data: Any) -> int:
     while done < view.nbytes:
         done += os.write(file, view[done:])
     return done
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in a few words."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _unlink(path: Path) -> None:
+    """Remove a file, if that can be; otherwise it is tried again some time."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def sync_directory(directory: Path) -> None:

@@ -202,8 +202,8 @@ class Controller:
                 self._measured(event, now, out)
             case Closed(conn=conn):
                 self._closed(conn, now, out)
-            case Synced(turn=turn, size=size):
-                if self.journal.synced(turn, size, out):
+            case Synced():
+                if self.journal.synced(event, out):
                     self._synced(now, out)
             case JournalFailed(reason=reason):
                 self.journal.failed(reason, now, out)

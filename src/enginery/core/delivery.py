@@ -119,6 +119,7 @@ class Delivery:
 
     def forget(self, session: Session) -> None:
         """Nothing is owed to this client any more."""
+        self._owing.pop(session.identity, None)
         if self.sessions.pop(session.identity, None) is not None:
             self.due_bytes -= session.due_bytes
         for id in session.fetching:

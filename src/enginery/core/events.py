@@ -110,11 +110,12 @@ class GivenUp(Struct, frozen=True):
 
 class Synced(Struct, frozen=True):
     """Controller: the journal is on disk up to this record: `size` bytes since its last `anew`,
-    with the buffers that it names.
+    with the buffers that it names; `log` without them.
     """
 
     turn: int
     size: int
+    log: int
 
 
 class JournalFailed(Struct, frozen=True):

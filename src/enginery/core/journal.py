@@ -20,7 +20,7 @@ from math import inf
 
 from . import entries as e
 from .account import Account
-from .events import Append, Effect, Log, Trim
+from .events import Append, Effect, Log, Synced, Trim
 from .pools import Pool
 from .tasks import Record
 
@@ -35,6 +35,9 @@ PAUSE = 0.001
 
 GROWTH = 64 << 20
 """Bytes that are appended at least before everything is written anew."""
+
+LONG = 4 * GROWTH
+"""The same of the log alone, without large buffers: it is read again, and held, at a restart."""
 
 RETRY = 5.0
 """Seconds after which a journal that could not be written begins anew."""
@@ -59,7 +62,7 @@ class Journal:
         self._part_at = 0.0  # when the next part of it is due
         self._begun = 0  # the record in which it began; 0: it is on disk
         self._complete = 0  # the record in which it ended
-        self._base = 0  # bytes that it took
+        self._base = self._base_log = 0  # bytes that it took; without large buffers
         self.doubt = False  # it is not known yet what has happened before
         self._whole = True  # that was known when everything was written anew
         self._hole = False  # something was never written; all before `_complete` says too little
@@ -172,22 +175,29 @@ class Journal:
 
     # --- what becomes of it ---------------------------------------------------------------------
 
-    def synced(self, turn: int, size: int, out: list[Effect]) -> bool:
-        """All up to this record is on disk, `size` bytes since everything began; if it is news."""
-        if self.broken or turn <= self.durable:
+    def synced(self, told: Synced, out: list[Effect]) -> bool:
+        """All up to this record is on disk; if that is news."""
+        if self.broken or told.turn <= self.durable:
             return False
-        complete = bool(self._complete) and turn >= self._complete
+        complete = bool(self._complete) and told.turn >= self._complete
         if self._hole and not complete:
             return False
         self._hole = False
-        self.durable = turn
+        self.durable = told.turn
         if complete:
             out.append(Trim(self._begun, self._whole))
             self._begun = self._complete = 0
-            self._base = size
-        elif not self._begun and size > max(GROWTH, 3 * self._base):
-            self._anew = self.account is None or size > 2 * self.account.held
+            self._base, self._base_log = told.size, told.log
+        elif not self._begun:
+            self._anew = self._has_grown(told)
         return True
+
+    def _has_grown(self, told: Synced) -> bool:
+        """Whether it is worth it to write everything anew."""
+        held = self.account.held if self.account is not None else 0
+        if told.log > max(LONG, 2 * self._base_log):
+            return True
+        return told.size > max(GROWTH, 3 * self._base, 2 * held)
 
     def failed(self, reason: str, now: float, out: list[Effect]) -> None:
         """It cannot be written; nothing is durable any more until it was written anew."""

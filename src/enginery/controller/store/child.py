@@ -81,23 +81,40 @@ class Child:
         return self._poll.fileno()
 
     def _start(self) -> None:
+        """Start it, if that can be; else it is tried again later."""
         self.start_at = None
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         command = [sys.executable, "-P", "-m", __package__, str(theirs.fileno())]
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
             )  # fmt: skip
-            self._pidfd = os.pidfd_open(self._process.pid)
+        except OSError as error:
+            ours.close()
+            self._failed(f"its process cannot be started: {error}")
+            return
         finally:
             theirs.close()
+        self._process, self._pidfd = process, os.pidfd_open(process.pid)
         self._line, self._inbox = ours, talk.Inbox(talk.FromStore)
         self._poll.register(ours, select.EPOLLIN)
         self._poll.register(self._pidfd, select.EPOLLIN)
         self._outbox[:0] = talk.framed(self._setup)
         self._push()
+
+    def _failed(self, reason: str) -> None:
+        """Say so, and try again later; what was asked is not answered."""
+        self._log("warning", "database.failed", {"reason": reason})
+        self._outbox.clear()
+        self._kinds.clear()
+        self._events.append(DatabaseClosed())
+        self._start_later()
+
+    def _start_later(self) -> None:
+        self.start_at = time.monotonic() + min(AGAIN * 2**self._failures, SELDOM)
+        self._failures += 1
 
     def _ended(self) -> None:
         """It has ended: have it started again."""
@@ -114,10 +131,8 @@ class Child:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             self._log("warning", "database.failed", {"reason": f"its process has ended: {how}"})
         self._wrong = False
-        if code == UNUSABLE:
-            return
-        self.start_at = time.monotonic() + min(AGAIN * 2**self._failures, SELDOM)
-        self._failures += 1
+        if code != UNUSABLE:
+            self._start_later()
 
     # --- what is said ---------------------------------------------------------------------------
 
@@ -134,7 +149,7 @@ class Child:
             return  # it is not answered in time
         self._kinds[effect.number] = effect.question.what
         self._say(talk.Asked(effect.number, effect.question))
-        if self._process is None:
+        if self._process is None and not self._failures:
             self._start()
 
     def _say(self, message: talk.ToStore) -> None:
@@ -156,10 +171,10 @@ class Child:
 
     def events(self) -> Iterator[Event]:
         """What it has said, and what has become of it."""
-        while self._events:
-            yield self._events.popleft()
         if self.late:
             self._start()
+        while self._events:
+            yield self._events.popleft()
         for fd, _ in self._poll.poll(0):
             if self._line is not None and fd == self._line.fileno():
                 self._push()
