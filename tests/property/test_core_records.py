@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enginery.core import messages as m
-from enginery.core.tasks import TRANSITIONS, Move, Record, State
+from enginery.core.tasks import LEFT_OUT, STORY, TRANSITIONS, Move, Record, State
 
 STATES, MOVES = get_args(State), get_args(Move)
 
@@ -59,3 +59,16 @@ def test_every_state_can_come_to_its_end():
     while more := {s for (s, _), after in TRANSITIONS.items() if after in ends} - ends:
         ends |= more
     assert ends == set(STATES)
+
+
+def test_of_a_long_story_the_beginning_and_the_end_are_kept():
+    task = record("waiting")
+    for now in range(0, 3000, 3):
+        task.move("assign", now, "assign", 1)
+        task.move("send", now + 1, "send", 1)
+        task.move("free", now + 2, "refused", 1)
+    story = task.story
+    assert len(story) <= STORY
+    assert story[:2] == [(0, "assign", 1), (1, "send", 1)]
+    assert [at for at, _, _ in story[-4:]] == [2996, 2997, 2998, 2999]
+    assert [what for _, what, _ in story].count(LEFT_OUT) == 1

@@ -4,7 +4,7 @@ import pytest
 
 from enginery.core import laws
 from enginery.core import messages as m
-from enginery.core.controller import FORGET_CLIENT
+from enginery.core.controller import FEW, FORGET_CLIENT
 from enginery.core.engines import AWAY, EARLY, LONG_AWAY
 from enginery.core.events import Received
 from enginery.core.intake import TELL_ACCEPTED
@@ -594,3 +594,13 @@ def test_what_is_due_to_who_leaves_in_the_same_turn_is_due_no_more(hand):
     hand.core.settle(hand.now, effects)
     laws.check(hand.core)
     assert hand.core.delivery.due_bytes == sum(s.due_bytes for s in hand.core.sessions.values())
+
+
+def test_names_of_clients_are_longer_when_there_were_many(hand):
+    for n in range(FEW + 1):
+        hand.client(f"client{n}", define=False)
+        hand.say(f"client{n}/tasks", m.Goodbye("closed"))
+    said = hand.client("ann", define=False)
+    last = hand.core.sessions[secret("ann")]
+    assert len(last.id) == 12
+    assert [word.id for word in said if isinstance(word, m.Welcome)] == [last.id, last.id]

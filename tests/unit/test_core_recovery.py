@@ -2,9 +2,12 @@
 
 import pytest
 
+from enginery.core import journal
 from enginery.core import messages as m
+from enginery.core.entries import Came, Complete
+from enginery.core.events import Append, Received, Tick
 
-from .hand_controller import Durable, runs, task
+from .hand_controller import FIT, Durable, runs, task
 
 
 @pytest.fixture
@@ -47,3 +50,69 @@ def test_what_an_engine_has_and_nobody_wants_is_to_end(left):
     said = hand.say_all("engine1/tasks", m.Holds(1, 0, 0, has), "engine")
     aborts = [word for to, word in said if to == "engine1/control" and isinstance(word, m.Abort)]
     assert [(abort.ids, abort.numbers) for abort in aborts] == [(["ann-9"], [2])]
+
+
+def test_a_kill_amid_an_account_leaves_the_line_as_it_was(monkeypatch):
+    monkeypatch.setattr(journal, "PART", 3)
+    hand = Durable()
+    hand.client("ann")
+    ids = [f"ann-{n}" for n in range(12)]
+    hand.submit("ann", *map(task, ids))
+    turns = list(hand.turns)
+    hand.core.journal.begin_anew()
+    for _ in range(3):
+        hand.wait(1)
+    after = Durable([*turns, *hand.turns])
+    waiting = sorted(after.core.work.tasks.values(), key=lambda record: record.order)
+    assert [record.spec.id for record in waiting] == ids
+
+
+def test_who_leaves_amid_an_account_is_not_there_afterwards(monkeypatch):
+    monkeypatch.setattr(journal, "PART", 1)
+    hand = Durable()
+    hand.client("ann")
+    hand.client("bob")
+    turns = []
+
+    def step(event):
+        for effect in hand.core.handle(event, hand.now):
+            if isinstance(effect, Append):
+                turns.append(effect.turn)
+
+    def written(kind):
+        return any(isinstance(entry, kind) for turn in turns for entry in turn.entries)
+
+    hand.core.journal.begin_anew()
+    while not written(Came):
+        step(Tick())
+    step(Received("bob/tasks", "client", m.Goodbye("closed")))
+    while not written(Complete):
+        step(Tick())
+    assert len(Durable(turns).core.sessions) == 1
+
+
+def test_calls_are_counted_as_before():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", m.Task("ann-1", FIT, b"x" * 8, chunk=m.Chunk(0, 8, 1, tuple(range(1, 9)))))
+    for seq in range(1, 9):
+        [record] = hand.core.work.places[0].sent.values()
+        result = m.Result(record.spec.id, 1, "ok", b"v", completed=40.0, items=record.items)
+        hand.result("engine1", result, seq=seq)
+    assert hand.core.work.history.ended == {"ok": 8}
+    assert Durable(hand.turns).core.work.history.ended == {"ok": 8}
+
+
+def test_the_number_of_a_task_is_not_given_again():
+    hand = Durable()
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    assert hand.core.work.number(hand.core.work.tasks["ann-1"]) == 0
+    hand.say("ann/control", m.Abort(["ann-1"], number=1))
+    hand.wait(1)
+    hand.say("ann/control", m.Purge(["ann-1"], number=2))
+    after = Durable(Durable(hand.turns).turns)
+    after.client("bob")
+    after.submit("bob", task("bob-1"))
+    assert after.core.work.number(after.core.work.tasks["bob-1"]) == 1

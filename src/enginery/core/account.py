@@ -52,7 +52,8 @@ class Account:
         for incarnation in list(controller.over):
             yield e.Over(incarnation), SMALL
         for session in list(controller.sessions.values()):
-            yield came_of(session), SMALL
+            if session.identity in controller.sessions:  # it has not left meanwhile
+                yield came_of(session), SMALL
         for id in list(work.tasks):
             record = work.tasks.get(id)
             if record is None:
@@ -78,8 +79,9 @@ class Account:
                     yield e.Owed(session.identity, outcome), outcome.size()
 
     def _begin(self) -> e.Begin:
-        controller, history = self._controller, self._work.history
-        return e.Begin(controller.session_count, controller.chosen, dict(history.ended))
+        controller, work = self._controller, self._work
+        ended = dict(work.history.ended)
+        return e.Begin(controller.session_count, controller.chosen, ended, work.numbers_given)
 
     def _ended(self, record: Record, outcome: m.Outcome) -> e.Ended | e.Passed:
         """A direct request that has ended."""

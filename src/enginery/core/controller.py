@@ -52,6 +52,11 @@ from .sessions import Session
 from .watchdog import CUTS, REFUSAL, Watchdog, why
 from .work import Work
 
+FEW = 100
+"""Clients, ever, that have short names. Names stand in the ids of tasks, which are remembered for
+longer than clients; among many, two short ones would be the same some day.
+"""
+
 FORGET_CLIENT = 600.0
 """Seconds that undelivered outcomes are held ready for a client that has vanished."""
 
@@ -525,7 +530,7 @@ class Controller:
         session = self.sessions.get(hello.identity)
         if session is None:
             taken = {s.id for s in self.sessions.values()}
-            size = 3
+            size = 3 if self.session_count < FEW else 6  # bytes
             while (id := public_name(hello.identity, size)) in taken:
                 size += 1
             self.session_count += 1

@@ -28,7 +28,8 @@ class Begin(Entry, tag="B"):
 
     sessions: int = 0  # how many clients there ever were
     scheme: str = ""  # that was chosen while it ran
-    ended: dict[str, int] = {}  # how many tasks ended in which way, ever
+    ended: dict[str, int] = {}  # how many calls ended in which way, ever
+    numbers: int = 0  # how many tasks ever had a number
 
 
 class Complete(Entry, tag="C"):

@@ -89,7 +89,7 @@ class Recovery:
         self._tasks(replay, now)
         for hash, blob in replay.functions.items():
             work.functions.add(hash, blob)
-        work.restore_numbers(replay.numbers)
+        work.restore_numbers(replay.numbers, replay.begin.numbers)
         fields = {"engines": len(replay.lives), "clients": len(replay.clients)}
         fields |= {"unfinished": work.unfinished, "doubt": self.doubt}
         out.append(Log("info", "controller.restored", fields))

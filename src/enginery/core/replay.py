@@ -116,19 +116,26 @@ class Replay:
     def _ended(self, owner: bytes, outcome: m.Outcome, at: float) -> None:
         if not whole(outcome.buffers):
             return  # its engine still has it
-        self.ended[outcome.status] = self.ended.get(outcome.status, 0) + 1
         record = self.tasks.get(outcome.id)
+        self._count(outcome, record)
         if record is None:
             self.owed.setdefault(owner, {})[outcome.id] = outcome
         elif record.outcome is None:
             record.state, record.outcome, record.finished = "done", outcome, at
             record.steps += (at, outcome.status, outcome.engine)
 
+    def _count(self, outcome: m.Outcome, record: Record | None) -> None:
+        """So many calls have ended: one, or the items of a share; those of a chunk are in these."""
+        calls = outcome.stop - outcome.start
+        if not calls and (record is None or record.spec.chunk is None):
+            calls = 1
+        self.ended[outcome.status] = self.ended.get(outcome.status, 0) + calls
+
     def _passed(self, owner: bytes, outcome: m.Outcome) -> None:
         """Others may depend on how it ended; that is all."""
         record = self.tasks.pop(outcome.id, None) or Record(m.Task(outcome.id, b"", b""), owner)
         if record.outcome is None:
-            self.ended[outcome.status] = self.ended.get(outcome.status, 0) + 1
+            self._count(outcome, record)
         record.state, record.outcome = "done", outcome
         self.gone[outcome.id] = record
 
@@ -136,7 +143,7 @@ class Replay:
         id = entry.origin.id
         if not whole(entry.origin.buffers):
             return
-        known = id in self.tasks
+        before = self.tasks.get(id)
         record = self.tasks[id] = Record(entry.origin, entry.owner)
         if entry.spec is not None:
             record.spec, record.submission = entry.spec, entry.origin
@@ -151,12 +158,17 @@ class Replay:
         record.steps = list(entry.steps)
         record.state = "done" if entry.outcome else "sent" if entry.place >= 0 else "waiting"
         self.waits.pop(id, None)
-        self.again.pop(id, None)
         if entry.waits is not None:
             record.state = "held"
             self.waits[id] = entry.waits
-        elif known and record.state == "waiting":
-            self.again[id] = None
+        if record.state == "waiting" and before is not None:
+            if before.state not in {
+                "new",
+                "waiting",
+            }:  # it came back; else it stands where it stood
+                self.again[id] = None
+        else:
+            self.again.pop(id, None)
 
 
 def whole(buffers: tuple[m.Buffer, ...]) -> bool:

@@ -68,6 +68,16 @@ class Refusal(NamedTuple):
     changes: int
 
 
+STORY = 200
+"""Moves that the story of a task holds at most."""
+
+BEGINNING = 20
+"""Those at its beginning that it always holds."""
+
+LEFT_OUT = "left out: what came next"
+"""Stands where some are missing."""
+
+
 class Record:
     """A task as the controller knows it, from its acceptance until it is forgotten.
 
@@ -170,6 +180,14 @@ class Record:
         except KeyError:
             raise AssertionError(f"{self!r} cannot {move}") from None
         self.steps += (now, cause or move, engine)
+        if len(self.steps) > 3 * STORY:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Of a long story keep the beginning and the end; the journal has it whole each time."""
+        del self.steps[3 * BEGINNING : -3 * STORY // 2]
+        since = self.steps[3 * (BEGINNING - 1)]
+        self.steps[3 * BEGINNING : 3 * BEGINNING] = (since, LEFT_OUT, -1)
 
     @property
     def story(self) -> list[tuple[float, str, int]]:

@@ -70,7 +70,7 @@ class Work:
         )
         self.numbers: dict[str, int] = {}  # of the tasks that have one
         self.numbered: dict[int, str] = {}
-        self._numbers = 0
+        self.numbers_given = 0  # ever
         self.functions = Functions(function_bytes)
         self.crash_limit = crash_limit
         self.quota = quota
@@ -358,9 +358,9 @@ class Work:
         for old in self.history.add(record):
             self._drop(old)
 
-    def restore_numbers(self, numbers: Mapping[str, int]) -> None:
-        """The numbers of tasks."""
-        self._numbers = max(numbers.values(), default=-1) + 1
+    def restore_numbers(self, numbers: Mapping[str, int], given: int) -> None:
+        """The numbers of tasks, and how many were given at least."""
+        self.numbers_given = max(given, 1 + max(numbers.values(), default=-1))
         self.numbers = {id: number for id, number in numbers.items() if id in self.tasks}
         self.numbered = {number: id for id, number in self.numbers.items()}
 
@@ -635,10 +635,10 @@ class Work:
         """A small number for a task, the same whoever asks; one it gets now, if it has none."""
         id = record.spec.id
         if id not in self.numbers:
-            self.numbers[id] = self._numbers
-            self.numbered[self._numbers] = id
-            self.journal.note(entries.Numbered(id, self._numbers))
-            self._numbers += 1
+            self.numbers[id] = self.numbers_given
+            self.numbered[self.numbers_given] = id
+            self.journal.note(entries.Numbered(id, self.numbers_given))
+            self.numbers_given += 1
         return self.numbers[id]
 
     def _give_up(
