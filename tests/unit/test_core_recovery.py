@@ -7,7 +7,7 @@ from enginery.core import messages as m
 from enginery.core.entries import Came, Complete
 from enginery.core.events import Append, Received, Tick
 
-from .hand_controller import FIT, Durable, runs, task
+from .hand_controller import FIT, Durable, runs, secret, task
 
 
 @pytest.fixture
@@ -116,3 +116,28 @@ def test_the_number_of_a_task_is_not_given_again():
     after.client("bob")
     after.submit("bob", task("bob-1"))
     assert after.core.work.number(after.core.work.tasks["bob-1"]) == 1
+
+
+def test_what_a_client_may_lack_is_limited_until_it_says_so():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", *(task(f"ann-{n}") for n in range(8)))
+    after = Durable(hand.turns)
+    after.core.delivery.limit = 3 * 100_000 + 5000
+    after.engine("engine1", seen=1)
+    after.say_all("engine1/tasks", m.Holds(0, 0, 0, []), "engine")
+    for seq in range(1, 9):
+        [record] = after.core.work.places[0].sent.values()
+        result = m.Result(record.spec.id, record.attempt, "ok", b"v" * 100_000, completed=40.0)
+        after.result("engine1", result, seq=seq)
+    kept = after.core.sessions[secret("ann")].unclaimed.values()
+    statuses = [outcome.status for outcome in kept]
+    assert statuses.count("ok") <= 3
+    assert statuses == sorted(statuses)  # the oldest have expired
+    assert len(statuses) == 8
+    claim = m.Claim([f"ann-{n}" for n in range(8)], 1, 1)
+    after.client("ann")
+    said = after.say_all("ann/tasks", claim)
+    told = [o.status for _, word in said if isinstance(word, m.Deliver) for o in word.outcomes]
+    assert told == statuses

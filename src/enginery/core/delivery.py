@@ -35,6 +35,14 @@ class Delivery:
         session.due.append(item)
         self.touch(session)
 
+    def keep(self, session: Session, outcome: m.Outcome) -> None:
+        """This client may lack it, and has not said what it does."""
+        self.due_bytes += session.keep(outcome)
+
+    def claimed(self, session: Session) -> None:
+        """It has said that."""
+        self.due_bytes -= session.has_claimed()
+
     def touch(self, session: Session) -> None:
         """More may go out to this client than before."""
         self._owing[session.identity] = session
@@ -55,7 +63,7 @@ class Delivery:
         if owner is None:
             return
         if owner.silent:  # it will say what it lacks
-            owner.unclaimed[record.spec.id] = outcome
+            self.keep(owner, outcome)
         else:
             owner.due.append(outcome)
             self._owing[record.owner] = owner

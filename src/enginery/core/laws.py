@@ -113,7 +113,8 @@ def _check_quota(controller: Controller) -> None:
     waiting = sum(size for session in sessions for _, size in session.waiting)
     hold(waiting == quota.waiting, "what waits to be taken is counted", waiting, quota)
     for session in sessions:
-        due = sum(item.size() for item in session.due if isinstance(item, m.Outcome))
+        items = (*session.due, *session.unclaimed.values())
+        due = sum(item.size() for item in items if isinstance(item, m.Outcome))
         hold(due == session.due_bytes, "what is due is counted", session, due)
         hold(len(session.due) == session.counted, "all that is due has had to wait", session)
         unaccepted = sum(size for _, size, _ in session.unaccepted)

@@ -149,7 +149,8 @@ class Recovery:
             replay.owed.setdefault(record.owner, {})[record.spec.id] = record.outcome
         for owner, outcomes in replay.owed.items():
             if (session := sessions.get(owner)) is not None:
-                session.unclaimed = outcomes
+                for outcome in outcomes.values():
+                    self._controller.delivery.keep(session, outcome)
 
     # --- from engines ---------------------------------------------------------------------------
 
@@ -264,7 +265,7 @@ class Recovery:
                 self._claim(session, id, mine=False)
             self._unwanted(session, now, out)
             session.silent = False
-            session.unclaimed, session.claimed = {}, set()
+            self._controller.delivery.claimed(session)
         self._look(now, out)
 
     def _unwanted(self, session: Session, now: float, out: list[Effect]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from itertools import islice
+from typing import Any
 
 from . import messages as m
 from .events import Conn, Effect, Send
@@ -217,21 +218,36 @@ class Session:
                 self.due_bytes += item.size() if type(item) is m.Outcome else 0
             self.counted = len(self.due)
 
+    def keep(self, outcome: m.Outcome) -> int:
+        """It may lack this, and will say so; gives the bytes by which more is due to it now."""
+        before = self.unclaimed.get(outcome.id)
+        more = outcome.size() - (0 if before is None else before.size())
+        self.unclaimed[outcome.id] = outcome
+        self.due_bytes += more
+        return more
+
+    def has_claimed(self) -> int:
+        """It has said what it lacks; gives the bytes by which less is due to it now."""
+        less = sum(outcome.size() for outcome in self.unclaimed.values())
+        self.unclaimed, self.claimed = {}, set()
+        self.due_bytes -= less
+        return less
+
     def expire(self, size: int) -> int:
         """Give up about so many bytes of what is due, the oldest first; of how many outcomes."""
-        items, expired, freed = list(self.due), 0, 0
-        for at, item in enumerate(items):
-            if freed >= size:
-                break
-            if type(item) is m.Outcome and item.size() > SLIM:
-                facts = {"reason": "its client took no results, and too many waited for it"}
-                items[at] = less = m.Outcome(
-                    item.id, "expired", b"", (), item.engine, item.incarnation, item.attempt,
-                    item.submitted, item.started, item.completed, 0, item.name, facts,
-                )  # fmt: skip
-                freed += item.size() - less.size()
-                expired += 1
-        self.due = deque(items)
+        freed = expired = 0
+
+        def less(item: Any) -> Any:
+            nonlocal freed, expired
+            if freed >= size or type(item) is not m.Outcome or item.size() <= SLIM:
+                return item
+            slim = _expired(item)
+            freed += item.size() - slim.size()
+            expired += 1
+            return slim
+
+        self.unclaimed = {id: less(outcome) for id, outcome in self.unclaimed.items()}
+        self.due = deque(map(less, self.due))
         self.due_bytes -= freed
         return expired
 
@@ -240,6 +256,16 @@ class Session:
             f"<Session {self.id} {self.role} accepted {self.accepted}/{self.submitted} "
             f"due {len(self.due)} under way {len(self.under_way)}>"
         )
+
+
+def _expired(outcome: m.Outcome) -> m.Outcome:
+    """What is left of an outcome that could not be kept."""
+    facts = {"reason": "its client took no results, and too many waited for it"}
+    return m.Outcome(
+        outcome.id, "expired", b"", (), outcome.engine, outcome.incarnation, outcome.attempt,
+        outcome.submitted, outcome.started, outcome.completed, 0, outcome.name, facts,
+        start=outcome.start, stop=outcome.stop,
+    )  # fmt: skip
 
 
 def _answer_size(answer: m.Message) -> int:
