@@ -2,6 +2,7 @@
 
 from enginery.core import messages as m
 from enginery.core.quota import Quota
+from enginery.core.sessions import Session
 
 from .hand_controller import Hand, secret, task
 
@@ -140,3 +141,11 @@ def test_clients_that_left_without_a_word_are_forgotten_when_there_are_too_many(
         hand.close(f"{name}/control")
     left = {identity.rstrip(b"-").decode() for identity in hand.core.sessions}
     assert left == {"ann", "n7", "n8"}
+
+
+def test_a_share_that_has_expired_still_says_of_which_items():
+    session = Session(1, b"a" * 16, "ann", "client")
+    session.due.append(m.Outcome("ann-1.4", "ok", b"v" * 10_000, start=4, stop=9))
+    session.expire(10_000)
+    [outcome] = session.due
+    assert (outcome.status, outcome.start, outcome.stop) == ("expired", 4, 9)
