@@ -8,12 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from enginery import Client, Cluster
+from enginery.cluster.guard import OFTEN
 from enginery.cluster.process import Process, birth
 from enginery.net.profile import Profile
 
@@ -137,13 +139,39 @@ def test_stop_ends_a_cluster_in_the_foreground(start: Start) -> None:
     assert (ipcluster.returncode, out, err) == (0, "", "the cluster has been stopped\n")
 
 
-def test_start_says_when_its_controller_dies(start: Start) -> None:
+def kill_controller(before: int = 0) -> int:
+    """SIGKILL the default controller, once it is another one than `before`; its pid."""
+    file = Profile().security / "ipcontroller-client.json"
+    deadline = time.monotonic() + 30
+    while (pid := json.loads(file.read_text())["pid"]) == before:
+        assert time.monotonic() < deadline, "it is not started again"
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    return int(pid)
+
+
+def test_start_lets_a_controller_go_on_that_was_killed(start: Start) -> None:
     ipcluster = start("cluster", "-n", "1")
-    pid = re.search(r"pid (\d+)", told(ipcluster, "stop it:"))
-    assert pid is not None
-    os.kill(int(pid[1]), signal.SIGKILL)
+    told(ipcluster, "stop it:")
+    with Client() as rc:
+        rc[0].push({"a": 5}, block=True)
+        kill_controller()
+        assert rc[0].pull("a", block=True) == 5
+    assert ipcluster.poll() is None
+    assert run("cluster", "stop").returncode == 0
+    ipcluster.communicate(timeout=15)
+    assert ipcluster.returncode == 0
+
+
+def test_start_says_when_its_controller_dies_again_and_again(start: Start) -> None:
+    ipcluster = start("cluster", "-n", "1")
+    told(ipcluster, "stop it:")
+    pid = 0
+    for _ in range(OFTEN + 1):
+        pid = kill_controller(before=pid)
     _, err = ipcluster.communicate(timeout=15)
     assert ipcluster.returncode == 1
+    assert f"the controller has ended {OFTEN + 1} times in 60 s" in err
     assert "the controller has ended: signal 9 (SIGKILL)" in err
 
 

@@ -172,6 +172,7 @@ def test_nothing_is_missing_or_doubled_when_its_process_is_killed(profile: Path)
         log = (profile / "log" / "ipcontroller-kept.log").read_text()
         assert "database.failed" in log  # the same again is told once a minute
     with running(profile) as (_, rc):
+        wait_for(lambda: len(rc.hub_history()) >= len(ids))  # the last process may be at it still
         assert rc.hub_history() == ids
         for story in [rc.story(id) for id in ids[::97]]:
             assert len(set(story)) == len(story)  # one may have been called back, and sent again

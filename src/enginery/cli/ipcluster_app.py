@@ -141,15 +141,15 @@ class IPClusterStart(IPCluster):
         )
 
     def stay(self, cluster: Cluster) -> int:
-        """Wait until the controller ends, or this process is to end; end what is left."""
-        controller = cluster.controller
+        """Wait until the controller ends for good, or this process is to; end what is left."""
         try:
-            wait_any([controller])
+            cluster.wait_for_end()
         except _Stopped:
             with _signals(signal.SIG_IGN):
                 print_to_stderr("\nstopping the cluster")
                 cluster.stop_cluster_sync()
             return OK
+        controller = cluster.controller
         ended = controller.ended
         cluster.stop_cluster_sync()
         if ended == "exit code 0":

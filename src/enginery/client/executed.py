@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .display import prompts
 from .display.shown import notebook
 from .failed import Failed
-from .metadata import metadata
+from .metadata import OUTPUT_TIME, metadata
 from .results import AsyncResult
 from .values import Values
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from .link import Link, Slot
 
 TITLE = "<Results List>"
-
-OUTPUT_TIME = 5.0
-"""Seconds that output may come after the reply that it belongs to."""
 
 
 class ResultList(list[Any]):

@@ -27,6 +27,12 @@ KEYS = (
 )
 """The keys of every `Metadata`."""
 
+PRINTED = frozenset({"stdout", "stderr", "outputs"})
+"""Those of what came from user code while it ran."""
+
+OUTPUT_TIME = 5.0
+"""Seconds that are waited for that, at most, when the task has ended."""
+
 
 class Metadata(dict[str, Any]):
     """A dictionary with the keys of `KEYS`, also readable as attributes.

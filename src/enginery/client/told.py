@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..error import EngineryError, TimeoutError
 from ..frames import trimmed
 from .display.live import ORDERS, LiveOutput, Screen, in_order
-from .metadata import KEYS, Metadata, metadata
+from .metadata import KEYS, OUTPUT_TIME, PRINTED, Metadata, metadata
 
 if TYPE_CHECKING:
     from .interrupted import Work
@@ -60,6 +60,7 @@ class Told:
     @property
     def metadata(self) -> Any:
         """What is known of its task (a dict, see `Metadata`), or a list of that for several."""
+        self._await_output()
         every = self._all_metadata()
         return every[0] if self._scalar else every
 
@@ -69,8 +70,23 @@ class Told:
         return self._told(key)
 
     def _told(self, key: str) -> Any:
+        if key in PRINTED:
+            self._await_output()
         values = [data[key] for data in self._all_metadata()]
         return values[0] if self._scalar else values
+
+    def _await_output(self) -> None:
+        """Let what tasks that have ended have printed arrive: it comes after their results."""
+        coming = [s for s in self._slots if s.outcome is not None and not s.all_put_out]
+
+        def come() -> bool:
+            while coming and coming[-1].all_put_out:
+                coming.pop()
+            return not coming
+
+        if coming:
+            with suppress(EngineryError):
+                self._link.wait(come, OUTPUT_TIME)
 
     def _all_metadata(self) -> list[Metadata]:
         if self._metadata is not None:

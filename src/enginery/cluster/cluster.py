@@ -214,6 +214,10 @@ class Cluster:
         controller = self._processes.controller
         return controller is not None and controller.running
 
+    def wait_for_end(self) -> None:
+        """Wait until its controller has ended for good; one that is started again goes on."""
+        self._processes.await_end()
+
     @property
     def processes(self) -> list[Process]:
         """Its controller and its supervisors of engines, those that run."""

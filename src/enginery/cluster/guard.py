@@ -32,9 +32,17 @@ class Guard:
         self._again = again
         self._controller = controller
         self._stop = Wakeup()
+        self._over = threading.Event()
         self._logger = logging.getLogger("enginery.cluster")
-        self._thread = threading.Thread(target=self._watch, name="enginery-guard", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="enginery-guard", daemon=True)
         self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until the controller has ended and is not started again.
+
+        A signal may end this. (One that ends `join` has Python believe that the thread is over.)
+        """
+        self._over.wait()
 
     def stop(self) -> None:
         """Let the controller end from now on."""
@@ -42,6 +50,12 @@ class Guard:
         if self._thread is not threading.current_thread():
             self._thread.join()
         self._stop.close()
+
+    def _serve(self) -> None:
+        try:
+            self._watch()
+        finally:
+            self._over.set()
 
     def _watch(self) -> None:
         starts: deque[float] = deque(maxlen=OFTEN)

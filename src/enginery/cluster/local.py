@@ -19,7 +19,7 @@ from typing import Any
 from ..error import ClusterError
 from ..net.profile import Profile
 from .guard import Guard
-from .process import GRACE, Process, birth, end_all
+from .process import GRACE, Process, birth, end_all, wait_any
 
 AGAIN = 60.0
 """Seconds that a controller has to start again."""
@@ -120,6 +120,13 @@ class LocalProcesses:
             return self.controller
 
         self._guard = Guard(controller, again)
+
+    def await_end(self) -> None:
+        """Wait until the controller has ended, for good."""
+        if self._guard is not None:
+            self._guard.wait()
+        if self.controller is not None:
+            wait_any([self.controller])
 
     def await_controller(self, ready: int, timeout: float) -> None:
         """Wait until the controller listens; ClusterError when it ends first, or takes too long."""

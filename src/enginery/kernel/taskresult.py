@@ -7,14 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..client import text
+from ..client.metadata import OUTPUT_TIME
 from ..client.results import AsyncResult
 from ..client.slots import Slot
 from ..error import EngineryError
 from ..frames import trimmed
 from ..wire.pulled import Pulled
-
-OUTPUT_TIME = 5.0
-"""Seconds that output may come after the result that it belongs to."""
 
 SHOWN = 200
 """Characters of a failure that a repr shows."""

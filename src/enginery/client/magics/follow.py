@@ -10,7 +10,8 @@ from typing import Any
 from .. import text
 from ..display.live import LiveOutput
 from ..display.progress import INTERVAL, Call, Watcher
-from ..executed import OUTPUT_TIME, ExecuteResult
+from ..executed import ExecuteResult
+from ..metadata import OUTPUT_TIME
 from .options import Defaults, signal_name
 
 PATIENCE = 10.0
