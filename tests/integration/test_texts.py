@@ -322,6 +322,10 @@ def test_a_module_that_engines_lack(two: Cluster, place: Path) -> None:
         enginery.CompositeError: one or more exceptions from call to method: execute
         [0:execute]: ModuleNotFoundError: No module named 'mymod'
         [1:execute]: ModuleNotFoundError: No module named 'mymod'
+          on engine 0:
+            File "<In [N]>", line 1, in <module>
+              import mymod
+          e.print_tracebacks() shows all
         """
     )
 
@@ -409,6 +413,10 @@ def test_a_call_that_fails(two: Cluster, place: Path) -> None:
         enginery.CompositeError: one or more exceptions from call to method: apply
         [0:apply]: ZeroDivisionError: division by zero
         [1:apply]: ZeroDivisionError: division by zero
+          on engine 0:
+            File "script.py", line 8, in inverse
+              return 1 / x
+          e.print_tracebacks() shows all
 
         Traceback (most recent call last):
           File "script.py", line 11, in <module>

@@ -228,6 +228,10 @@ def test_a_direct_call_has_a_line_per_engine(make):
         "[1:execute]: ZeroDivisionError: division by zero\n"
         "[2:execute]: ZeroDivisionError: division by zero\n"
         "[3:execute]: ZeroDivisionError: division by zero\n"
+        "  on engine 0:\n"
+        '    File "script.py", line 6, in deep\n'
+        "      return deep(n - 1) if n else 1 / 0\n"
+        "  e.print_tracebacks() shows all\n"
     )
     assert error.method == "execute"
     assert [e.engine_id for e in error.elist] == [0, 1, 2, 3]

@@ -465,6 +465,23 @@ def test_metadata(hand, make):
         result["engine"]
 
 
+def test_what_a_task_that_has_ended_has_printed_is_waited_for(hand, make, later):
+    (slot,), result = make("single", 1)
+    hand.deliver(outcome(slot, 1, outputs=1))
+    assert result.status == "ok"
+    later(lambda: hand.deliver(outputs=[output(slot, 0, "one\n")]))
+    assert result.stdout == "one\n"
+
+
+def test_but_not_for_ever(hand, make, monkeypatch):
+    monkeypatch.setattr("enginery.client.told.OUTPUT_TIME", 0.01)
+    (slot,), result = make("single", 1)
+    hand.deliver(outcome(slot, 1, outputs=1))
+    assert result.stdout == ""
+    hand.lose(ControllerLost("it is gone"))
+    assert result["stderr"] == ""
+
+
 def test_metadata_of_several_are_lists(hand, make):
     slots, result = make("list", 2)
     hand.deliver(outcome(slots[0], 1, engine=0), outcome(slots[1], **bad()))

@@ -248,3 +248,39 @@ def test_withheld_names_are_explained() -> None:
     ]  # fmt: skip
     said = failure(lambda: other, withheld=withheld)  # type: ignore[name-defined] # noqa: F821
     assert said.notes == []
+
+
+def test_what_it_came_from_comes_along() -> None:
+    def fail() -> None:
+        try:
+            int("a")
+        except ValueError as error:
+            try:
+                raise KeyError("b") from error
+            except KeyError:
+                raise OSError("c")  # noqa: B904
+
+    with pytest.raises(OSError, match="c") as raised:
+        fail()
+    failure = Failure.capture(raised.value)
+    told = [(how, ename, evalue) for how, ename, evalue, _ in failure.earlier]
+    assert told == [
+        ("raised while handling", "KeyError", "'b'"),
+        ("caused by", "ValueError", "invalid literal for int() with base 10: 'a'"),
+    ]
+    assert [frames[-1][3] for *_, frames in failure.earlier] == [
+        'raise KeyError("b") from error', 'int("a")',
+    ]  # fmt: skip
+    assert Failure.capture(ValueError("alone")).earlier == []
+
+
+def test_what_was_meant_to_be_forgotten_does_not() -> None:
+    def fail() -> None:
+        try:
+            int("a")
+        except ValueError:
+            raise KeyError("b") from None
+
+    with pytest.raises(KeyError) as raised:
+        fail()
+    assert Failure.capture(raised.value).earlier == []

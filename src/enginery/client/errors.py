@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from .. import colours
 from ..core.messages import Outcome
 from ..error import CompositeError, RemoteError, TimeoutError
-from ..wire.failure import Failure
+from ..wire.failure import Failure, Frame
 from . import fates, text
 from .failed import Call, Failed, message, note
 from .missing import missing, module_missing, remedies
@@ -65,8 +65,13 @@ def combine(failures: Sequence[Failed], call: Call, *, alone: bool) -> Exception
         note(error, "e.raise_exception(i) raises one of them, e.print_tracebacks() shows all")
     else:
         error = CompositeError("\n".join(_lines_by_engine(failures, call)), elist)
-        for line in _wrong_code(elist):
-            error.add_note(f"    {line}")
+        if wrong := _wrong_code(elist):
+            for line in wrong:
+                error.add_note(f"    {line}")
+        elif shown := _first_frames(failures):
+            for line in shown:
+                error.add_note(f"  {line}")
+            note(error, "e.print_tracebacks() shows all")
     error.method = call.method
     return error
 
@@ -95,8 +100,12 @@ def _remote_error(failure: Failure, failed: Failed, call: Call) -> RemoteError:
     error.task, error.item = failed.outcome.id, failed.item if call.is_map else None
     vars(error)["__notes__"] = list(failure.notes)
     note(error, f"{failed.what(call)}, {_where(failed.outcome, call)}")
-    for line in _frames(failure):
+    for line in _frames(failure.frames):
         error.add_note(f"  {line}")
+    for how, ename, evalue, frames in failure.earlier:
+        note(error, text.brief(f"{how} {ename}: {evalue}".removesuffix(": "), text.COLUMNS - 2))
+        for line in _frames(frames):
+            error.add_note(f"  {line}")
     for line in remedies([failure]):
         note(error, line)
     note(error, call.kept)
@@ -121,9 +130,9 @@ def _where(outcome: Outcome, call: Call) -> str:
     return f"{place}; task {outcome.id}{again}"
 
 
-def _frames(failure: Failure) -> list[str]:
+def _frames(frames: Sequence[Frame]) -> list[str]:
     """The frames of user code, each with its line; of many, the first and the last ones."""
-    frames = list(failure.frames)
+    frames = list(frames)
     left_out = max(0, len(frames) - FRAMES)
     del frames[1 : 1 + left_out]
     lines: list[str] = []
@@ -135,6 +144,15 @@ def _frames(failure: Failure) -> list[str]:
         if source:
             lines.append(f"    {text.brief(source, text.COLUMNS - 6)}")
     return lines
+
+
+def _first_frames(failures: Sequence[Failed]) -> list[str]:
+    """Where the first of several failures of user code was raised."""
+    for failed in failures:
+        remote = failed.remote()
+        if remote is not None and remote.frames:
+            return [f"on engine {failed.outcome.engine}:", *_frames(remote.frames)]
+    return []
 
 
 def _with_lines(traceback: str) -> str:

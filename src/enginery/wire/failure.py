@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from traceback import FrameSummary, StackSummary, TracebackException
 from typing import Any, Literal
@@ -24,10 +24,13 @@ EXCEPTION_LIMIT = 1024 * 1024
 
 _FRAMES = 64
 _NOTES = 20
+_EARLIER = 3
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 Kind = Literal["call", "load", "result"]
 Frame = tuple[str, int, str, str]
+Earlier = tuple[str, str, str, list[Frame]]
+"""What an exception came from: how, in words; its class, its message, and its frames."""
 
 
 @dataclass(slots=True)
@@ -37,7 +40,8 @@ class Failure:
     `kind` says what failed: the "call" itself, to "load" what was sent (the function, its
     arguments, a module that it brought along), or to send the "result". `frames` are (filename,
     line number, function, source line or ""), the innermost last. When a module is missing,
-    `module` names it and `python` is the interpreter that lacks it.
+    `module` names it and `python` is the interpreter that lacks it. `earlier` are the exceptions
+    that it came from, the last one first.
     """
 
     ename: str
@@ -49,6 +53,7 @@ class Failure:
     kind: Kind = "call"
     module: str = ""
     python: str = ""
+    earlier: list[Earlier] = field(default_factory=list)
 
     @classmethod
     def capture(
@@ -68,12 +73,13 @@ class Failure:
             ename=ename,
             evalue=evalue,
             traceback=_cut(_formatted(summary, ename, evalue)),
-            frames=[_frame(frame) for frame in frames if not _own(frame)][-_FRAMES:],
+            frames=_frames_of(frames),
             exception=_pickled(error, evalue),
             notes=_notes(error, withheld or {}),
             kind=kind,
             module=missing or "",
             python=sys.executable if missing else "",
+            earlier=_earlier(error, summary),
         )
 
     def exception_here(self) -> BaseException | None:
@@ -159,6 +165,26 @@ def _every_frame(summary: TracebackException | None) -> Iterator[FrameSummary]:
     for frame in summary.stack if summary else ():
         if not frame.filename.startswith("<frozen importlib"):
             yield frame
+
+
+def _frames_of(frames: Iterable[FrameSummary]) -> list[Frame]:
+    """Those of user code, the innermost ones of very many."""
+    return [_frame(frame) for frame in frames if not _own(frame)][-_FRAMES:]
+
+
+def _earlier(error: BaseException | None, summary: TracebackException | None) -> list[Earlier]:
+    """What it came from, as Python would print it above."""
+    found: list[Earlier] = []
+    while error is not None and summary is not None and len(found) < _EARLIER:
+        if summary.__cause__ is not None:
+            how, error, summary = "caused by", error.__cause__, summary.__cause__
+        elif summary.__context__ is not None and not summary.__suppress_context__:
+            how, error, summary = "raised while handling", error.__context__, summary.__context__
+        else:
+            break
+        frames = _frames_of(_every_frame(summary))
+        found.append((how, type(error).__name__, _cut(_str(error)), frames))
+    return found
 
 
 def _own(frame: FrameSummary) -> bool:
