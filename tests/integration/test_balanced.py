@@ -315,3 +315,10 @@ def test_a_program_that_ends_without_closing_does_not_hang(cluster, ending):
     assert done.stdout == "0\n"
     assert done.returncode == (0 if not ending else 1 if "1/0" in ending else 3)
     assert "Traceback" not in done.stderr or "1/0" in ending
+
+
+def test_a_timeout_is_a_number(rc):
+    result = rc[0].apply_async(time.sleep, 0.2)
+    with pytest.raises(TypeError, match="timeout is a number of seconds, or None, not '5'"):
+        result.get("5")
+    assert result.get(5) is None

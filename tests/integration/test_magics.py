@@ -519,6 +519,19 @@ def test_ctrl_c_interrupts_the_engines_and_the_session_goes_on(terminal: Termina
     terminal.leave()
 
 
+def test_ctrl_c_tells_of_engines_that_had_failed_before(terminal: Terminal) -> None:
+    terminal.run("rc[2].push({'bad': True}, block=True)")
+    terminal.type(
+        "%px import signal; print('wait' 'ing'); 1/0 if 'bad' in globals() else signal.pause()"
+    )
+    for _ in range(4):
+        terminal.expect("] waiting")
+    terminal.interrupt()
+    shown = " ".join(terminal.prompt().split("^C")[-1].split())
+    assert "interrupted engines 0-1, 3; engine 2 had failed before, see %pxresult" in shown
+    terminal.leave()
+
+
 STUBBORN = """
 def stubborn():
     while True:

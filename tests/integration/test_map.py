@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
 
 import numpy
@@ -160,13 +161,16 @@ def test_imap_reads_endless_input_in_windows(lview):
 def test_imap_goes_on_after_a_failed_item(lview):
     values = lview.imap(lambda x: 1 // x, [1, 0, 1])
     assert next(values) == 1
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError) as raised:
         next(values)
+    assert raised.value.item == 1
+    assert re.match(r"  item 1 of map\(<lambda>\), on engine", raised.value.__notes__[0])
     assert next(values) == 1
     with pytest.raises(StopIteration):
         next(values)
     kept = list(lview.imap(lambda x: 1 // x, [1, 0, 1], return_exceptions=True, chunksize=2))
     assert [isinstance(value, ZeroDivisionError) for value in kept] == [False, True, False]
+    assert kept[1].item == 1
 
 
 # --- reduce -----------------------------------------------------------------------------------

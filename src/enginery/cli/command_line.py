@@ -165,5 +165,7 @@ def _told(read: Callable[[str], Any]) -> Callable[[str], Any]:
             return read(text)
         except UsageError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
     return told

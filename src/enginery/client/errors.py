@@ -97,7 +97,7 @@ def _remote_error(failure: Failure, failed: Failed, call: Call) -> RemoteError:
     error.ename, error.evalue = failure.ename, failure.evalue
     error.traceback = _with_lines(failure.traceback)
     error.engine_id, error.method = failed.outcome.engine, call.method
-    error.task, error.item = failed.outcome.id, failed.item if call.is_map else None
+    error.task, error.item = failed.outcome.id, failed.number(call) if call.is_map else None
     vars(error)["__notes__"] = list(failure.notes)
     note(error, f"{failed.what(call)}, {_where(failed.outcome, call)}")
     for line in _frames(failure.frames):

@@ -19,6 +19,7 @@ class Call(NamedTuple):
     good: int
     is_map: bool
     engines: Mapping[int, EngineInfo]  # those registered now
+    first: int | None = None  # of a part of a map without a known end: which item it begins with
 
     @property
     def method(self) -> str:
@@ -33,7 +34,7 @@ class Call(NamedTuple):
     @property
     def kept(self) -> str:
         """What is done although something failed, and how to get it; "" when nothing is."""
-        if not (self.is_map and self.good):
+        if not (self.is_map and self.good) or self.first is not None:
             return ""
         failed = "one" if self.total - self.good == 1 else "ones"
         return (
@@ -62,7 +63,13 @@ class Failed:
         """The item in words: "item 5 of 8 of map(bad)"."""
         if not call.is_map:
             return call.name
+        if call.first is not None:
+            return f"item {self.number(call):,} of {call.name}"
         return f"item {self.item:,} of {call.total:,} of {call.name}"
+
+    def number(self, call: Call) -> int:
+        """The number of the item in its map."""
+        return self.item + (call.first or 0)
 
 
 def note(error: BaseException, line: str) -> None:

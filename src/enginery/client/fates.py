@@ -73,7 +73,7 @@ def system_error(failed: Failed, call: Call) -> TaskError:
         told = f"engine {outcome.engine} died while running {what}: {_cause(outcome)}"
     error = kind(outcome)(message(kind(outcome), told))
     vars(error).update(task=outcome.id, method=call.method, engine_id=outcome.engine)
-    error.item = failed.item if call.is_map else None
+    error.item = failed.number(call) if call.is_map else None
     if isinstance(error, EngineError):
         error.facts = dict(outcome.facts)
         _tell_death(error, failed, call)

@@ -252,7 +252,11 @@ class Link:
 
         ControllerLost when the controller has been away for too long to hope.
         """
-        deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
+        try:
+            deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
+        except TypeError:
+            told = f"timeout is a number of seconds, or None, not {timeout!r}"
+            raise TypeError(told) from None
         if self.presses.handler is None:
             return self._await(done, deadline)
         self.presses.put_back()

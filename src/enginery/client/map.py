@@ -139,6 +139,7 @@ class LazyMap:
         self._items: Iterator[tuple[Any, ...]] = _rows(sequences)
         self._parts: deque[AsyncResult] = deque()
         self._values: deque[Any] = deque()
+        self._submitted = 0  # items
         self._refill()
 
     def __iter__(self) -> LazyMap:
@@ -177,8 +178,9 @@ class LazyMap:
         for i, slot in enumerate(slots):
             part = AsyncResult(
                 client, [slot], name=self._name, shape="map", return_exceptions=True,
-                sizes=None if sizes is None else [sizes[i]],
+                sizes=None if sizes is None else [sizes[i]], first=self._submitted,
             )  # fmt: skip
+            self._submitted += part.total
             self._parts.append(part)
 
     def _next_part(self) -> AsyncResult:

@@ -88,6 +88,7 @@ class AsyncResult(Told, Takeable):
     _part: Sequence[Any] | None = None  # the value of a single task, once somebody has asked
     ordered = True
     return_exceptions = False
+    _first: int | None = None  # of a part of a longer map: with which item it begins
 
     def __init__(
         self,
@@ -100,6 +101,7 @@ class AsyncResult(Told, Takeable):
         ordered: bool = True,
         return_exceptions: bool = False,
         total: int | None = None,
+        first: int | None = None,
     ) -> None:
         super().__init__(client.link, slots, shape == "single")
         self.name = name
@@ -116,6 +118,8 @@ class AsyncResult(Told, Takeable):
             self._total = len(self._values)
         if total is not None:
             self._total = total
+        if first is not None:
+            self._first = first
 
     def __getattr__(self, key: str) -> Any:
         if key == "_values":
@@ -494,7 +498,8 @@ class AsyncResult(Told, Takeable):
 
     def _call(self) -> Call:
         good = self.progress - self.failed
-        return Call(self.name, self.total, good, self._shape == "map", self._link.engines)
+        is_map = self._shape == "map"
+        return Call(self.name, self.total, good, is_map, self._link.engines, self._first)
 
     def _pending(self) -> dict[str, int]:
         """The tasks that have not ended, and how many items each has that have not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .. import text
@@ -89,8 +89,10 @@ class Following:
             client.send_signal(self._how.signal, self._running())
 
     def _interrupted(self, before: list[int]) -> str:
-        left = self._running()
+        left, failed = self._running(), self._failed(before)
         said = f"{self._magic}: interrupted {engines(before)}"
+        if failed:
+            said += f"; {engines(failed)} had failed before, see {self._again}"
         if left:
             said += (
                 f"; not yet ended: {engines(left)}\n"
@@ -100,6 +102,11 @@ class Following:
 
     def _running(self) -> list[int]:
         return sorted({slot.engine for slot in self.result._slots if slot.outcome is None})
+
+    def _failed(self, interrupted: Sequence[int]) -> list[int]:
+        """Engines on which it did not end well, other than those that were interrupted."""
+        ended = [slot for slot in self.result._slots if slot.engine not in interrupted]
+        return sorted({s.engine for s in ended if s.outcome and s.outcome.status != "ok"})
 
     def _over(self) -> bool:
         return all(slot.all_put_out for slot in self.result._slots)
