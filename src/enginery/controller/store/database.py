@@ -86,6 +86,8 @@ class Database:
     def create(self) -> None:
         """Make the tables, unless they are there; Unusable when they are those of another time."""
         with self.engine.begin() as connection:
+            if self.dialect == "sqlite":  # whose driver begins a transaction at the first INSERT
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             if not inspect(connection).has_table(schema.name):
                 if self.dialect == "postgresql":
                     use_hashes()
