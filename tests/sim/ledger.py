@@ -258,15 +258,16 @@ class Ledger(Observer):
     def _nobody_is_passed_over(self, record: Record, engine: int) -> None:
         """Of those that may go to this engine, none of a higher priority still waits.
 
-        One that is not brief may not go there as long as that has something else (`core.ahead`).
+        One that is not brief may not go there as long as that has something else (`core.ahead`),
+        and neither may who stands behind it in its line, so only the first ones are looked at.
         """
         priority, work = record.spec.priority, self.world.controller.core.work
         ahead = work.placement.hwm == AUTO and work.places[engine].load > 0
-        expected = work.placement.durations.expected
-        for other in work.tasks.values():
-            if ahead and expected(other.spec.function) >= WORTH:
+        for line in work.placement.lines.values():
+            other = line.head()
+            if other is None or not other.spec.priority > priority:
                 continue
-            if other.state != "waiting" or not other.spec.priority > priority:
+            if ahead and work.placement.expected(other) >= WORTH:
                 continue
             may = not other.allowed or engine in other.allowed
             if may and engine not in (*other.refused, *other.unfit, *other.avoid):
