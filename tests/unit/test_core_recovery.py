@@ -7,7 +7,7 @@ from enginery.core import messages as m
 from enginery.core.entries import Came, Complete
 from enginery.core.events import Append, Received, Tick
 
-from .hand_controller import FIT, Durable, runs, secret, task
+from .hand_controller import BLOB, FIT, Durable, runs, secret, task
 
 
 @pytest.fixture
@@ -141,3 +141,9 @@ def test_what_a_client_may_lack_is_limited_until_it_says_so():
     said = after.say_all("ann/tasks", claim)
     told = [o.status for _, word in said if isinstance(word, m.Deliver) for o in word.outcomes]
     assert told == statuses
+
+
+def test_an_engine_that_lacks_the_function_of_what_it_has_gets_it(left):
+    hand = restored(left)
+    hand.say_all("engine1/tasks", m.Holds(1, 0, 0, [(1, "ann-1", 1, "")]), "engine")
+    assert hand.say("engine1/tasks", m.Need((FIT,))) == [m.Define(FIT, BLOB)]

@@ -687,8 +687,11 @@ class Controller:
                 for id, n in reversed(list(zip(ids, numbers, strict=False))):
                     self.work.dropped(place, id, n, now)
             case m.Need(hashes=hashes):
+                # What it has of before a restart is not in `known`.
+                its = place.known | {record.spec.function for record in place.sent.values()}
                 for hash in hashes:
-                    if hash in place.known and hash in self.work.functions:
+                    if hash in its and hash in self.work.functions:
+                        place.known.add(hash)
                         out.append(Send(conn, m.Define(hash, self.work.functions[hash])))
             case m.Changed(count=count):
                 self.work.properties_changed(place, count)
