@@ -184,6 +184,14 @@ def test_a_task_is_lost_even_if_the_request_for_it_was_given_up(client):
     assert told(effects) == [("x1", "lost")]
 
 
+def test_what_was_promised_comes_though_it_is_not_known_any_more(client):
+    for number, unknown in ((1, []), (2, ["x1"])):
+        client.handle(e.Asked(m.Query(number, "fetch", ["x1"])), 0.0)
+        hear(client, m.Reply(number, {"unknown": unknown}), "control")
+    assert told(hear(client, m.Deliver(1, [m.Outcome("x1", "ok")]))) == [("x1", "ok")]
+    assert (client.watched, client.promised) == (set(), set())
+
+
 def test_an_abort_says_what_was_submitted_before_it(client):
     submit(client, "t1")
     (abort,) = said(client.handle(e.Asked(m.Abort(["t1"], number=1)), 0.0))

@@ -204,13 +204,14 @@ class Link:
 
     def fetch(self, ids: Sequence[str], timeout: float | None = 10.0) -> list[Slot]:
         """Slots for tasks of any client, which fill as their outcomes come; UnknownTask."""
-        slots = []
+        slots, new = [], set()
         with self.changed:
             for id in ids:
                 slot = self.slots.get(id)
                 if slot is None:
                     slot = self.slots[id] = ChunkSlot(id)  # perhaps
                     slot.mute = not id.startswith(f"{self.id}-")
+                    new.add(id)
                 slots.append(slot)
         answer = self.ask(m.Query(0, "fetch", list(ids)), timeout)
         for slot in slots:
@@ -219,7 +220,7 @@ class Link:
         unknown = answer["unknown"]
         if unknown:
             with self.changed:
-                for id in unknown:
+                for id in new.intersection(unknown):  # somebody else may wait for the others
                     self.slots.pop(id, None)
             raise errors.UnknownTask(
                 f"no task has the id {unknown[0]!r}, or its result is not kept any more"

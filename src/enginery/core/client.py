@@ -92,6 +92,7 @@ class Client:
         self.farming = Farming()
         self.shares: dict[str, set[int]] = {}  # of chunks that have not ended: what has arrived
         self.watched: set[str] = set()  # tasks that were not submitted here, or not in this way
+        self.promised: set[str] = set()  # of these, those that the controller has said will come
 
     @property
     def pending_bytes(self) -> int:
@@ -288,6 +289,8 @@ class Client:
             case m.Reply(number=number, value=value):
                 if (request := self.requests.pop(number, None)) is not None:
                     if isinstance(request, m.Query) and request.what == "fetch":
+                        known = self.watched.intersection(request.ids)
+                        self.promised |= known.difference(value["unknown"])
                         self._unwatch(value["unknown"])
                     elif isinstance(request, m.Resubmit):  # they are tasks of this client now
                         self.outstanding |= dict.fromkeys(
@@ -355,12 +358,16 @@ class Client:
         if functions is not None:
             self._release(functions)
             if self.watched:
-                self.watched.discard(id)
+                self._no_more(id)
             return True
-        if id in self.watched:
-            self.watched.remove(id)
-            return True
-        return False
+        return self._no_more(id)
+
+    def _no_more(self, id: str) -> bool:
+        """A task is not watched any more; whether it was."""
+        watched = id in self.watched
+        self.watched.discard(id)
+        self.promised.discard(id)
+        return watched
 
     @property
     def _asked(self) -> set[str]:
@@ -369,12 +376,12 @@ class Client:
 
     def _unwatch(self, ids: list[str]) -> None:
         """The outcomes of these will not come, unless for another request."""
-        self.watched.difference_update(set(ids) - self._asked if ids else ids)
+        if ids:  # another request may still have it come
+            self.watched.difference_update(set(ids) - self._asked - self.promised)
 
     def _share_arrived(self, outcome: m.Outcome) -> bool:
         """The same of a share: it is asked for itself, or its chunk is waited for."""
-        if outcome.id in self.watched:
-            self.watched.remove(outcome.id)
+        if self._no_more(outcome.id):
             return True
         chunk = chunk_id(outcome.id)
         if chunk not in self.outstanding and chunk not in self.watched:
@@ -474,6 +481,7 @@ class Client:
         asked = self._asked
         lost += [m.Outcome(id, "lost", facts=facts) for id in self.watched - asked]
         self.watched &= asked
+        self.promised &= asked
         self.shares.clear()
         self.farming.give_up()
         self.unaccepted.clear()
