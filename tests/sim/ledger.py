@@ -19,6 +19,7 @@ from enginery.core.ahead import AUTO, WORTH
 from enginery.core.events import Answered
 from enginery.core.recovery import IN_DOUBT, RESTARTED
 from enginery.core.tasks import Record
+from enginery.core.work import HAD
 
 from . import rules
 from .broken import Broken
@@ -608,6 +609,8 @@ class Ledger(Observer):
             return task.engine < 0 and bool(facts["started"] or not entry.attempts)
         if facts["reason"] == IN_DOUBT:
             return self.doubts > 0 and task.engine < 0 and entry.spent >= stage.retries
+        if facts["reason"] == HAD:
+            return self.doubts > 0
         if not facts["started"]:
             nowhere = 99 in task.targets or self.doubts  # there is no such engine
             return (task.engine >= 0 or nowhere) and not outcome.started

@@ -101,6 +101,7 @@ class ControllerNode(Process):
         replay = Replay()
         replay.follow(self.disk.turns())
         journal.resume(self.disk.last)
+        self.disk.synced = self.disk.last  # what it has read is there for good, it saw to that
         effects = self.core.restore(replay, complete, self.cluster.clock.now)
         self.cluster.restarted(complete)
         self.act(effects)

@@ -147,3 +147,9 @@ def test_an_engine_that_lacks_the_function_of_what_it_has_gets_it(left):
     hand = restored(left)
     hand.say_all("engine1/tasks", m.Holds(1, 0, 0, [(1, "ann-1", 1, "")]), "engine")
     assert hand.say("engine1/tasks", m.Need((FIT,))) == [m.Define(FIT, BLOB)]
+
+
+def test_what_an_engine_has_done_leaves_the_queue_of_another(left):
+    hand = restored([turn for turn in left if "Sent" not in repr(turn)], complete=True)
+    hand.engine("engine2")
+    assert [hand.state(id) for id in ("ann-1", "ann-2")] != ["waiting", "waiting"]

@@ -39,6 +39,10 @@ FAILED = frozenset({"error", "overtime"})
 """How an attempt ends that is retried if it may be."""
 
 
+HAD = "engines may have run some of it"
+"""Why a task is lost of which an engine had told, and that ended before its client came back."""
+
+
 class Work:
     """Every task and every engine of the cluster."""
 
@@ -78,6 +82,7 @@ class Work:
         self.retried = 0  # how often a task was run once more
         self.ended: list[Record] = []
         self.doubtful: dict[str, None] | None = None  # they may have been started
+        self.had: set[str] = set()  # tasks that engines had and no client has submitted, so far
         self.unfetched: dict[str, tuple[Place, Settling]] = {}  # large values, not in the journal
         self.unsettled: dict[int, Place] = {}  # engines whose results are not all on disk
         self._accepted = 0  # tasks, ever
@@ -119,6 +124,8 @@ class Work:
                 self.functions.need(function)
             self.quota.bytes += self.inputs.need(spec.terms.inputs, self.tasks)
             self._note_inputs(spec.terms.inputs)
+        if spec.id in self.had:
+            return self._was_had(record, now)
         if spec.engine >= 0:
             self._accept_direct(record, now, hidden)
             return record
@@ -134,11 +141,15 @@ class Work:
         if spec.chunk is not None:
             self.chunks.accept(record, spec.chunk)
             if self.chunks.was_had(spec.id):
-                facts = {"reason": "engines may have run some of it", "started": True}
-                self.end(record, "lost", now, facts=facts)
-                return record
+                return self._was_had(record, now)
         record.move("wait", now, "accepted")
         self.placement.add(record)
+        return record
+
+    def _was_had(self, record: Record, now: float) -> Record:
+        """Engines had (some of) a task that comes only now; what they told is forgotten by now."""
+        self.had.discard(record.spec.id)
+        self.end(record, "lost", now, facts={"reason": HAD, "started": True})
         return record
 
     def accept_plain(self, specs: list[m.Task], first: int, owner: bytes, now: float) -> int:
@@ -147,7 +158,7 @@ class Work:
         Gives the position of the first that does, or is here already; most do not, so this is
         written for speed.
         """
-        tasks, live, functions = self.tasks, self.tasks.live, self.functions
+        tasks, live, functions, had = self.tasks, self.tasks.live, self.functions, self.had
         number, at = self._accepted, first
         records: list[Record] = []
         size = 0
@@ -155,7 +166,7 @@ class Work:
             id = spec.id
             if spec.terms is not None or spec.engine >= 0 or spec.targets or id in tasks:
                 break
-            if spec.chunk is not None or "." in id:
+            if spec.chunk is not None or "." in id or id in had:
                 break
             number += 1
             spec.name = intern(spec.name)  # a million tasks have a few names
@@ -184,10 +195,13 @@ class Work:
             record = Record(spec, owner)
             self.know(record)
             self.quota.take(owner, record.size)
+            self.had.add(id)
         else:
             if record.state == "waiting":
                 self.placement.take_out(record)
             elif record.place >= 0:
+                if record.state == "queued":  # or it would still be sent from that queue
+                    self.places[record.place].queue.remove(record)
                 self.dispatch.leave(record)
             record.spent = max(record.spent, min(attempt - 1, record.spec.retries))
             if not record.spec.function:
@@ -202,6 +216,7 @@ class Work:
 
     def own(self, record: Record, owner: bytes) -> None:
         """A task of which an engine had told is this client's, if it is nobody's so far."""
+        self.had.discard(record.spec.id)
         if record.owner:
             return
         if record.outcome is None:
