@@ -607,8 +607,9 @@ class Ledger(Observer):
             return task.engine >= 0 and self.restarts > 0 and unheard
         if facts["reason"].startswith(NO_ROOM):
             return task.engine < 0 and bool(facts["started"] or not entry.attempts)
-        if facts["reason"] == IN_DOUBT:
-            return self.doubts > 0 and task.engine < 0 and entry.spent >= stage.retries
+        if facts["reason"] == IN_DOUBT:  # and each attempt that is not known counts as a retry
+            spent = max(entry.spent, outcome.attempt - 1)
+            return self.doubts > 0 and (task.engine >= 0 or spent >= stage.retries)
         if facts["reason"] == HAD:
             return self.doubts > 0
         if not facts["started"]:

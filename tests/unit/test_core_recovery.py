@@ -149,7 +149,16 @@ def test_an_engine_that_lacks_the_function_of_what_it_has_gets_it(left):
     assert hand.say("engine1/tasks", m.Need((FIT,))) == [m.Define(FIT, BLOB)]
 
 
-def test_what_an_engine_has_done_leaves_the_queue_of_another(left):
-    hand = restored([turn for turn in left if "Sent" not in repr(turn)], complete=True)
-    hand.engine("engine2")
-    assert [hand.state(id) for id in ("ann-1", "ann-2")] != ["waiting", "waiting"]
+def test_what_ends_in_the_turn_of_a_claim_is_told_once(left):
+    hand = restored(left)
+    hand.core.work.history.limit_records = 0  # it is forgotten at once
+    hand.client("ann")
+    effects = []
+    abort = m.Abort(["ann-2"], running=True, number=1)
+    claim = m.Claim(["ann-1", "ann-2"], 1, 1)
+    hand.core.feed(Received("ann/control", "client", abort), hand.now, effects)
+    hand.core.feed(Received("ann/tasks", "client", claim), hand.now, effects)
+    hand.core.settle(hand.now, effects)
+    delivered = [e.message for e in effects if isinstance(getattr(e, "message", None), m.Deliver)]
+    told = [(o.id, o.status) for message in delivered for o in message.outcomes]
+    assert told == [("ann-2", "aborted")]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from . import messages as m
 from .engines import Place
 from .events import Effect, Log
+from .pools import chunk_id
 from .sessions import Session
 from .tasks import Record
 
@@ -62,7 +63,7 @@ class Delivery:
         owner = self.sessions.get(record.owner)
         if owner is None:
             return
-        if owner.silent:  # it will say what it lacks
+        if owner.silent and chunk_id(record.spec.id) not in owner.claimed:  # it may lack it
             self.keep(owner, outcome)
         else:
             owner.due.append(outcome)

@@ -251,13 +251,14 @@ class Recovery:
         accepted = max(session.accepted, told.accepted)
         session.submitted = session.taken = session.accepted = session.told = accepted
         session.sent = told.sent
+        ended = {record.spec.id for record in self._work.ended}  # of these it is told anyway
         shares: dict[str, list[m.Outcome]] = {}
         for id, outcome in session.unclaimed.items():
             shares.setdefault(chunk_id(id), []).append(outcome)
         for id in told.ids:
             for outcome in sorted(shares.get(id, ()), key=lambda outcome: outcome.id == id):
                 self._controller.delivery.owe(session, outcome)
-            if id not in session.unclaimed:
+            if id not in session.unclaimed and id not in ended:
                 self._claim(session, id)
         session.claimed.update(told.ids, told.asked, told.watches)
         if not told.more:
