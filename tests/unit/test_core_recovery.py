@@ -5,7 +5,7 @@ import pytest
 from enginery.core import journal
 from enginery.core import messages as m
 from enginery.core.entries import Came, Complete
-from enginery.core.events import Append, Received, Tick
+from enginery.core.events import Append, Received, Send, Tick
 
 from .hand_controller import BLOB, FIT, Durable, runs, secret, task
 
@@ -159,6 +159,8 @@ def test_what_ends_in_the_turn_of_a_claim_is_told_once(left):
     hand.core.feed(Received("ann/control", "client", abort), hand.now, effects)
     hand.core.feed(Received("ann/tasks", "client", claim), hand.now, effects)
     hand.core.settle(hand.now, effects)
-    delivered = [e.message for e in effects if isinstance(getattr(e, "message", None), m.Deliver)]
-    told = [(o.id, o.status) for message in delivered for o in message.outcomes]
-    assert told == [("ann-2", "aborted")]
+    said = [effect.message for effect in effects if isinstance(effect, Send)]
+    holds = m.Holds(1, 0, 0, [(1, "ann-1", 1, "")])
+    said += [word for _, word in hand.say_all("engine1/tasks", holds, "engine")]
+    outcomes = [o for word in said if isinstance(word, m.Deliver) for o in word.outcomes]
+    assert [(o.id, o.status) for o in outcomes] == [("ann-2", "aborted")]
