@@ -164,3 +164,21 @@ def test_what_ends_in_the_turn_of_a_claim_is_told_once(left):
     said += [word for _, word in hand.say_all("engine1/tasks", holds, "engine")]
     outcomes = [o for word in said if isinstance(word, m.Deliver) for o in word.outcomes]
     assert [(o.id, o.status) for o in outcomes] == [("ann-2", "aborted")]
+
+
+def test_what_an_engine_had_done_is_not_run_again_though_it_is_forgotten():
+    hand = Durable()
+    hand.supervisor("engine1")
+    hand.engine("engine1")
+    hand.client("ann")
+    after = Durable(hand.turns, complete=False)  # a submission is missing there
+    after.supervisor("engine1")
+    after.engine("engine1", seen=1)
+    after.say_all("engine1/tasks", m.Holds(1, 0, 0, [(1, "ann-1", 1, "")]), "engine")
+    after.core.work.history.limit_records = 0
+    after.result("engine1", m.Result("ann-1", 1, "ok", b"v", completed=1.0), seq=1)
+    after.client("ann")
+    after.say_all("ann/tasks", m.Claim([], 0, 1))
+    said = after.submit("ann", task("ann-1"))
+    assert runs(said, "engine1/tasks") == []
+    assert after.core.work.unfinished == 0
