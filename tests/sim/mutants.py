@@ -45,6 +45,14 @@ SEEDS = 400
 """Histories in which a mutant must be caught."""
 
 RARE = {
+    "an engine does not repeat that its properties have changed": (
+        "unit/test_core_engine.py",
+        "test_a_new_connection_hears_that_properties_have_changed",
+    ),
+    "an abort of what is on its way is forgotten": (
+        "unit/test_core_controller.py",
+        "test_an_abort_waits_for_the_submission_it_is_about",
+    ),
     "the former life still has its say": (
         "unit/test_core_engine.py",
         "test_what_is_meant_for_the_former_life_is_not_heard",
@@ -131,7 +139,6 @@ HINTS: dict[str, int] = {
     "who is given up keeps its queue": 350,
     "an abort is not repeated to an engine that reconnects": 380,
     "the timeout of what was refused is forgotten": 104,
-    "an engine does not repeat that its properties have changed": 1269,
     "a result too many is taken for acked": 471,
     "an unfitness that is over already is not recognized": 180,
     "a timeout holds for what has run before": 88,
@@ -145,7 +152,6 @@ HINTS: dict[str, int] = {
     "the last are run again first": 143,
     "what is run again depends on what it did": 53,
     "who was turned away is not told that there is room": 40,
-    "an abort of what is on its way is forgotten": 181,
 }
 """At which seed to begin, for those that take long to be caught: not so many in vain."""
 

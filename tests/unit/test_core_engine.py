@@ -277,3 +277,11 @@ def test_what_went_out_on_the_other_lane_is_said_again_when_that_breaks(engine):
     engine.handle(e.Closed("control"), 1.0)
     engine.handle(e.Opened("control"), 1.0)
     assert results(hear(engine, welcome(engine), "control")) == [("t1", "ok")]
+
+
+def test_a_new_connection_hears_that_properties_have_changed(engine):
+    engine.handle(e.Changed(2), 0.0)
+    engine.handle(e.Closed("control"), 0.0)
+    engine.handle(e.Opened("control"), 0.0)
+    effects = hear(engine, welcome(engine), "control")
+    assert [e.Send("control", m.Changed(2))] == [x for x in effects if isinstance(x, e.Send)]
