@@ -220,7 +220,8 @@ LOCAL: dict[str, frozenset[str]] = {
         "timedelta total wall_time when_done"
     ),
     "cluster": names(
-        "client_connection_file cluster_file controller controller_pid processes running"
+        "client_connection_file cluster_file controller controller_pid processes running "
+        "wait_for_end"
     )
     | PROCESSES,
 }

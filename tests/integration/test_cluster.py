@@ -390,3 +390,9 @@ def test_clients_know_that_their_cluster_was_stopped(own_cluster: Cluster) -> No
         with pytest.raises(ControllerLost, match=r"^the controller has ended: "):
             rc[:].apply_sync(abs, -1)
         rc.close()
+
+
+def test_the_end_of_a_cluster_is_waited_for(own_cluster: Cluster) -> None:
+    assert not own_cluster.wait_for_end(0.1)
+    own_cluster.stop_cluster_sync()
+    assert own_cluster.wait_for_end(5)

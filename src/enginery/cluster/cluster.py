@@ -214,9 +214,12 @@ class Cluster:
         controller = self._processes.controller
         return controller is not None and controller.running
 
-    def wait_for_end(self) -> None:
-        """Wait until its controller has ended for good; one that is started again goes on."""
-        self._processes.await_end()
+    def wait_for_end(self, timeout: float | None = None) -> bool:
+        """Wait until its controller has ended for good; one that is started again goes on.
+
+        Gives whether it has; False when `timeout` seconds are over first.
+        """
+        return self._processes.await_end(timeout)
 
     @property
     def processes(self) -> list[Process]:

@@ -37,12 +37,12 @@ class Guard:
         self._thread = threading.Thread(target=self._serve, name="enginery-guard", daemon=True)
         self._thread.start()
 
-    def wait(self) -> None:
-        """Wait until the controller has ended and is not started again.
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the controller has ended and is not started again; whether that is so.
 
         A signal may end this. (One that ends `join` has Python believe that the thread is over.)
         """
-        self._over.wait()
+        return self._over.wait(timeout)
 
     def stop(self) -> None:
         """Let the controller end from now on."""

@@ -121,12 +121,11 @@ class LocalProcesses:
 
         self._guard = Guard(controller, again)
 
-    def await_end(self) -> None:
-        """Wait until the controller has ended, for good."""
-        if self._guard is not None:
-            self._guard.wait()
-        if self.controller is not None:
-            wait_any([self.controller])
+    def await_end(self, timeout: float | None = None) -> bool:
+        """Wait until the controller has ended, for good, or for so many seconds; whether it has."""
+        if self._guard is not None and not self._guard.wait(timeout):
+            return False
+        return self.controller is None or bool(wait_any([self.controller], timeout))
 
     def await_controller(self, ready: int, timeout: float) -> None:
         """Wait until the controller listens; ClusterError when it ends first, or takes too long."""
