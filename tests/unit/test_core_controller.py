@@ -329,7 +329,7 @@ def test_a_task_that_kills_engines_stops_after_three():
         assert hand.state("ann-1") == "waiting"
         hand.engine("a", life=life, conn=f"engine {life}")
         hand.close(f"engine {life}/tasks")
-        hand.exited("a", life=life, started=1, replaced=True)
+        hand.exited("a", life=life, started=int(life), replaced=True)
     outcome = hand.outcome("ann-1")
     assert (outcome.status, outcome.facts["engines"]) == ("kills", [0, 0, 0])
 
@@ -604,3 +604,18 @@ def test_names_of_clients_are_longer_when_there_were_many(hand):
     last = hand.core.sessions[secret("ann")]
     assert len(last.id) == 12
     assert [word.id for word in said if isinstance(word, m.Welcome)] == [last.id, last.id]
+
+
+def test_the_next_life_of_an_engine_is_given_other_numbers(hand):
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"), task("ann-2"))
+    place = hand.core.work.places[0]
+    last = place.n
+    hand.close("engine1/tasks")
+    hand.close("engine1/control")
+    hand.wait(AWAY + 1)
+    said = hand.engine("engine1", life="2", seen=1)
+    hand.submit("ann", task("ann-3"))
+    assert min(place.sent) > last > 0
+    assert [word.after for word in said if isinstance(word, m.Welcome)] == [last, last]

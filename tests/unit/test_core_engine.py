@@ -285,3 +285,15 @@ def test_a_new_connection_hears_that_properties_have_changed(engine):
     engine.handle(e.Opened("control"), 0.0)
     effects = hear(engine, welcome(engine), "control")
     assert [e.Send("control", m.Changed(2))] == [x for x in effects if isinstance(x, e.Send)]
+
+
+def test_what_is_left_of_a_former_life_is_not_run(engine):
+    hear(engine, m.Again(given_up=engine.incarnation), "control")
+    for lane in ("tasks", "control"):
+        hear(engine, m.Welcome("c", 0, incarnation=engine.incarnation, after=5), lane)
+    hear(engine, m.Define(b"f", b"blob"))
+    hear(engine, m.Run([attempt(4), attempt(5)]))
+    assert engine.current is None
+    hear(engine, m.Run([attempt(6)]))
+    assert engine.current is not None
+    assert engine.current.n == 6

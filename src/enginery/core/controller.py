@@ -475,7 +475,7 @@ class Controller:
                     self.name, place.id, version=self.version, incarnation=life,
                     farm_port=self.farm.back, memory=self._offer(conn, hello),
                     journal=self.journal.name, asks=place.silent,
-                    after=place.n if place.silent else 0,
+                    after=place.n if place.silent else place.first,
                 ),
             )
         )  # fmt: skip

@@ -252,8 +252,9 @@ class Engine:
             out.append(Send(lane, m.Shares()))
         if welcome.farm_port and lane == "tasks":
             out.append(JoinFarm(welcome.farm_port))
+        # What is still to be read of a former life, or controller, counts no more.
+        self.after = welcome.after if welcome.asks else max(self.after, welcome.after)
         if welcome.asks:
-            self.after = welcome.after  # what is still to be read of the last one counts no more
             out.append(Send(lane, self._holds()))
         if lane == "control":
             if self.changes:

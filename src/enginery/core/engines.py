@@ -106,6 +106,7 @@ class Place:
         self.used = 0
         self.load = 0
         self.spare = 0  # items that wait in its shares of chunks, besides the first of each
+        self.first = 0  # the last number of former lives
         self.backlog = 0  # microseconds that this is thought to take, see `ahead`
         self.heard = 0.0  # when it last told a result, or got something after it had nothing
         self.watched = False  # a supervisor will tell, should it die, what it had started
@@ -126,7 +127,8 @@ class Place:
         self.awaited = False
         self.failed = ""
         self.lanes = {}
-        self.n = hello.seen
+        # Numbers of a former life are not given again: some of it may still be under way.
+        self.n = self.first = max(self.n, hello.seen)
         self.results = self.durable = self.acked = 0
         self.early.clear()
         self.stale.clear()

@@ -153,9 +153,8 @@ class Welcome(Message, tag="W"):
     memory: Segment | None = None  # the controller's own, if it could open that of the `Hello`
     journal: str = ""  # the name of what outlives the controller; "": nothing does
     asks: bool = False  # it was started again: an engine answers by `Holds`, a client by `Claim`
-    after: int = (
-        0  # to such an engine: an `Attempt.n` up to this one comes from the last controller
-    )
+    # To an engine: an `Attempt.n` up to this one is of a former life, or of the last controller.
+    after: int = 0
 
 
 class Shares(Message, tag="m"):
