@@ -379,7 +379,7 @@ def test_other_waits_of_a_call(prelude: str, observer: Client, tmp_path: Path) -
         "apply(slow): it is running\n"
         f"{list(range(8))}\n"
         "map(slow): 2 running, 50 waiting\n"
-        "item 0 of 1 of map(slow) was aborted while it ran\n"
+        "item 8 of map(slow) was aborted while it ran\n"
     )
     nothing_is_left(observer)
 

@@ -43,6 +43,10 @@ NO_PASSWORD = (
 )
 
 
+NEWS = 0.5
+"""Seconds after which a client has been told of engines that somebody else has seen come."""
+
+
 @trims
 class Client(Recorded, Classic):
     """A connection to a cluster.
@@ -145,7 +149,8 @@ class Client(Recorded, Classic):
 
         Once there has been one, work waits for the next: engines come and go.
         """
-        if self.link.engines:
+        link = self.link
+        if link.engines or (not self._seen_engines and link.wait(lambda: bool(link.engines), NEWS)):
             self._seen_engines = True
         elif not self._seen_engines:
             failed = told_failed(self.link)
