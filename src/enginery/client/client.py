@@ -42,7 +42,6 @@ NO_PASSWORD = (
     "  Name a key: Client(sshserver=…, sshkey=…), or load one into an ssh-agent."
 )
 
-
 NEWS = 0.5
 """Seconds after which a client has been told of engines that somebody else has seen come."""
 
@@ -150,10 +149,9 @@ class Client(Recorded, Classic):
         Once there has been one, work waits for the next: engines come and go.
         """
         link = self.link
-        if link.engines or (not self._seen_engines and link.wait(lambda: bool(link.engines), NEWS)):
-            self._seen_engines = True
-        elif not self._seen_engines:
-            failed = told_failed(self.link)
+        self._seen_engines = self._seen_engines or link.wait(lambda: bool(link.engines), NEWS)
+        if not self._seen_engines:
+            failed = told_failed(link)
             raise NoEnginesRegistered(f"no engine is registered yet; {START_ENGINES}{failed}")
 
     # --- views ----------------------------------------------------------------------------------

@@ -78,15 +78,9 @@ class Told:
     def _await_output(self) -> None:
         """Let what tasks that have ended have printed arrive: it comes after their results."""
         coming = [s for s in self._slots if s.outcome is not None and not s.all_put_out]
-
-        def come() -> bool:
-            while coming and coming[-1].all_put_out:
-                coming.pop()
-            return not coming
-
         if coming:
             with suppress(EngineryError):
-                self._link.wait(come, OUTPUT_TIME)
+                self._link.wait(_all_put_out(coming), OUTPUT_TIME)
 
     def _all_metadata(self) -> list[Metadata]:
         if self._metadata is not None:
@@ -152,16 +146,7 @@ class Told:
     @trimmed
     def wait_for_output(self, timeout: float | None = None) -> bool:
         """Wait until it is done and all that it printed has come; gives whether it has."""
-        rest = iter(self._slots)
-        current = next(rest, None)
-
-        def complete() -> bool:
-            nonlocal current
-            while current is not None and current.all_put_out:
-                current = next(rest, None)
-            return current is None
-
-        return self._wait(complete, timeout)
+        return self._wait(_all_put_out(self._slots), timeout)
 
     @trimmed
     def display_outputs(self, groupby: GroupBy = "type") -> None:
@@ -216,3 +201,17 @@ class Told:
         except KeyboardInterrupt as error:
             self._link.presses.tell(error, self._work())
             raise
+
+
+def _all_put_out(slots: Iterable[Slot]) -> Callable[[], bool]:
+    """What tells whether these tasks have ended and their output is here; none is asked again."""
+    rest = iter(slots)
+    current = next(rest, None)
+
+    def complete() -> bool:
+        nonlocal current
+        while current is not None and current.all_put_out:
+            current = next(rest, None)
+        return current is None
+
+    return complete

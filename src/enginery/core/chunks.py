@@ -47,9 +47,7 @@ class Chunks:
     ) -> None:
         self._work, self._leave, self._drop, self._put_back = work, leave, drop, put_back
         self.open: dict[str, Record] = {}  # the chunks that have not ended
-        self._unknown: set[str] = (
-            set()
-        )  # chunks of which engines had shares, and nothing else is known
+        self._unknown: set[str] = set()  # chunks of which only shares that engines had are known
 
     def was_had(self, id: str) -> bool:
         """Whether engines had shares of this chunk, which has come only now."""

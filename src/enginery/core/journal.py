@@ -6,8 +6,8 @@ That it is on disk, too, is told later (`Synced`); only what sets somebody free 
 that: a client's submissions are accepted, an engine's results are acknowledged, and a life of an
 engine gets its first work, once the records that tell of them are *durable*. Dispatch never waits.
 
-When the journal has grown enough, and less than half of it can still matter, all that does is
-written anew, a little in each turn, so that the older part can go (`trim`).
+When the journal has grown enough, and less than half of it can still matter, or its log alone is
+long, all that does is written anew, a little in each turn, so that the older part can go (`trim`).
 
 When it cannot be written (a full disk), nothing becomes durable and new submissions are refused;
 what is at work goes on. A new beginning, which writes everything anew, is tried from time to time.

@@ -16,6 +16,10 @@ FEW = ("spent", "crashed", "avoid", "allowed", "refused", "aborting", "interrupt
 """What few records have, and takes room only in these."""
 
 
+IN_LINE = frozenset({"new", "waiting"})
+"""States of a task, as it was written, that waits where its submission has put it."""
+
+
 class Replay:
     """What is known after the turns so far."""
 
@@ -161,14 +165,10 @@ class Replay:
         if entry.waits is not None:
             record.state = "held"
             self.waits[id] = entry.waits
-        if record.state == "waiting" and before is not None:
-            if before.state not in {
-                "new",
-                "waiting",
-            }:  # it came back; else it stands where it stood
-                self.again[id] = None
-        else:
+        if record.state != "waiting" or before is None:
             self.again.pop(id, None)
+        elif before.state not in IN_LINE:  # it came back; else it stands where it stood
+            self.again[id] = None
 
 
 def whole(buffers: tuple[m.Buffer, ...]) -> bool:
