@@ -182,3 +182,19 @@ def test_what_an_engine_had_done_is_not_run_again_though_it_is_forgotten():
     said = after.submit("ann", task("ann-1"))
     assert runs(said, "engine1/tasks") == []
     assert after.core.work.unfinished == 0
+
+
+def test_a_direct_request_that_has_ended_is_known_after_any_number_of_restarts():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1", engine=0))
+    hand.result("engine1", m.Result("ann-1", 1, "ok", b"v", completed=40.0), seq=1)
+    for _ in range(3):
+        after = Durable(hand.turns)
+        assert after.core.work.history.ended == {"ok": 1}
+        assert after.outcome("ann-1").value == b"v"
+        hand = after
+    hand.client("bob")
+    hand.submit("bob", task("bob-1", terms=m.Terms(inputs=("ann-1",))))
+    assert hand.state("bob-1") == "waiting"

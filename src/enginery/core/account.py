@@ -66,7 +66,7 @@ class Account:
                 direct = record.spec.id, record.spec.engine, record.spec.name
                 yield e.Taken(record.owner, 0, [], [direct]), SMALL
             elif id not in work.unfetched:
-                yield self._ended(record, record.outcome), min(record.size, LARGE)
+                yield self._direct(record, record.outcome), min(record.size, LARGE)
         for id, number in list(work.numbers.items()):
             yield e.Numbered(id, number), SMALL
         for id in list(work.inputs.values):
@@ -83,11 +83,13 @@ class Account:
         ended = dict(work.history.ended)
         return e.Begin(controller.session_count, controller.chosen, ended, work.numbers_given)
 
-    def _ended(self, record: Record, outcome: m.Outcome) -> e.Ended | e.Passed:
-        """A direct request that has ended."""
+    def _direct(self, record: Record, outcome: m.Outcome) -> e.State | e.Passed:
+        """A direct request that has ended: all but what it was to do."""
         if outcome.size() > LARGE:
             return e.Passed(record.owner, replace(outcome, value=b"", buffers=()))
-        return e.Ended(record.owner, outcome)
+        spec = record.spec
+        name_only = m.Task(spec.id, b"", b"", name=spec.name, engine=spec.engine)
+        return replace(self.state(record), origin=name_only, spec=None)
 
     def state(self, record: Record) -> e.State:
         """A task as it is now."""
