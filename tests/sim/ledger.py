@@ -69,6 +69,7 @@ class Entry:
     fetched: Counter[str] = field(default_factory=Counter)  # how often it was asked for
     promised: set[str] = field(default_factory=set)  # clients to which it will be told
     expired: set[str] = field(default_factory=set)  # those that were told that it is forgotten
+    dropped: bool = False  # it was lost, and its engine would not have started it any more
     aborted: bool = False
     given_up: bool = False  # its client was told that the controller had forgotten it
 
@@ -337,8 +338,17 @@ class Ledger(Observer):
             late = 0 < entry.timeout <= self.world.clock.now - entry.accepted + 1e-9
             if not late or record.state not in {"held", "waiting"} or entry.bodies or entry.level:
                 raise Broken(f"unexpected: {record!r} times out: {entry}")
+        entry.dropped = status == "lost" and self._was_dropped(record, engine)
         ran = entry.task.chunk is not None or self._ran(record, status, engine)
         self.ends[id] = rules.End(status, engine if ran else -1)
+
+    def _was_dropped(self, record: Record, engine: int) -> bool:
+        """Whether an abort had reached its last engine in time, which may not have been heard of.
+
+        The page does not tell what was dropped from what was started.
+        """
+        nodes = [e for e in self.world.engines if e.core.id == engine]
+        return any(record.n == n for node in nodes for _, n in node.doomed)
 
     def _ran(self, record: Record, status: str, engine: int) -> bool:
         """Whether that task may have run on its last engine."""
@@ -434,7 +444,9 @@ class Ledger(Observer):
         entry = self.tasks[attempt.id]
         level = level_of(attempt)
         task = entry.stage(level)
-        if attempt.attempt in entry.attempts and not (self.doubts and task.retries):
+        # Of what was not on disk, nobody knows how often it was tried, nor that its recovery ran.
+        unknown = self.doubts * (1 + task.retries) if task.retries or level else 0
+        if attempt.attempt in entry.attempts and not unknown:
             raise Broken(f"duplicated: {attempt.id}, attempt {attempt.attempt} starts again")
         entry.attempts.append(attempt.attempt)
         entry.began[attempt.attempt] = self.world.clock.now
@@ -443,11 +455,7 @@ class Ledger(Observer):
             raise Broken(f"unexpected: {attempt.id} runs as recovery {level}, too early")
         if not refusal:
             entry.bodies[level] += 1
-        allowed = 1 if task.engine >= 0 else 1 + task.retries
-        if (
-            task.retries or entry.task.terms is not None
-        ):  # what was not on disk may have cost one more
-            allowed += self.doubts * (1 + task.retries)
+        allowed = unknown + (1 if task.engine >= 0 else 1 + task.retries)
         if entry.bodies[level] > allowed:
             raise Broken(f"duplicated: {attempt.id} starts {entry.bodies[level]} times")
         self._starts_where_it_may(entry, task, engine, attempt)
@@ -619,7 +627,7 @@ class Ledger(Observer):
             return False
         reported = facts["reason"].startswith(("signal", "exit"))
         unheard = task.engine >= 0 and not outcome.attempt and self.restarts > 0
-        told = outcome.attempt in entry.attempts or unheard
+        told = outcome.attempt in entry.attempts or unheard or entry.dropped
         if reported and not told and not self.world.lied(outcome):
             return False  # the supervisor's page said that it had not
         recovers = task.terms is not None and entry.level < len(task.terms.recoveries)
