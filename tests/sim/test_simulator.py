@@ -53,9 +53,10 @@ def test_everything_has_been_tried(report):
     assert {"ok", "error", "aborted", "lost", "kills"} <= set(report.ended)
 
 
-def test_the_same_seed_gives_the_same_trace():
+@pytest.mark.parametrize("seed", ["7", "1000754"])
+def test_the_same_seed_gives_the_same_trace(seed):
     def trace(hash_seed):
-        command = [sys.executable, "-m", "tests.sim", "7", "--trace"]
+        command = [sys.executable, "-m", "tests.sim", seed, "--trace"]
         done = subprocess.run(
             command,
             env={**os.environ, "PYTHONHASHSEED": hash_seed},

@@ -120,7 +120,7 @@ class Placement:
         self.waiting = 0
         self.lines: dict[Key, Line] = {}
         self._keys: dict[Engines, Key] = {}  # of the lines that there are, but for EVERY
-        self.serves: dict[int, set[Key]] = {}  # engine -> the lines that name it
+        self.serves: dict[int, dict[Key, None]] = {}  # engine -> the lines that name it
         self.unnamed: dict[Key, None] = {}  # lines for all engines but some
         self.places: dict[int, Place] = {}
         self._hopeful: dict[Key, None] = {}  # lines whose head may have an engine now
@@ -194,7 +194,7 @@ class Placement:
         if line is None:
             line = self.lines[key] = Line()
             for id in key.allowed:
-                self.serves.setdefault(id, set()).add(key)
+                self.serves.setdefault(id, {})[key] = None
             if not key.allowed:
                 self.unnamed[key] = None
         self._hopeful[key] = None
@@ -214,7 +214,7 @@ class Placement:
         self._keys.pop((key.allowed, key.refused, key.unfit), None)
         self.unnamed.pop(key, None)
         for id in key.allowed:
-            self.serves[id].discard(key)
+            self.serves[id].pop(key, None)
 
     # --- engines --------------------------------------------------------------------------------
 
