@@ -33,6 +33,7 @@ class Part(NamedTuple):
     items: int
     number: int  # among all parts
     slot: Slot
+    skipped: int = 0  # items at the beginning of its share that had come with another one
 
 
 def items_of(slot: Slot) -> int:
@@ -78,8 +79,9 @@ class Parts(Awaited):
             self._ended(slot)
 
     def _share_ended(self, whole: ChunkSlot, share: ShareSlot) -> None:
-        first = self._starts[self._waiting[whole.id]] + share.start - whole.start
-        self._add(first, share.stop - share.start, share)
+        start = self._starts[self._waiting[whole.id]] + share.start - whole.start
+        for first, stop in self._missing(start, start + items_of(share)):
+            self._add(first, stop - first, share, first - start)
 
     def _ended(self, slot: Slot) -> None:
         i = self._waiting.pop(slot.id)
@@ -92,18 +94,23 @@ class Parts(Awaited):
             self._call_back()
 
     def _missing(self, first: int, stop: int) -> list[tuple[int, int]]:
-        """The items of a chunk that has ended of which no share has come."""
-        missing = []
-        for part in self._by_item[bisect_right(self._by_item, (first,)) :]:
-            if part.first >= stop:
-                break
-            if part.first > first:
-                missing.append((first, part.first))
-            first = part.first + part.items
+        """Those of some items that have not come.
+
+        All have not but where a controller has forgotten how it had divided a chunk.
+        """
+        parts, missing = self._by_item, []
+        i = bisect_right(parts, (first,))
+        if i:
+            first = max(first, parts[i - 1].first + parts[i - 1].items)
+        while i < len(parts) and parts[i].first < stop:
+            if parts[i].first > first:
+                missing.append((first, parts[i].first))
+            first = parts[i].first + parts[i].items
+            i += 1
         return [*missing, (first, stop)] if first < stop else missing
 
-    def _add(self, first: int, items: int, slot: Slot) -> None:
-        part = Part(first, items, len(self.parts), slot)
+    def _add(self, first: int, items: int, slot: Slot, skipped: int = 0) -> None:
+        part = Part(first, items, len(self.parts), slot, skipped)
         outcome = slot.outcome
         assert outcome is not None
         if outcome.status != "ok" or _is_chunk(slot):
@@ -172,8 +179,11 @@ class Parts(Awaited):
                 outcome = replace(outcome, status="expired")
             numbers = range(part.first, part.first + part.items)
             return [Failed(None, outcome, item) for item in numbers]
-        share = isinstance(part.slot, ShareSlot)
-        values = unpack(outcome, part.first, part.items if share else None)
+        if isinstance(part.slot, ShareSlot):
+            skipped, items = part.skipped, items_of(part.slot)
+            values = unpack(outcome, part.first - skipped, items)[skipped : skipped + part.items]
+        else:
+            values = unpack(outcome, part.first, None)
         if outcome.status == "ok" and Failed in set(map(type, values)):
             self.unreadable = True
         return values
@@ -191,4 +201,4 @@ class Parts(Awaited):
 def _left(slot: Slot) -> int:
     if not isinstance(slot, ChunkSlot) or not slot.stop:
         return 1
-    return items_of(slot) - sum(map(items_of, slot.shares))
+    return max(items_of(slot) - sum(map(items_of, slot.shares)), 1)

@@ -141,7 +141,8 @@ class ChunkSlot(Slot):
 
     def share_ended(self, outcome: m.Outcome, now: float) -> ShareSlot | None:
         """A share has ended; None when that was known already."""
-        if any(share.id == outcome.id for share in self.shares[-1:]):
+        items = outcome.start, outcome.stop
+        if any((share.start, share.stop) == items for share in self.shares[-1:]):
             return None
         share = self.speaking.pop(outcome.id, None) or ShareSlot(outcome.id, self)
         share.start, share.stop = outcome.start, outcome.stop
