@@ -228,3 +228,69 @@ def test_who_was_forgotten_gives_up_what_it_had_said_and_says_the_rest(client):
     assert told(effects) == [("t1", "lost")]
     assert [[task.id for task in s.tasks] for s in said(effects, m.Submit)] == [["t2"]]
     assert client.submitted == 1
+
+
+def restart(client, accepted=0):
+    """The controller is started again; gives what is said on the lanes, tasks first."""
+    again = m.Welcome("d", "c1", accepted, 10_000, session=1, asks=True, since=2.0)
+    said_by_lane = {}
+    for lane in ("tasks", "control"):
+        client.handle(e.Closed(lane), 0.0)
+    for lane in ("tasks", "control"):
+        client.handle(e.Opened(lane), 0.0)
+        said_by_lane[lane] = said(hear(client, again, lane))
+    return said_by_lane["tasks"], said_by_lane["control"]
+
+
+def test_what_was_promised_is_claimed_though_it_is_asked_for_again(client):
+    client.handle(e.Asked(m.Query(1, "fetch", ["x1"])), 0.0)
+    hear(client, m.Reply(1, {"unknown": []}), "control")
+    client.handle(e.Asked(m.Query(2, "fetch", ["x1"])), 0.0)
+    [claim] = [word for word in restart(client)[0] if isinstance(word, m.Claim)]
+    assert claim.watches == ["x1"]
+
+
+def test_what_has_run_again_is_not_asked_for_once_more(client):
+    client.handle(e.Asked(m.Resubmit(["t1", "t2"], ["t3", "t4"], 1)), 0.0)
+    deliver(client, 1, "t3")  # before the request was answered, which waits for the disk
+    _, control = restart(client)
+    assert [(word.ids, word.new) for word in control] == [(["t2"], ["t4"])]
+
+
+def test_what_has_run_again_is_not_outstanding_when_it_is_asked_for(client):
+    client.handle(e.Asked(m.Resubmit(["t1"], ["t2"], 1)), 0.0)
+    deliver(client, 1, "t2")
+    client.handle(e.Asked(m.Query(2, "fetch", ["t2"])), 0.0)
+    hear(client, m.Reply(1), "control")
+    assert client.outstanding == {}
+
+
+def test_what_was_turned_away_and_has_ended_is_not_submitted_again(client):
+    submit(client, "t1", "t2")
+    hear(client, m.Room(0, "there is no room"))
+    deliver(client, 1, "t1")  # it had been taken all the same
+    tasks, _ = restart(client)
+    assert [task.id for word in tasks if isinstance(word, m.Submit) for task in word.tasks] == [
+        "t2"
+    ]
+
+
+def test_what_was_turned_away_may_have_been_taken_by_who_gave_the_client_up(client):
+    submit(client, "t1")
+    hear(client, m.Room(0, "there is no room"))
+    submit(client, "t2")
+    _, effects = reconnect(client, welcome(session=2))
+    assert told(effects) == [("t1", "lost")]
+    assert [task.id for word in said(effects, m.Submit) for task in word.tasks] == ["t2"]
+
+
+def test_a_welcome_of_a_controller_that_is_no_more_is_not_heeded(client):
+    submit(client, "t1")
+    hear(client, m.Accepted(1))
+    restart(client, accepted=1)
+    client.handle(e.Closed("control"), 0.0)
+    client.handle(e.Opened("control"), 0.0)
+    assert hear(client, welcome(accepted=1), "control") == []  # it was read late
+    assert (client.controller, list(client.outstanding)) == ("d", ["t1"])
+    [hello] = said(client.handle(e.Closed("tasks"), 0.0))  # it may have been the only one
+    assert hello.lane == "control"

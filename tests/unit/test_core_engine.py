@@ -93,9 +93,9 @@ def test_a_result_is_not_said_into_a_broken_connection(engine):
 
 def test_a_lacking_function_is_asked_for_once_per_connection(engine):
     (need,) = told(hear(engine, m.Run([attempt(1, function=b"g"), attempt(2, function=b"g")])))
-    assert need == m.Need((b"g",))
+    assert need == m.Need((b"g",), 1)
     assert told(hear(engine, m.Run([attempt(3)]))) == []
-    assert m.Need((b"g",)) in told(hear(engine, welcome(engine)))
+    assert m.Need((b"g",), 1) in told(hear(engine, welcome(engine)))
     effects = hear(engine, m.Define(b"g", b"blob"))
     assert started(effects) == ["t1"]
     assert isinstance(effects[0], e.Load)
@@ -297,3 +297,21 @@ def test_what_is_left_of_a_former_life_is_not_run(engine):
     hear(engine, m.Run([attempt(6)]))
     assert engine.current is not None
     assert engine.current.n == 6
+
+
+def test_what_an_abort_has_named_does_not_keep_the_next_one_waiting(engine):
+    hear(engine, m.Run([attempt(1, function=b"g"), attempt(2, function=b"g"), attempt(3)]))
+    effects = hear(engine, m.Abort(["t1"], numbers=[1]), "control")
+    assert m.Need((b"g",), 2) in told(effects)
+    assert started(hear(engine, m.Abort(["t2"], numbers=[2]), "control")) == ["t3"]
+
+
+def test_a_welcome_of_a_controller_that_is_no_more_is_not_heeded(engine):
+    for lane in ("tasks", "control"):
+        engine.handle(e.Closed(lane), 0.0)
+        engine.handle(e.Opened(lane), 0.0)
+    newer = m.Welcome("d", 0, incarnation=engine.incarnation, asks=True, since=2.0)
+    hear(engine, newer, "tasks")
+    hear(engine, m.Run([attempt(1), attempt(2)]))
+    assert hear(engine, welcome(engine), "control") == []
+    assert [each.id for each in engine.queue] == ["t2"]

@@ -6,6 +6,7 @@ from enginery.core import journal
 from enginery.core import messages as m
 from enginery.core.entries import Came, Complete
 from enginery.core.events import Append, Received, Send, Tick
+from enginery.core.recovery import NO_FUNCTION
 
 from .hand_controller import BLOB, FIT, Durable, runs, secret, task
 
@@ -131,7 +132,7 @@ def test_what_a_client_may_lack_is_limited_until_it_says_so():
         [record] = after.core.work.places[0].sent.values()
         result = m.Result(record.spec.id, record.attempt, "ok", b"v" * 100_000, completed=40.0)
         after.result("engine1", result, seq=seq)
-    kept = after.core.sessions[secret("ann")].unclaimed.values()
+    kept = list(after.core.sessions[secret("ann")].may_lack())
     statuses = [outcome.status for outcome in kept]
     assert statuses.count("ok") <= 3
     assert statuses == sorted(statuses)  # the oldest have expired
@@ -198,3 +199,184 @@ def test_a_direct_request_that_has_ended_is_known_after_any_number_of_restarts()
     hand.client("bob")
     hand.submit("bob", task("bob-1", terms=m.Terms(inputs=("ann-1",))))
     assert hand.state("bob-1") == "waiting"
+
+
+def has(hand, name, *attempts, seen=1, items=()):
+    """An engine says what it has: (n, id, attempt), n=0 what has ended; gives what is said."""
+    told = [(n, id, attempt, "") for n, id, attempt in attempts]
+    holds = m.Holds(seen, 0, 0, told, list(items))
+    return hand.say_all(f"{name}/tasks", holds, "engine")
+
+
+def doubtful(*engines):
+    """A controller that knows of these engines, and that a client was there, and of no task."""
+    hand = Durable()
+    hand.supervisor(*engines)
+    for name in engines:
+        hand.engine(name)
+    hand.client("ann")
+    hand = Durable(hand.turns, complete=False)
+    for name in engines:
+        hand.engine(name, seen=1)
+    return hand
+
+
+def mine(hand, number=1):
+    """The id of a task of the client."""
+    return f"{hand.core.sessions[secret('ann')].id}-{number}"
+
+
+def told(said):
+    """Outcomes that a client is told: (id, status)."""
+    return [(o.id, o.status) for _, w in said if isinstance(w, m.Deliver) for o in w.outcomes]
+
+
+def claims(hand, *ids, accepted=0, sent=0):
+    """The client is back and says what it lacks; gives what is said."""
+    hand.client("ann")
+    return hand.say_all("ann/tasks", m.Claim(list(ids), accepted, sent))
+
+
+def ok(id, attempt=1):
+    return m.Result(id, attempt, "ok", b"v", completed=40.0)
+
+
+def test_what_has_ended_and_is_forgotten_is_not_adopted_again():
+    hand = doubtful("engine1", "engine2")
+    hand.core.work.history.limit_records = 0
+    id = mine(hand)
+    has(hand, "engine1", (0, id, 2))
+    hand.result("engine1", ok(id, 2), seq=1)
+    has(hand, "engine2", (0, id, 1))
+    assert id not in hand.core.work.tasks
+    hand.result("engine2", m.Result(id, 1, "unfit", b""), seq=1)
+    assert told(claims(hand, id)) == [(id, "ok")]
+
+
+def test_what_has_run_is_told_to_a_client_that_submits_it_again():
+    hand = doubtful("engine1")
+    hand.core.work.history.limit_records = 0
+    id = mine(hand)
+    has(hand, "engine1", (0, id, 1))
+    hand.result("engine1", ok(id), seq=1)
+    assert told(claims(hand, sent=1)) == []
+    said = hand.submit("ann", task(id))
+    assert (told(said), runs(said, "engine1/tasks")) == ([(id, "ok")], [])
+    assert list(hand.core.sessions[secret("ann")].may_lack()) == []
+
+
+def test_what_a_client_is_about_to_submit_again_is_not_taken_for_unwanted():
+    hand = doubtful("engine1")
+    wanted, other = mine(hand, 1), mine(hand, 2)
+    has(hand, "engine1", (1, wanted, 1), (2, other, 1), seen=2)
+    claims(hand, sent=1)
+    assert not any(hand.core.work.tasks[id].aborting for id in (wanted, other))
+    hand.submit("ann", task(wanted))
+    assert [hand.core.work.tasks[id].aborting for id in (wanted, other)] == [False, True]
+    assert told(hand.result("engine1", ok(wanted), seq=1)) == [(wanted, "ok")]
+
+
+def test_what_nobody_has_is_told_to_a_client_that_comes_later():
+    hand = doubtful("engine1")
+    id = mine(hand)
+    has(hand, "engine1")
+    assert hand.core.recovery.over
+    assert told(claims(hand, id)) == [(id, "lost")]
+
+
+def test_what_an_engine_had_done_is_known_after_the_next_restart():
+    hand = doubtful("engine1", "engine2")
+    id = mine(hand)
+    has(hand, "engine1", (0, id, 1))
+    hand.result("engine1", ok(id), seq=1)
+    after = Durable(hand.turns, complete=False)
+    assert after.outcome(id).value == b"v"
+
+
+def test_what_an_engine_cannot_start_any_more_runs_when_its_client_submits_it_again():
+    hand = doubtful("engine1", "engine2")
+    id = mine(hand)
+    has(hand, "engine1", (1, id, 1))
+    has(hand, "engine2")
+    said = hand.say_all("engine1/tasks", m.Need((FIT,), 1), "engine")
+    assert [(to, w.numbers) for to, w in said if isinstance(w, m.Abort)] == [
+        ("engine1/control", [1])
+    ]
+    claims(hand, sent=1)
+    said = hand.submit("ann", task(id))
+    assert runs(said, "engine1/tasks") + runs(said, "engine2/tasks") == [(id, 1)]
+
+
+def test_a_direct_request_that_its_engine_cannot_start_is_lost_and_blocks_nothing():
+    hand = doubtful("engine1")
+    id = mine(hand)
+    has(hand, "engine1", (1, id, 1))
+    claims(hand, id)
+    said = hand.say_all("engine1/tasks", m.Need((FIT,), 1), "engine")
+    assert told(said) == [(id, "lost")]
+    assert hand.outcome(id).facts["reason"] == NO_FUNCTION
+    assert not hand.core.work.places[0].sent
+
+
+def test_what_is_to_follow_others_may_go_back_where_it_was():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.submit("ann", task("ann-2", terms=m.Terms(follow=m.Dependency(("ann-1",)))))
+    before = len(hand.turns)
+    hand.result("engine1", ok("ann-1"), seq=1)
+    assert hand.state("ann-2") == "sent"
+    after = Durable(hand.turns[:before], complete=False)
+    after.engine("engine1", seen=2)
+    holds = m.Holds(2, 0, 0, [(0, "ann-1", 1, ""), (2, "ann-2", 1, "")])
+    after.core.feed(Received("engine1/tasks", "engine", holds), after.now, [])
+    after.result("engine1", ok("ann-1"), seq=1)  # in the same turn
+    after.result("engine1", m.Result("ann-2", 1, "unfit", b"", reason="not now"), seq=2)
+    assert after.state("ann-2") == "waiting"
+
+
+def test_what_comes_back_without_the_values_that_it_takes_is_lost():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.submit("ann", task("ann-2", retries=1, terms=m.Terms(inputs=("ann-1",))))
+    before = len(hand.turns)
+    hand.result("engine1", ok("ann-1"), seq=1)
+    after = Durable(hand.turns[:before], complete=False)
+    after.engine("engine1", seen=2)
+    has(after, "engine1", (2, "ann-2", 1), seen=2)
+    after.result("engine1", m.Result("ann-2", 1, "unfit", b"", reason="not now"), seq=1)
+    assert after.outcome("ann-2").status == "lost"
+
+
+def test_what_had_to_run_again_and_is_known_already_is_not_refused():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1", engine=0))
+    hand.result("engine1", ok("ann-1"), seq=1)
+    again = m.Resubmit(["ann-1"], ["ann-2"], 1)
+    assert hand.say("ann/control", again) == [m.Reply(1)]
+    after = Durable(hand.turns)  # which does not know what ann-1 was to do
+    claims(after, "ann-2", accepted=1, sent=1)
+    assert after.say("ann/control", again) == [m.Reply(1)]
+
+
+def test_of_two_attempts_at_a_share_the_later_one_counts():
+    hand = Durable()
+    hand.supervisor("engine1", "engine2")
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", m.Task("ann-1", FIT, b"x", chunk=m.Chunk(0, 1, 1, (1,)), retries=2))
+    hand.engine("engine2")
+    after = Durable(hand.turns, complete=False)
+    after.supervisor("engine1", "engine2")
+    for name in ("engine1", "engine2"):
+        after.engine(name, seen=1)
+    has(after, "engine2", (0, "ann-1.0", 2), items=[(0, 1)])
+    has(after, "engine1", (0, "ann-1.0", 1), items=[(0, 1)])
+    share = m.Result("ann-1.0", 2, "ok", b"v", completed=40.0, items=1)
+    after.result("engine2", share, seq=1)
+    assert after.outcome("ann-1").status == "ok"

@@ -10,6 +10,7 @@ controller that had given this client up and now sees it for the first time.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from ..version import PROTOCOL
@@ -69,13 +70,16 @@ class Client:
         self.memory: m.Segment | None = None  # what the controller may open
         self.id = ""
         self.controller = ""
+        self.since = 0.0  # when that began
         self.session = 0
         self.joined: set[str] = set()
         self.greeting: set[str] = set()  # lanes on which a hello waits for its answer
+        self.unheeded: set[str] = set()  # those of them on which a former controller has answered
         self.credit = CREDIT
         self.credit_tasks = 0
         self.lacking = ""  # why the controller takes no more
         self.submitted = 0  # the last Submit.seq
+        self.sent = 0  # the last one that was sent: its tasks may be taken, also if turned away
         self.unsent: deque[m.Submit] = deque()  # out of credit
         self.unaccepted: deque[tuple[m.Submit, int]] = deque()
         self.unaccepted_bytes = self.unaccepted_tasks = 0
@@ -90,9 +94,10 @@ class Client:
         self.requests: dict[int, m.Message] = {}  # asked, not answered, and not given up
         self.held: dict[int, int] = {}  # those of them that follow a Submit.seq not accepted yet
         self.farming = Farming()
-        self.shares: dict[str, set[int]] = {}  # of chunks that have not ended: what has arrived
+        self.shares: dict[str, set[tuple[int, int]]] = {}  # of open chunks: what has arrived
         self.watched: set[str] = set()  # tasks that were not submitted here, or not in this way
         self.promised: set[str] = set()  # of these, those that the controller has said will come
+        self.renewed: set[str] = set()  # of these, those that shall run again, if they may
 
     @property
     def pending_bytes(self) -> int:
@@ -130,6 +135,8 @@ class Client:
                 asked: int = message.number  # type: ignore[attr-defined]
                 self.requests[asked] = message
                 self.watched.update(_watched(message))
+                if isinstance(message, m.Resubmit):
+                    self.renewed.update(message.new)
                 if _about_tasks(message) and self._accepted_seq < self.submitted:
                     self.held[asked] = self.submitted
                 elif "control" in self.joined:
@@ -147,10 +154,13 @@ class Client:
             case Closed(conn=conn):
                 self.joined.discard(str(conn))
                 self.greeting.discard(str(conn))
+                for lane in self.unheeded & self.greeting:
+                    self._greet(lane, out)  # perhaps there is no other controller
         return out
 
     def _greet(self, lane: str, out: list[Effect]) -> None:
         self.greeting.add(lane)
+        self.unheeded.discard(lane)
         if lane == "tasks":
             self.confirmed = self.delivered  # this tells
         hello = m.Hello(
@@ -225,6 +235,7 @@ class Client:
             self.unaccepted_tasks += tasks
             self.unaccepted.append((submit, size))
             self._send(submit, out)
+            self.sent = max(self.sent, submit.seq)
             if self.confirmed < self.delivered:
                 self._confirm(out)
 
@@ -293,21 +304,24 @@ class Client:
                         self.promised |= known.difference(value["unknown"])
                         self._unwatch(value["unknown"])
                     elif isinstance(request, m.Resubmit):  # they are tasks of this client now
-                        self.outstanding |= dict.fromkeys(
-                            self.watched.intersection(request.new), ()
-                        )
-                        self.watched.difference_update(request.new)
+                        lacking = self.renewed.intersection(request.new)
+                        self.outstanding |= dict.fromkeys(lacking, ())
+                        self.watched -= lacking
+                        self.renewed -= lacking
                     out.append(Answered(number, value))
             case m.Refused(number=number, reason=reason, error=error):
                 if not number:
                     out.append(Stop(1, f"{error}: {reason}"))
                 elif (request := self.requests.pop(number, None)) is not None:
                     self._unwatch(_watched(request))
+                    self.renewed.difference_update(_watched(request))
                     out.append(Answered(number, None, error, reason))
             case m.Need(hashes=hashes):
                 for hash in hashes:
                     if hash in self.functions:
                         out.append(Send("tasks", m.Define(hash, self.functions[hash])))
+            case m.Welcome(since=since) if since < self.since and self.joined - {lane}:
+                self.unheeded.add(lane)  # of a controller that is no more: it was read late
             case m.Welcome():
                 self._welcome(lane, message, out)
             case m.Again() if lane not in self.greeting:  # it comes once for each thing we said
@@ -367,6 +381,7 @@ class Client:
         watched = id in self.watched
         self.watched.discard(id)
         self.promised.discard(id)
+        self.renewed.discard(id)
         return watched
 
     @property
@@ -387,9 +402,10 @@ class Client:
         if chunk not in self.outstanding and chunk not in self.watched:
             return False
         shares = self.shares.setdefault(chunk, set())
-        if outcome.start in shares:
+        items = outcome.start, outcome.stop
+        if items in shares:
             return False
-        shares.add(outcome.start)
+        shares.add(items)
         return True
 
     def _confirm(self, out: list[Effect]) -> None:
@@ -411,12 +427,16 @@ class Client:
         again = bool(self.controller) and welcome.controller != self.controller
         if again and not welcome.asks:
             waiting = [submit for submit, _ in self.unaccepted]
+            waiting += self.unsent
             self._begin_again("the controller was restarted", waiting, out)
         elif again:
             self.delivered = self.confirmed = self.unconfirmed_bytes = 0  # it counts anew
+            self._lack_less()
         elif self.session and welcome.session != self.session:
-            self._begin_again("the controller had given this client up", [], out)
+            waiting = [submit for submit in self.unsent if submit.seq > self.sent]
+            self._begin_again("the controller had given this client up", waiting, out)
         self.controller, self.session = welcome.controller, welcome.session
+        self.since = welcome.since
         self.id = str(welcome.id)
         self.joined.add(lane)
         self.greeting.discard(lane)
@@ -445,34 +465,53 @@ class Client:
 
     def _claim(self, out: list[Effect]) -> None:
         """Tell a controller that was started again what it has accepted and not answered."""
-        for submit, _ in self.unaccepted:  # some of it may have been done before it was accepted
-            submit.tasks = [task for task in submit.tasks if self._lacks_all(task.id)]
+        self._leave_out_done(submit for submit, _ in self.unaccepted)
+        self._leave_out_done(self.unsent)  # what was turned away, too
         self.unaccepted = deque((submit, _size(submit)) for submit, _ in self.unaccepted)
         self.unaccepted_bytes = sum(size for _, size in self.unaccepted)
         self.unaccepted_tasks = sum(len(submit.tasks) for submit, _ in self.unaccepted)
+        self._count_unsent()
         again = {task.id for submit, _ in self.unaccepted for task in submit.tasks}
         again.update(task.id for submit in self.unsent for task in submit.tasks)
         again.update(self.farming.tasks)
         asked = self._asked
         lacking = [id for id in self.outstanding if id not in again]
-        watches = sorted(self.watched - again - asked - self.outstanding.keys())
+        watches = sorted(self.watched - again - (asked - self.promised) - self.outstanding.keys())
         first = (*(submit for submit, _ in self.unaccepted), *self.unsent)
         accepted = first[0].seq - 1 if first else self.submitted
-        sent = self.unaccepted[-1][0].seq if self.unaccepted else accepted
+        sent = max(self.sent, accepted)
         for start in range(0, max(len(lacking), 1), CLAIM):
             more = start + CLAIM < len(lacking)
             ids = lacking[start : start + CLAIM]
             out.append(Send("tasks", m.Claim(ids, accepted, sent, watches, sorted(asked), more)))
 
-    def _lacks_all(self, id: str) -> bool:
-        """Whether nothing of a task has been done, as far as is known here."""
-        return id in self.outstanding and id not in self.shares
+    def _lack_less(self) -> None:
+        """What was to run again and has ended before that was answered is not asked for again."""
+        for request in self.requests.values():
+            if isinstance(request, m.Resubmit):
+                pairs = list(zip(request.ids, request.new, strict=True))
+                pairs = [(id, new) for id, new in pairs if new in self.renewed]
+                request.ids, request.new = [id for id, _ in pairs], [new for _, new in pairs]
 
-    def _begin_again(self, reason: str, again: list[m.Submit], out: list[Effect]) -> None:
-        """The controller does not know us, and numbers anew; what it had accepted is lost to us."""
-        waiting = [*again, *self.unsent]
-        for submit in waiting:  # some of it may have been done before it was accepted
-            submit.tasks = [task for task in submit.tasks if self._lacks_all(task.id)]
+    def _leave_out_done(self, submits: Iterable[m.Submit]) -> None:
+        """Of some tasks something may have been done before they were accepted."""
+        for submit in submits:
+            submit.tasks = [
+                task
+                for task in submit.tasks
+                if task.id in self.outstanding and task.id not in self.shares
+            ]
+
+    def _count_unsent(self) -> None:
+        self.unsent_bytes = sum(map(_size, self.unsent))
+        self.unsent_tasks = sum(len(submit.tasks) for submit in self.unsent)
+
+    def _begin_again(self, reason: str, waiting: list[m.Submit], out: list[Effect]) -> None:
+        """The controller does not know us, and numbers anew.
+
+        What is not `waiting` to be submitted (again) is lost to us.
+        """
+        self._leave_out_done(waiting)
         kept = {task.id for submit in waiting for task in submit.tasks}
         facts: dict[str, Any] = {"reason": reason, "started": True}
         lost = [m.Outcome(id, "lost", facts=facts) for id in self.outstanding if id not in kept]
@@ -487,11 +526,10 @@ class Client:
         self.unaccepted.clear()
         self.unaccepted_bytes = self.unaccepted_tasks = 0
         self.unsent = deque(waiting)
-        self.unsent_bytes = sum(map(_size, waiting))
-        self.unsent_tasks = sum(len(submit.tasks) for submit in waiting)
+        self._count_unsent()
         for seq, submit in enumerate(self.unsent, 1):
             submit.seq = seq
-        self.submitted = len(self.unsent)
+        self.submitted, self.sent = len(self.unsent), 0
         self.held = dict.fromkeys(self.held, self.submitted)
         self.delivered = self.confirmed = 0
         self.joined.clear()

@@ -115,9 +115,7 @@ class Conditions:
         """
         if record.limited:
             return
-        terms = record.spec.terms
-        follows = terms is not None and terms.follow is not None and terms.follow.ids
-        if follows and not any(self.places[id].there for id in record.allowed):
+        if record.follows and not any(self.places[id].there for id in record.allowed):
             gone = " and ".join(map(str, record.allowed))
             self._impossible(record, f"the engine that it is to follow, {gone}, is gone", now)
             return

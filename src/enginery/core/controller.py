@@ -167,7 +167,7 @@ class Controller:
         self.journal.account = Account(self)
         self.recovery = Recovery(self)
         self.delivery = Delivery(limits.results)
-        self.intake = Intake(self.work, self.delivery)
+        self.intake = Intake(self.work, self.delivery, self.recovery.repeated)
         self.peers: dict[Conn, Peer] = {}
         self.sessions = self.delivery.sessions
         self.supervisors: dict[bytes, Supervisor] = {}
@@ -475,7 +475,7 @@ class Controller:
                     self.name, place.id, version=self.version, incarnation=life,
                     farm_port=self.farm.back, memory=self._offer(conn, hello),
                     journal=self.journal.name, asks=place.silent,
-                    after=place.n if place.silent else place.first,
+                    after=place.n if place.silent else place.first, since=self.since or 0.0,
                 ),
             )
         )  # fmt: skip
@@ -555,6 +555,7 @@ class Controller:
             "pure" if self.farm.front else self.scheme.name, self.limits.hwm, role=role,
             farm_port=0 if role == "monitor" else self.farm.front, session=session.number,
             memory=self._offer(conn, hello), journal=self.journal.name, asks=session.silent,
+            since=self.since or 0.0,
         )  # fmt: skip
         out.append(Send(conn, welcome))
         if hello.lane == "tasks":
@@ -686,13 +687,15 @@ class Controller:
                 # From the last to the first, so that those put back stand in their old order.
                 for id, n in reversed(list(zip(ids, numbers, strict=False))):
                     self.work.dropped(place, id, n, now)
-            case m.Need(hashes=hashes):
+            case m.Need(hashes=hashes, n=n):
                 # What it has of before a restart is not in `known`.
                 its = place.known | {record.spec.function for record in place.sent.values()}
                 for hash in hashes:
                     if hash in its and hash in self.work.functions:
                         place.known.add(hash)
                         out.append(Send(conn, m.Define(hash, self.work.functions[hash])))
+                    elif (record := place.sent.get(n)) is not None and not record.spec.function:
+                        self.recovery.lacks(place, record, now, out)
             case m.Changed(count=count):
                 self.work.properties_changed(place, count)
             case m.Reply():

@@ -44,6 +44,13 @@ class Delivery:
         """It has said that."""
         self.due_bytes -= session.has_claimed()
 
+    def owe_unclaimed(self, session: Session, id: str) -> bool:
+        """A client lacks a task; False if what has become of it is not among what it may lack."""
+        part = session.unclaimed.get(id, {})
+        for each in sorted(part, key=lambda each: each == id):  # a chunk after its shares
+            self.owe(session, part[each])
+        return id in part
+
     def touch(self, session: Session) -> None:
         """More may go out to this client than before."""
         self._owing[session.identity] = session
@@ -63,7 +70,8 @@ class Delivery:
         owner = self.sessions.get(record.owner)
         if owner is None:
             return
-        if owner.silent and chunk_id(record.spec.id) not in owner.claimed:  # it may lack it
+        unclear = owner.silent or owner.repeats
+        if unclear and chunk_id(record.spec.id) not in owner.claimed:  # it may lack it
             self.keep(owner, outcome)
         else:
             owner.due.append(outcome)

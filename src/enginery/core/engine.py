@@ -96,8 +96,10 @@ class Engine:
         self.patience = 0.0  # seconds that a new connection may take; 0: as many as usual
         self.id = -1
         self.controller = ""  # the name of the one that knows us
+        self.since = 0.0  # when that began
         self.joined: set[str] = set()  # lanes on which the controller knows us
         self.greeting: set[str] = set()  # lanes on which a hello waits for its answer
+        self.unheeded: set[str] = set()  # those of them on which a former controller has answered
         self.stale: set[str] = set()  # lanes that may still bring what is for a former life
         self.queue: deque[m.Attempt] = deque()
         self.current: m.Attempt | None = None
@@ -175,12 +177,15 @@ class Engine:
             case Closed(conn=conn):
                 self.joined.discard(str(conn))
                 self.greeting.discard(str(conn))
+                for lane in self.unheeded & self.greeting:
+                    self._greet(lane, out)  # perhaps there is no other controller
         return out
 
     # --- what the controller says --------------------------------------------------------------
 
     def _greet(self, lane: str, out: list[Effect]) -> None:
         self.greeting.add(lane)
+        self.unheeded.discard(lane)
         hello = m.Hello(
             PROTOCOL, self.version, "engine", "tasks" if lane == "tasks" else "control",
             self.place, self.incarnation, self.host, self.pid, self._seen, python=self.python,
@@ -207,8 +212,11 @@ class Engine:
                 self._next(now, out)
             case m.Abort():
                 self._abort(lane, message, now, out)
+                self._next(now, out)
             case m.Welcome(incarnation=life) if life != self.incarnation:
                 pass  # a former one was welcome
+            case m.Welcome(since=since) if since < self.since and self.joined - {lane}:
+                self.unheeded.add(lane)  # of a controller that is no more: it was read late
             case m.Welcome():
                 self._welcome(lane, message, now, out)
             case m.Again(given_up=given_up):
@@ -246,7 +254,7 @@ class Engine:
         self.greeting.discard(lane)
         if self.controller and welcome.controller != self.controller and not welcome.asks:
             self._drop_work(now, out)  # another controller, which knows of none
-        self.controller = welcome.controller
+        self.controller, self.since = welcome.controller, welcome.since
         self.id = int(welcome.id)
         if welcome.memory is not None:
             out.append(Send(lane, m.Shares()))
@@ -264,7 +272,7 @@ class Engine:
             out.extend(Send("tasks", results) for results in self.unacked)
             self.asked.clear()
             if self.queue and self.queue[0].function not in self.functions:
-                self._need(self.queue[0].function, out)
+                self._need(self.queue[0], out)
 
     def _holds(self) -> m.Holds:
         """What a controller that was started again has to know; what is held is told with it."""
@@ -477,9 +485,10 @@ class Engine:
             if attempt.n in self.aborted:
                 self.queue.popleft()
                 self.begun = attempt.n
+                self.asked.discard(attempt.function)  # for the next one
                 continue
             if attempt.function not in self.functions:
-                self._need(attempt.function, out)
+                self._need(attempt, out)
                 break
             if self.held and not self._may_hold(attempt, now):
                 self._tell(out)  # a result never waits for a task that may take long
@@ -503,10 +512,11 @@ class Engine:
         """Whether it is the turn of what was typed at a console."""
         return bool(self.typed) and (not self.queue or self.queue[0].n > self.typed[0][1])
 
-    def _need(self, hash: bytes, out: list[Effect]) -> None:
+    def _need(self, attempt: m.Attempt, out: list[Effect]) -> None:
+        hash = attempt.function
         if "tasks" in self.joined and hash not in self.asked:
             self.asked.add(hash)
-            out.append(Send("tasks", m.Need((hash,))))
+            out.append(Send("tasks", m.Need((hash,), attempt.n)))
 
     def _divisible(self, attempt: m.Attempt) -> bool:
         """Whether it is a share of several items that was not divided yet."""

@@ -7,7 +7,7 @@ forget it. What is accepted when there is little room, and when nothing is taken
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from . import messages as m
@@ -38,12 +38,17 @@ class Answer(NamedTuple):
     message: m.Reply | m.Refused
 
 
+Repeated = Callable[[Session, float, list[Effect]], None]
+"""A client has said again all that it had sent to the controller before."""
+
+
 class Intake:
     """The way of tasks, functions and aborts from the clients into `Work`."""
 
-    def __init__(self, work: Work, delivery: Delivery) -> None:
+    def __init__(self, work: Work, delivery: Delivery, repeated: Repeated) -> None:
         self.work = work
         self.delivery = delivery
+        self._repeated = repeated
         self.quota = work.quota
         self.turned_away: dict[bytes, Session] = {}  # sessions to tell when there is room
         self.lacking: dict[bytes, Session] = {}  # sessions that wait for a function
@@ -110,7 +115,7 @@ class Intake:
         refusal, broken = self._refusal(session), self.work.journal.broken
         self.work.note(session.identity, submit.seq, submit.tasks)
         tasks, work, at = submit.tasks, self.work, 0
-        normal = work.doubtful is None and not broken
+        normal = work.doubtful is None and not (broken or session.repeats)
         while at < len(tasks):
             if normal:
                 at = work.accept_plain(tasks, at, session.identity, now)
@@ -126,6 +131,10 @@ class Intake:
                 out.append(Send(conn, m.Refused("this is no task", "ProtocolError")))
                 continue
             hidden = () if task.terms is None else self._hidden(session, task.terms.inputs)
+            if session.repeats:
+                session.claimed.add(task.id)
+                if self.delivery.owe_unclaimed(session, task.id):
+                    continue  # it has run, and is forgotten
             if work.doubtful is not None and submit.seq <= session.sent:
                 work.doubtful[task.id] = None
             record = work.accept(task, session.identity, now, hidden)
@@ -135,6 +144,8 @@ class Intake:
             elif broken and not record.direct:
                 work.refuse(record, f"the controller cannot write its journal: {broken}", now)
         session.take(submit, self.work.journal.mark)
+        if session.repeats and session.taken >= session.sent:
+            self._repeated(session, now, out)
         if refusal:
             self._turn_away(session, refusal, out)
         else:
@@ -178,7 +189,8 @@ class Intake:
 
     def _refusal(self, session: Session) -> str:
         """Why no more of this client is accepted; "": it is."""
-        return self.quota.refusal(session.identity, session.due_bytes)
+        waits = session.due_bytes - session.unclaimed_bytes
+        return self.quota.refusal(session.identity, waits)
 
     def _lacking(self, session: Session) -> str:
         """Why nothing more of this client is taken; "": it is."""
@@ -335,7 +347,8 @@ class Intake:
         if len(message.ids) != len(message.new) or any("." in id for id in message.new):
             return m.Refused("each task needs one new id", "ProtocolError", number)
         old: list[Record] = []
-        for id in message.ids:
+        pairs = list(zip(message.ids, message.new, strict=True))
+        for id in [id for id, new in pairs if new not in self.work.tasks]:
             record = queries.visible(self.work, session, id)
             if record is None:
                 return m.Refused(queries.unknown(id), "UnknownTask", number)
@@ -353,10 +366,12 @@ class Intake:
                     reason += " any more; submit it anew"
                     return m.Refused(reason, "UnknownTask", number)
             old.append(record)
-        renamed = dict(zip(message.ids, message.new, strict=True))
-        for record, id in self._in_order(list(zip(old, message.new, strict=True))):
-            if self.work.again(record, id, renamed, session.identity, now) is None:
-                self._known_already(session, id)
+        renamed = dict(pairs)
+        for id in [new for new in message.new if new in self.work.tasks]:
+            self._known_already(session, id)  # the controller before has done as it was asked
+        new = [id for id in message.new if id not in self.work.tasks]
+        for record, id in self._in_order(list(zip(old, new, strict=True))):
+            self.work.again(record, id, renamed, session.identity, now)
         return m.Reply(number)
 
     def _in_order(self, pairs: list[tuple[Record, str]]) -> list[tuple[Record, str]]:

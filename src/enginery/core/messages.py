@@ -155,6 +155,7 @@ class Welcome(Message, tag="W"):
     asks: bool = False  # it was started again: an engine answers by `Holds`, a client by `Claim`
     # To an engine: an `Attempt.n` up to this one is of a former life, or of the last controller.
     after: int = 0
+    since: float = 0.0  # when this life of the controller began, in seconds since the epoch
 
 
 class Shares(Message, tag="m"):
@@ -196,9 +197,13 @@ class Define(Message, tag="D"):
 
 
 class Need(Message, tag="N"):
-    """The sender lacks these functions; tasks that use them wait for a `Define`."""
+    """The sender lacks these functions; tasks that use them wait for a `Define`.
+
+    An engine says which attempt (`Attempt.n`) cannot start.
+    """
 
     hashes: tuple[bytes, ...]
+    n: int = 0
 
 
 class Dependency(Struct, array_like=True, gc=False):

@@ -142,6 +142,12 @@ def is_share_of(record: Record, id: str, attempt: int) -> bool:
     return record.attempt == attempt and chunk_id(record.spec.id) == chunk_id(id)
 
 
+def stands_for(record: Record | None, items: tuple[int, int]) -> bool:
+    """Whether it is a share of just these items."""
+    chunk = None if record is None else record.spec.chunk
+    return chunk is not None and (chunk.start, chunk.stop) == items
+
+
 def is_chunk(record: Record) -> bool:
     """Whether it is divided into others."""
     return record.pool is not None and record.pool.record is record

@@ -19,12 +19,13 @@ from . import messages as m
 from . import queries, roles
 from .engines import Place
 from .events import Effect, Log, Send
-from .pools import chunk_id, is_share_of
+from .pools import chunk_id, is_share_of, stands_for
 from .replay import Replay
 from .sessions import Session
 
 if TYPE_CHECKING:
     from .controller import Controller
+    from .tasks import Record
 
 RETURN = 10.0
 """Seconds that engines have to come back to a controller that was started again."""
@@ -34,6 +35,9 @@ UNHEARD = 1000
 
 RESTARTED = "the controller was started again before it was sent to its engine"
 """What became of direct requests that no engine has: they are not in the journal."""
+
+NO_FUNCTION = "its engine lacked the function, which the controller does not know any more"
+"""What became of direct requests whose engine had them and could not start them."""
 
 IN_DOUBT = "it may have been started on an engine that has not come back to the controller"
 """What became of tasks of which neither journal nor engine says."""
@@ -69,6 +73,9 @@ class Recovery:
         """Take up what was left; `complete` if nothing can be missing at the journal's end."""
         self.over = False
         self.doubt = self._controller.journal.doubt = not complete
+        if self.doubt:
+            self._work.doubtful = {}
+            self._work.forgotten.update(replay.gone, *replay.owed.values())
         controller, work = self._controller, self._work
         numbers = [replay.begin.sessions, *(came.number for came in replay.clients.values())]
         controller.session_count = max(numbers) + (UNHEARD if self.doubt else 0)
@@ -174,12 +181,13 @@ class Recovery:
                 share, part = place.sent.get(n), next(items, (0, 0))
                 if share is not None and is_share_of(share, id, attempt):
                     continue
-                number = n or done
-                if id in work.tasks or work.chunks.adopt(place, number, id, attempt, items=part):
-                    done += not n
-                else:
-                    self._refuse(Held(place, place.incarnation, n, id, attempt, name), out)
-                continue
+                if not stands_for(work.tasks.get(id), part):
+                    known, number = id in work.tasks, n or done
+                    if known or work.chunks.adopt(place, number, id, attempt, items=part):
+                        done += not n
+                    else:
+                        self._refuse(Held(place, place.incarnation, n, id, attempt, name), out)
+                    continue
             known = work.tasks.get(id)
             here = known is not None and place.sent.get(known.n) is known
             if known is None or not here or attempt > known.attempt:
@@ -192,7 +200,7 @@ class Recovery:
     def _hear(self, held: Held, out: list[Effect]) -> None:
         """A life has an attempt that is not known to be there."""
         record = self._work.tasks.get(held.id)
-        if record is None and self.doubt:
+        if record is None and self.doubt and held.id not in self._work.forgotten:
             self._adopt(held)
         elif record is None or record.outcome is not None:
             self._refuse(held, out)  # it has ended
@@ -213,6 +221,12 @@ class Recovery:
             held.place.stale.append((held.id, held.n))
             if (lane := held.place.lanes.get("control")) is not None:
                 out.append(Send(lane, held.place.abort_stale()))
+
+    def lacks(self, place: Place, record: Record, now: float, out: list[Effect]) -> None:
+        """A life cannot start an attempt, of which nobody here knows more than that it has it."""
+        held = Held(place, place.incarnation, record.n, record.spec.id, record.attempt, "")
+        self._work.give_away(record, NO_FUNCTION, now)
+        self._refuse(held, out)
 
     def _settle_disputes(self, out: list[Effect]) -> None:
         """All have said what they have: a task that several have is with the last of them."""
@@ -252,22 +266,25 @@ class Recovery:
         session.submitted = session.taken = session.accepted = session.told = accepted
         session.sent = told.sent
         ended = {record.spec.id for record in self._work.ended}  # of these it is told anyway
-        shares: dict[str, list[m.Outcome]] = {}
-        for id, outcome in session.unclaimed.items():
-            shares.setdefault(chunk_id(id), []).append(outcome)
         for id in told.ids:
-            for outcome in sorted(shares.get(id, ()), key=lambda outcome: outcome.id == id):
-                self._controller.delivery.owe(session, outcome)
-            if id not in session.unclaimed and id not in ended:
+            if not self._controller.delivery.owe_unclaimed(session, id) and id not in ended:
                 self._claim(session, id)
         session.claimed.update(told.ids, told.asked, told.watches)
         if not told.more:
             for id in told.watches:
                 self._claim(session, id, mine=False)
-            self._unwanted(session, now, out)
-            session.silent = False
-            self._controller.delivery.claimed(session)
+            session.silent, session.repeats = False, True
+            if session.taken >= session.sent:
+                self.repeated(session, now, out)
+        if self.over:
+            self._answer_claims()
         self._look(now, out)
+
+    def repeated(self, session: Session, now: float, out: list[Effect]) -> None:
+        """A client has said again all that it had sent: nothing else is lacked."""
+        self._unwanted(session, now, out)
+        session.repeats = False
+        self._controller.delivery.claimed(session)
 
     def _unwanted(self, session: Session, now: float, out: list[Effect]) -> None:
         """What a client does not lack has ended, if the journal knows of that or not."""
@@ -302,16 +319,12 @@ class Recovery:
         self.over = True
         self._settle_disputes(out)
         doubtful, work.doubtful = work.doubtful, None
+        work.forgotten.clear()
         if self._missing and doubtful:
             for id in doubtful:
                 if id in work.tasks:  # what ends is forgotten, sooner or later
                     work.doubt(work.tasks[id], IN_DOUBT, now)
-        claimed, self._claimed = self._claimed, {}
-        for id, session in claimed.items():
-            if id in work.tasks:
-                self._controller.delivery.fetch(session, work.tasks[id])
-            else:
-                self._unknown(session, id)
+        self._answer_claims()
         if self.doubt:
             work.journal.doubt = False
             work.journal.begin_anew()
@@ -319,6 +332,15 @@ class Recovery:
             work.placement.paused = False
             for place in work.places.values():
                 work.joined(place)
+
+    def _answer_claims(self) -> None:
+        """Nobody will say any more of tasks that clients lack and that nobody has told of."""
+        claimed, self._claimed = self._claimed, {}
+        for id, session in claimed.items():
+            if id in self._work.tasks:
+                self._controller.delivery.fetch(session, self._work.tasks[id])
+            else:
+                self._unknown(session, id)
 
     def _unknown(self, session: Session, id: str) -> None:
         facts = {"reason": RESTARTED, "started": self.doubt}

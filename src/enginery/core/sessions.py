@@ -11,11 +11,13 @@ The other direction is bounded by *credit*, see `quota`.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from itertools import islice
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any
 
 from . import messages as m
 from .events import Conn, Effect, Send
+from .pools import chunk_id
 
 WINDOW = 64 << 20
 """Bytes on their way to one client at most; one delivery always goes."""
@@ -53,9 +55,12 @@ class Session:
         self.host = ""
         self.pid = 0
         self.silent = False  # the controller was started again, and it has not said what it lacks
+        self.repeats = False  # it has said that, and says again what it had sent the one before
         self.claimed: set[str] = set()  # what it lacks, as far as it has said that
         self.sent = 0  # the last Submit.seq that the controller before may have got
-        self.unclaimed: dict[str, m.Outcome] = {}  # what it may lack, of tasks that are forgotten
+        # What it may lack, of tasks that are forgotten: by task, itself or the shares of a chunk.
+        self.unclaimed: dict[str, dict[str, m.Outcome]] = {}
+        self.unclaimed_bytes = 0
         self.lanes: dict[str, Conn] = {}
         self.away_since: float | None = None  # without any connection since then
         self.submitted = 0  # the last Submit.seq that arrived
@@ -180,7 +185,11 @@ class Session:
         """Outcomes of which it is not known whether the client has them."""
         items = [*self.due, *(o for deliver, _ in self.under_way for o in deliver.outcomes)]
         outcomes = [item for item in items if isinstance(item, m.Outcome)]
-        return [*self.unclaimed.values(), *outcomes]
+        return [*self.may_lack(), *outcomes]
+
+    def may_lack(self) -> Iterator[m.Outcome]:
+        """What it may lack, of tasks that are forgotten."""
+        return chain.from_iterable(part.values() for part in self.unclaimed.values())
 
     def resume(self, out: list[Effect]) -> None:
         """The client is back on a new connection; what it has not got goes out again."""
@@ -220,15 +229,17 @@ class Session:
 
     def keep(self, outcome: m.Outcome) -> int:
         """It may lack this, and will say so; gives the bytes by which more is due to it now."""
-        before = self.unclaimed.get(outcome.id)
+        part = self.unclaimed.setdefault(chunk_id(outcome.id), {})
+        before = part.get(outcome.id)
         more = outcome.size() - (0 if before is None else before.size())
-        self.unclaimed[outcome.id] = outcome
+        part[outcome.id] = outcome
+        self.unclaimed_bytes += more
         self.due_bytes += more
         return more
 
     def has_claimed(self) -> int:
-        """It has said what it lacks; gives the bytes by which less is due to it now."""
-        less = sum(outcome.size() for outcome in self.unclaimed.values())
+        """It has said all that it lacks; gives the bytes by which less is due to it now."""
+        less, self.unclaimed_bytes = self.unclaimed_bytes, 0
         self.unclaimed, self.claimed = {}, set()
         self.due_bytes -= less
         return less
@@ -246,7 +257,9 @@ class Session:
             expired += 1
             return slim
 
-        self.unclaimed = {id: less(outcome) for id, outcome in self.unclaimed.items()}
+        for part in self.unclaimed.values():
+            part.update({id: less(outcome) for id, outcome in part.items()})
+        self.unclaimed_bytes -= freed
         self.due = deque(map(less, self.due))
         self.due_bytes -= freed
         return expired

@@ -161,6 +161,12 @@ class Record:
         return terms is not None and terms.timeout > 0 and not self.spent and not self.direct
 
     @property
+    def follows(self) -> bool:
+        """Whether it is to run where others have run; where these were, `allowed` says later."""
+        terms = self.spec.terms
+        return terms is not None and terms.follow is not None and bool(terms.follow.ids)
+
+    @property
     def takes(self) -> tuple[str, ...]:
         """The tasks whose values its arguments take, also those of its recoveries."""
         return () if self.origin.terms is None else self.origin.terms.inputs

@@ -43,6 +43,10 @@ HAD = "engines may have run some of it"
 """Why a task is lost of which an engine had told, and that ended before its client came back."""
 
 
+NO_INPUTS = {"reason": "the values that it takes are not known any more", "started": False}
+"""Of a task that an engine had before the controller was started again, and gave back."""
+
+
 class Work:
     """Every task and every engine of the cluster."""
 
@@ -82,6 +86,7 @@ class Work:
         self.retried = 0  # how often a task was run once more
         self.ended: list[Record] = []
         self.doubtful: dict[str, None] | None = None  # they may have been started
+        self.forgotten: set[str] = set()  # tasks that have ended since then
         self.had: set[str] = set()  # tasks that engines had and no client has submitted, so far
         self.unfetched: dict[str, tuple[Place, Settling]] = {}  # large values, not in the journal
         self.unsettled: dict[int, Place] = {}  # engines whose results are not all on disk
@@ -196,6 +201,7 @@ class Work:
             self.know(record)
             self.quota.take(owner, record.size)
             self.had.add(id)
+            self.journal.note(entries.Taken(owner, 0, [], [(id, place.id, name)]))
         else:
             if record.state == "waiting":
                 self.placement.take_out(record)
@@ -206,13 +212,32 @@ class Work:
             record.spent = max(record.spent, min(attempt - 1, record.spec.retries))
             if not record.spec.function:
                 record.spec = replace(record.spec, engine=place.id)
-            if record.takes and not record.inputs:
+            if record.follows and not record.allowed:
+                record.allowed = (place.id,)  # one of those that it is to follow
+            if not self._take_inputs(record):
                 record.spent = record.spec.retries  # there is nothing to run it with once more
             self.journal.changed(record)
         record.wait = None
         record.attempt = attempt
         record.expected = LEAST
         place.hold(record, n)
+
+    def give_away(self, record: Record, reason: str, now: float) -> None:
+        """An engine will not run a task of which it had told: it is as if it had not.
+
+        Who has said that it is his is told.
+        """
+        place = self.places[record.place]
+        self.dispatch.leave(record)
+        if record.spec.id not in self.had:
+            facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
+            self.end(record, "lost", now, facts=facts, engine=place.id)
+            return
+        self.had.discard(record.spec.id)
+        self.quota.give_back(record.owner, record.size)
+        self.functions.release(record.spec.function)
+        self._drop(record.spec.id)
+        self.forgotten.discard(record.spec.id)  # it may still come
 
     def own(self, record: Record, owner: bytes) -> None:
         """A task of which an engine had told is this client's, if it is nobody's so far."""
@@ -322,9 +347,7 @@ class Work:
     def restore_sent(self, record: Record) -> None:
         """Its engine has it, as it stands."""
         place = self.places[record.place]
-        if all(id in self.inputs.values for id in record.takes):
-            record.inputs = self.inputs.of(record.takes)
-        record.input_bytes = sum(value.size() for value in record.inputs)
+        self._take_inputs(record)
         record.expected = LEAST  # what waited there was brief
         place.hold(record, record.n)
         place.n = record.n
@@ -340,17 +363,22 @@ class Work:
         if record.state != "waiting" and terms is not None:
             self.conditions.restore(record, terms, every, waits, now)
             return
-        if any(id not in self.inputs.values for id in record.takes):
-            facts = {"reason": "the values that it takes are not known any more", "started": False}
+        if not self._take_inputs(record):
             record.state = "held"
-            self.end(record, "lost", now, facts=facts)
+            self.end(record, "lost", now, facts=dict(NO_INPUTS))
             return
         record.state = "waiting"
-        if record.takes:
-            record.inputs = self.inputs.of(record.takes)
-            record.input_bytes = sum(value.size() for value in record.inputs)
         self.conditions.limit(record, now)
         self.placement.add(record)
+
+    def _take_inputs(self, record: Record) -> bool:
+        """Give a task the values that it takes; False when they are not all known any more."""
+        if record.takes and not record.inputs:
+            if any(id not in self.inputs.values for id in record.takes):
+                return False
+            record.inputs = self.inputs.of(record.takes)
+            record.input_bytes = sum(value.size() for value in record.inputs)
+        return True
 
     def restore_direct(self, record: Record, now: float) -> None:
         """Its engine has it, or nobody has; that will be seen."""
@@ -616,8 +644,8 @@ class Work:
     def _put_back(self, record: Record, now: float) -> None:
         """A task that had been given to an engine waits again."""
         if len(record.inputs) < len(record.takes):
-            facts = {"reason": "the values that it takes are not known any more", "started": False}
-            self.end(record, "lost", now, facts=facts)
+            self.placement.put_back(record)
+            self.end(record, "lost", now, facts=dict(NO_INPUTS))
             return
         self.journal.changed(record)
         self.conditions.put_back(record, now)
@@ -643,6 +671,8 @@ class Work:
 
     def _drop(self, id: str) -> None:
         self.tasks.live.pop(id, None)  # else it was packed
+        if self.doubtful is not None:
+            self.forgotten.add(id)
         if self.numbered:
             self.numbered.pop(self.numbers.pop(id, -1), None)
 
