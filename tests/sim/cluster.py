@@ -156,8 +156,11 @@ class Cluster:
         """Seconds until what was written is on disk."""
         return 0.005
 
+    def restarts_now(self, complete: bool) -> None:
+        """The controller is about to go on from its journal."""
+
     def restarted(self, complete: bool) -> None:
-        """The controller goes on from its journal."""
+        """It has taken up its journal."""
 
     def examine(self) -> None:
         """After each event of the controller; `world.World` lets the laws be checked here."""

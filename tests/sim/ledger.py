@@ -47,8 +47,7 @@ class Entry:
     client: ClientNode
     task: m.Task
     order: int  # among all tasks
-    again: bool = False  # an older task, resubmitted
-    in_vain: bool = False  # which had depended on what was no task then
+    again: Entry | None = None  # the older task that this is, resubmitted
     attempts: list[int] = field(default_factory=list)  # in the order in which they started
     began: dict[int, float] = field(default_factory=dict)  # when attempts started
     bodies: Counter[int] = field(default_factory=Counter)  # starts of user code, by stage
@@ -72,6 +71,11 @@ class Entry:
     dropped: bool = False  # it was lost, and its engine would not have started it any more
     aborted: bool = False
     given_up: bool = False  # its client was told that the controller had forgotten it
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether it had depended on what was no task then."""
+        return self.again is not None and (self.again.unknown or self.again.in_vain)
 
     @property
     def owing(self) -> bool:
@@ -140,8 +144,7 @@ class Ledger(Observer):
             renamed = dict(zip(request.ids, request.new, strict=True))
             for old, new in renamed.items():
                 self.submitted(client, renewed(self.tasks[old].task, new, renamed))
-                self.tasks[new].again = True
-                self.tasks[new].in_vain = self.tasks[old].unknown or self.tasks[old].in_vain
+                self.tasks[new].again = self.tasks[old]
                 # Of one that is forgotten meanwhile, nobody knows whether it was resubmitted.
                 self.tasks[new].given_up = self.world.forgets
 
@@ -177,7 +180,7 @@ class Ledger(Observer):
             case m.Resubmit(ids=ids, new=new):
                 if not answer.error:
                     self._have_ended(ids)
-                elif self.doubts:
+                elif self.restarts:  # they may have run, and be forgotten
                     for id in new:
                         self.tasks[id].given_up = True
                 elif not self.world.forgets:
@@ -253,9 +256,16 @@ class Ledger(Observer):
     def _depends(self, entry: Entry, wanted: str) -> None:
         """A task is held while its dependencies are open, and waits for an engine once met."""
         terms = entry.task.terms
-        found = "met" if terms is None else rules.verdict(terms, self.ends, entry.direct)
-        if entry.unknown or found != wanted:
+        found = {"met"}
+        if terms is not None:
+            found = {rules.verdict(terms, ends, entry.direct) for ends in self._all_ends}
+        if entry.unknown or wanted not in found:
             raise Broken(f"unexpected: {entry.task} is taken as {wanted}, but is {found}")
+
+    @property
+    def _all_ends(self) -> list[rules.Ends]:
+        """How tasks have ended: as is known, and with what was forgotten after it had counted."""
+        return [self.ends, {**self.forgotten, **self.ends}] if self.forgotten else [self.ends]
 
     def _nobody_is_passed_over(self, record: Record, engine: int) -> None:
         """Of those that may go to this engine, none of a higher priority still waits.
@@ -283,6 +293,8 @@ class Ledger(Observer):
         if entry.level or terms is None or entry.task.engine >= 0:
             return
         if terms.follow is not None and terms.follow.ids:
+            if not self.forgotten.keys().isdisjoint(terms.follow.ids):
+                return  # they have run again, and it had been decided before
             engines = rules.engines_of(terms.follow, self.ends)
             if engine not in engines:
                 raise Broken(f"unexpected: {record!r} goes to engine {engine}, not to {engines}")
@@ -352,9 +364,12 @@ class Ledger(Observer):
 
     def _ran(self, record: Record, status: str, engine: int) -> bool:
         """Whether that task may have run on its last engine."""
+        place = self.world.controller.core.work.places.get(engine)
+        if record.state == "queued" and not record.spec.function and place is not None:
+            return not place.here  # this much the journal says of a direct request; nobody tells
         if record.state != "sent":
             return False
-        death = self.world.controller.core.work.places[engine].death
+        death = None if place is None else place.death
         return status != "lost" or death is None or record.n <= death.started
 
     def _is_impossible(self, entry: Entry, record: Record) -> None:
@@ -383,14 +398,17 @@ class Ledger(Observer):
                 return
         raise Broken(f"unexpected: {record!r} is not impossible: {entry}")
 
-    def restarted(self, complete: bool) -> None:
-        """The controller goes on from its journal.
+    def restarts_now(self, complete: bool) -> None:
+        """The controller is about to go on from its journal.
 
-        If that was `complete`, it has decided nothing that it does not know any more, but about
+        If that is `complete`, it has decided nothing that it does not know any more, but about
         direct requests. Else what it did last is undone.
         """
         self.restarts += 1
         self.doubts += not complete
+
+    def restarted(self, complete: bool) -> None:
+        """It has taken up what the journal tells."""
         for record in self.world.controller.core.work.tasks.values():
             if "." in record.spec.id:
                 continue  # of what becomes of shares, `items` keeps the book
@@ -446,7 +464,8 @@ class Ledger(Observer):
         task = entry.stage(level)
         # Of what was not on disk, nobody knows how often it was tried, nor that its recovery ran.
         unknown = self.doubts * (1 + task.retries) if task.retries or level else 0
-        if attempt.attempt in entry.attempts and not unknown:
+        no_body = refusal or not entry.bodies[level]  # nor how often it was refused
+        if attempt.attempt in entry.attempts and not (unknown or (self.doubts and no_body)):
             raise Broken(f"duplicated: {attempt.id}, attempt {attempt.attempt} starts again")
         entry.attempts.append(attempt.attempt)
         entry.began[attempt.attempt] = self.world.clock.now

@@ -102,6 +102,7 @@ class ControllerNode(Process):
         replay.follow(self.disk.turns())
         journal.resume(self.disk.last)
         self.disk.synced = self.disk.last  # what it has read is there for good, it saw to that
+        self.cluster.restarts_now(complete)
         effects = self.core.restore(replay, complete, self.cluster.clock.now)
         self.cluster.restarted(complete)
         self.act(effects)
@@ -240,6 +241,9 @@ class ControllerNode(Process):
             self.cluster.events -= 1  # a timer alone does not count
             self.handle(e.Tick())
             deadline = self.core.deadline()
+            if deadline is not None and deadline <= clock.now:
+                self.handle(e.Tick())  # what was called back by the first has waited for too long
+                deadline = self.core.deadline()
             assert deadline is None or deadline > clock.now, "a tick moves the deadline"
         elif self.tick_at is None:
             self.tick_at = deadline

@@ -52,8 +52,8 @@ class World(Cluster):
         if journal:
             draw_journal(s, Random(f"the journal of {seed}"))
         super().__init__(
-            random, limits=s.limits, scheme=s.scheme, delay=s.delay, constants=s.constants,
-            journal=s.journal,
+            random, limits=s.limits, scheme=s.scheme, delay=s.delay, journal=s.journal,
+            constants=s.constants | {"controller.public_name": self.public_name},
         )  # fmt: skip
         self.trace = [] if trace else None
         self.every = every  # events between two checks of all laws
@@ -67,6 +67,10 @@ class World(Cluster):
         self.victims: Counter[tuple[str, str]] = Counter()  # (fault, what the engine was doing)
 
     # --- what the stage leaves open ---------------------------------------------------------------
+
+    def public_name(self, secret: bytes, size: int) -> str:
+        """What the controller calls a client: the ids of its tasks begin with that."""
+        return next(client.name for client in self.clients if client.core.identity == secret)
 
     def startup(self) -> float:
         """Seconds from the begin of a process to its first connection."""
@@ -88,8 +92,12 @@ class World(Cluster):
         """Seconds until what was written is on disk."""
         return self.random.random() * 2 * self.settings.sync
 
+    def restarts_now(self, complete: bool) -> None:
+        """The controller is about to go on from its journal."""
+        self.ledger.restarts_now(complete)
+
     def restarted(self, complete: bool) -> None:
-        """The controller goes on from its journal; what that lacks was never decided."""
+        """It has taken up its journal; what that lacks was never decided."""
         laws.check(self.controller.core)
         self.ledger.restarted(complete)
 

@@ -113,7 +113,7 @@ def _check_quota(controller: Controller) -> None:
     waiting = sum(size for session in sessions for _, size in session.waiting)
     hold(waiting == quota.waiting, "what waits to be taken is counted", waiting, quota)
     for session in sessions:
-        items = (*session.due, *session.unclaimed.values())
+        items = (*session.due, *session.may_lack())
         due = sum(item.size() for item in items if isinstance(item, m.Outcome))
         hold(due == session.due_bytes, "what is due is counted", session, due)
         hold(len(session.due) == session.counted, "all that is due has had to wait", session)
@@ -204,7 +204,7 @@ def _check_places(work: Work) -> list[int]:
         hold(place.spare == spare, "items that wait at an engine are counted", place, place.spare)
         numbers = list(place.sent)
         hold(numbers == sorted(numbers), "what is sent is in order", place)
-        balanced = [r for r in (*queued, *sent) if not r.direct]
+        balanced = [r for r in (*sent, *queued) if not r.direct]  # as they were given
         hold(hwm <= 0 or len(balanced) <= hwm, "hwm is never exceeded", place, hwm)
         expected = [r.expected for r in (*queued, *sent)]
         hold(place.backlog == sum(expected), "the backlog is counted", place, place.backlog)
