@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import time
+from zlib import crc32
 
 import pytest
 
-from enginery import Client, NoControllerError
+from enginery import Client, NoControllerError, Reference
 from tests.testbeds.hosts import Host, Hosts, copy, stop
 
 LONG = 30.0
@@ -50,6 +52,35 @@ def test_files_are_copied_and_everything_works(hosts: Hosts) -> None:
         assert lview.map_sync(abs, range(-100, 0)) == list(range(100, 0, -1))
         stop(alone)
         assert rc.link.wait(lambda: len(rc.link.engines) == 2, LONG)
+
+
+def received(host: Host) -> int:
+    """Bytes that have come to a host over the network."""
+    (told,) = json.loads(host.ip("-s", "-j", "link", "show", "eth0"))
+    return int(told["stats64"]["rx"]["bytes"])
+
+
+def test_what_several_engines_of_a_host_get_goes_there_once(hosts: Hosts) -> None:
+    h1, h2, _, _ = hosts
+    begin(h1, "--ip=0.0.0.0", f"--location={h1.ip_address}")
+    copy(h1.security() / ENGINE, h2.security())
+    h2.enginery("engine", "-n", "4")
+    with h1.network():
+        rc = Client(h1.security() / CLIENT, timeout=LONG)
+    with rc:
+        rc.wait_for_engines(4, timeout=LONG)
+        dview = rc[:]
+        dview.apply_sync(abs, 1)
+        for _ in range(3):  # what was kept is given back
+            big, before = os.urandom(8 << 20), received(h2)
+            dview.push({"big": big}, block=True)
+            assert received(h2) - before < 2 * len(big)
+            assert dview.apply_sync(crc32, Reference("big")) == [crc32(big)] * 4
+        before = received(h2)
+        dview.scatter("parts", list(range(100)), block=True)
+        assert dview.gather("parts", block=True) == list(range(100))
+        rc[0].apply_sync(len, big)
+        assert received(h2) - before < 2 * len(big)
 
 
 def test_a_controller_on_loopback_is_reached_by_nobody_else(hosts: Hosts) -> None:

@@ -13,7 +13,7 @@ from enginery.core import messages as m
 ROLES = typing.get_args(m.Role)
 
 FROM_CONTROLLER_ONLY = {
-    m.Welcome, m.Refused, m.Again, m.Accepted, m.Room, m.Run, m.Acked, m.Deliver,
+    m.Welcome, m.Refused, m.Again, m.Accepted, m.Room, m.Run, m.Acked, m.Keep, m.Deliver,
     m.Engines,
     m.Farmed,  # these two pass it by
     m.Probed,

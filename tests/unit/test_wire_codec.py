@@ -61,6 +61,8 @@ SAMPLES: list[m.Message] = [
     m.Reply(1, {"a": [1, 2.0, "x", b"y", None, True]}),
     m.Engines([m.EngineInfo(0, "i", "host", 1, 2.0)]),
     m.Exited(b"p", b"i", 1, 1, "exit code 3", True),
+    m.Keep(3, (m.Buffer(b"x" * 50),), [2, 3]),
+    m.Kept(3, m.Segment(7, 8, 192, b"t" * 16), [64]),
 ]
 
 
@@ -187,3 +189,19 @@ def test_the_codec_brings_no_pickling_into_a_process() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_lies_on_the_host_of_the_receiver_has_no_frame() -> None:
+    there, here = m.Buffer(b"x" * 50), m.Buffer(b"y" * 9)
+    segment = m.Segment(7, 8, 192, b"t" * 16)
+    run = m.Run([m.Attempt(1, "t", 1, b"h", b"", (there, here))])
+    frames = codec.encode([run], lying={id(there): (segment, 64, 50)})
+    assert [bytes(frame) for frame in frames[1:]] == [b"y" * 9]
+
+    class Opened:
+        def buffer(self, offset: int, nbytes: int) -> m.Buffer:
+            return m.Buffer(f"{offset} {nbytes}".encode())
+
+    [message] = codec.decode(frames, borrow=lambda segment: Opened())
+    assert isinstance(message, m.Run)
+    assert [bytes(buffer) for buffer in message.attempts[0].buffers] == [b"64 50", b"y" * 9]

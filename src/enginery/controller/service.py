@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -505,10 +505,20 @@ class Service:
     def _flush(self) -> None:
         """One message to each peer that something is to be said to."""
         outbox, self.outbox = self.outbox, {}
-        for conn, messages in outbox.items():
-            # Who cannot be reached is leaving: the port tells as soon as all it said is read.
-            frames = codec.encode(messages, by_reference=self.core.shares(conn))
-            self.ports[conn[:1]].send(conn[1:], frames)
+        core = self.core
+        if core.hosts.idle:
+            for conn, messages in outbox.items():
+                self._send(conn, messages, {})
+        else:
+            for parcel in core.hosts.route(outbox, self.now()):
+                self._send(parcel.conn, parcel.messages, parcel.lying)  # type: ignore[arg-type]
+
+    def _send(
+        self, conn: bytes, messages: Sequence[m.Message], lying: Mapping[int, m.Reference]
+    ) -> None:
+        # Who cannot be reached is leaving: the port tells as soon as all it said is read.
+        frames = codec.encode(messages, self.core.shares(conn), lying)
+        self.ports[conn[:1]].send(conn[1:], frames)
 
 
 def steady_clock(started: float) -> Callable[[], float]:

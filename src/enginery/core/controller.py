@@ -39,6 +39,7 @@ from .events import (
     Stop,
     Synced,
 )
+from .hosts import Hosts
 from .inquiries import ANSWERS, Inquiries, Usage
 from .intake import Intake
 from .journal import Journal
@@ -171,6 +172,8 @@ class Controller:
         self.peers: dict[Conn, Peer] = {}
         self.sessions = self.delivery.sessions
         self.supervisors: dict[bytes, Supervisor] = {}
+        self.keepers: dict[bytes, Supervisor] = {}  # by place: of other hosts, who keep copies
+        self.hosts = Hosts(self)
         self.by_identity: dict[bytes, Place] = {}
         self.over: OrderedDict[bytes, None] = OrderedDict()  # lives that are over
         self.leaving: dict[int, Place] = {}  # engines that are given up at a time
@@ -233,7 +236,8 @@ class Controller:
         accepting = self.intake.accepting
         times = [p.give_up_at for p in self.leaving.values() if p.give_up_at is not None]
         times += [(party.away_since or 0.0) + _patience(party) for party in self.away.values()]
-        for due in (self.work.deadline(), self.inquiries.deadline(), self.past.deadline()):
+        parts = self.work, self.inquiries, self.past, self.hosts
+        for due in [part.deadline() for part in parts]:
             if due is not None:
                 times.append(due)
         if accepting:
@@ -523,6 +527,10 @@ class Controller:
             place = self.place_of(identity)
             place.watched, place.supervisor = True, hello.pid
             place.host = place.host or hello.host
+            self.keepers.pop(identity, None)
+            # On this host its memory could be opened, unless nobody's is to be.
+            if hello.keeps and hello.memory is None and self.memory is not None:
+                self.keepers[identity] = known
         self._enter(conn, role, hello.lane, known, out)
         out.append(Send(conn, m.Welcome(self.name, 0, version=self.version)))
 
@@ -569,6 +577,7 @@ class Controller:
             self.intake.ask(session, out)
 
     def _closed(self, conn: Conn, now: float, out: list[Effect]) -> None:
+        self.hosts.closed(conn)
         _, heir = self.heirs.pop(conn, ("", None))
         if heir is not None:
             self._no_heir(heir.identity)
@@ -661,6 +670,7 @@ class Controller:
         for identity in supervisor.places:
             place = self.by_identity[identity]
             place.watched = False
+            self.keepers.pop(identity, None)
             if place.awaited:
                 self.work.fail_awaiting(place, "its supervisor has ended", now)
         out.append(Log("info", "supervisor.left", {"host": supervisor.host}))
@@ -737,6 +747,9 @@ class Controller:
     def _from_supervisor(
         self, supervisor: Supervisor, message: m.Message, now: float, out: list[Effect]
     ) -> None:
+        if isinstance(message, m.Kept):
+            self.hosts.answered(supervisor, message)
+            return
         if not isinstance(message, m.Exited):
             self._misplaced("supervisor", message, out)
             return

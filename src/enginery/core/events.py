@@ -364,6 +364,12 @@ class Fork(Struct, frozen=True):
     incarnation: bytes
 
 
+class KeepCopy(Struct, frozen=True):
+    """Supervisor: do as this says, and tell the controller where what it has brought lies."""
+
+    message: m.Keep
+
+
 class KillEngine(Struct, frozen=True):
     """Supervisor: send this signal to the engine of this place."""
 
@@ -395,5 +401,6 @@ Effect = (
     | Answered
     | Joined
     | Fork
+    | KeepCopy
     | KillEngine
 )

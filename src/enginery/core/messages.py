@@ -131,6 +131,7 @@ class Hello(Message, tag="!"):
     memory: Segment | None = None  # who can open it is on the same host
     patience: float = 0.0
     rank: str = ""
+    keeps: bool = False  # a supervisor can keep copies that its engines can open, see `Keep`
 
 
 class Welcome(Message, tag="W"):
@@ -156,6 +157,25 @@ class Welcome(Message, tag="W"):
     # To an engine: an `Attempt.n` up to this one is of a former life, or of the last controller.
     after: int = 0
     since: float = 0.0  # when this life of the controller began, in seconds since the epoch
+
+
+class Keep(Message, tag="B"):
+    """To a supervisor: keep a copy of these large buffers in memory that its engines can open.
+
+    Of the copies before it only those of the `live` numbers are still needed. Number 0: no copy.
+    """
+
+    number: int
+    buffers: tuple[Buffer, ...]
+    live: list[int]
+
+
+class Kept(Message, tag="C"):
+    """From a supervisor: there it is, with each buffer at its offset; None: it cannot be kept."""
+
+    number: int
+    segment: Segment | None
+    at: list[int]
 
 
 class Shares(Message, tag="m"):
@@ -703,6 +723,8 @@ AnyMessage = (
     | Holds
     | Claim
     | Output
+    | Keep
+    | Kept
     | Dropped
     | Deliver
     | Got

@@ -29,6 +29,7 @@ MAY_SEND: Final[dict[type[m.Message], frozenset[str]]] = {
     m.Output: ENGINE,
     m.Dropped: ENGINE,
     m.Exited: ENGINE,
+    m.Kept: ENGINE,
     m.Changed: ENGINE,
     m.Reply: ENGINE,
     # clients; a task-only client addresses no engine (`core.intake` refuses `Task.engine`)
@@ -52,6 +53,7 @@ MAY_SEND: Final[dict[type[m.Message], frozenset[str]]] = {
     m.Room: NOBODY,
     m.Run: NOBODY,
     m.Acked: NOBODY,
+    m.Keep: NOBODY,
     # what passes the controller by
     m.Farmed: NOBODY,
     m.Probed: NOBODY,

@@ -21,6 +21,7 @@ from .events import (
     Event,
     Fork,
     Forked,
+    KeepCopy,
     Log,
     Opened,
     Received,
@@ -58,6 +59,7 @@ class Supervisor:
         self.host, self.pid, self.version = host, pid, version
         self.replace = replace
         self.patience = 0.0  # seconds that a new connection may take; 0: as many as usual
+        self.memory: m.Segment | None = None  # what engines may open
         self.seats = {place: Seat(place) for place in places}
         self.order = tuple(places)
         self.joined = False
@@ -76,6 +78,7 @@ class Supervisor:
                 hello = m.Hello(
                     PROTOCOL, self.version, "supervisor", "control", self.identity,
                     host=self.host, pid=self.pid, places=self.order, patience=self.patience,
+                    memory=self.memory, keeps=self.memory is not None,
                 )  # fmt: skip
                 out.append(Send("control", hello))
             case Closed(conn="control"):
@@ -100,6 +103,8 @@ class Supervisor:
                 self.joined = True
                 # All of them: the last connection may have lost some, and twice does no harm.
                 out.extend(Send("control", exited) for exited in self.exits)
+            case m.Keep():
+                out.append(KeepCopy(message))
             case m.Again():
                 out.extend(self.handle(Opened("control"), now))
             case m.Goodbye(reason=reason):

@@ -22,7 +22,7 @@ import zmq
 from .. import log
 from ..core import messages as m
 from ..core.engine import STOPPED
-from ..core.events import Died, Effect, Fork, Forked, KillEngine, Log, Send, Stop
+from ..core.events import Died, Effect, Fork, Forked, KeepCopy, KillEngine, Log, Send, Stop
 from ..core.supervisor import Supervisor
 from ..error import ClusterError
 from ..net import sockets
@@ -33,6 +33,7 @@ from ..version import __version__
 from .alone import run_alone
 from .channel import Begin, Begun, Channel, Ended, Signal
 from .config import EngineConfig, enter, log_to
+from .copies import Copies
 from .lane import Lane
 from .nursery import Nursery
 from .page import Page
@@ -81,7 +82,7 @@ def _be_nursery(channel: Channel, pages: list[Page], config: EngineConfig) -> No
         file = ConnectionFile.read(order.file)
         if order.ports:
             file = Tunnelled.of(file, order.ports)
-        return run_engine(file, order.place, order.incarnation, page)
+        return run_engine(file, order.place, order.incarnation, page, supervisor=supervisor)
 
     supervisor = os.getppid()
     code = 1
@@ -111,6 +112,7 @@ class Supervision:
         self.lane: Lane | None = None
         self.machine: Supervisor | None = None
         self.places: list[bytes] = []
+        self.copies = Copies()
         self.bell = Bell(heeded(STOP_SIGNALS))
         self.owner = Owner(config.owner_pid) if config.owner_pid else None
         self.code: int | None = None
@@ -133,8 +135,8 @@ class Supervision:
 
     def turn(self) -> None:
         """Wait for something to happen, and see to it."""
-        interval = self.search.interval
-        ready = dict(self.poller.poll(None if interval is None else int(interval * 1000)))
+        pauses = [each for each in (self.search.interval, self.copies.look()) if each is not None]
+        ready = dict(self.poller.poll(int(min(pauses) * 1000) if pauses else None))
         now = time.monotonic()
         if self.bell.fileno() in ready and (signals := self.bell.heard()):
             self.stop(0, signal.Signals(min(signals)).name)
@@ -172,6 +174,7 @@ class Supervision:
             replace=self.config.replace,
         )
         self.machine.patience = file.patience
+        self.machine.memory = self.copies.probe.name
         self.perform(self.machine.begin(now))
 
     def listen(self, ready: Container[Any], now: float) -> None:
@@ -246,6 +249,10 @@ class Supervision:
                     ports = tunnel.ports if tunnel is not None else {}
                     path = str(self.search.path)
                     self.channel.send(Begin(seat, incarnation, place, path, ports))
+                case KeepCopy(message=message):
+                    kept = self.copies.keep(message)
+                    if kept is not None and self.lane is not None:
+                        self.lane.send([kept])
                 case KillEngine(place=place, signum=signum):
                     self.channel.send(Signal(self.places.index(place), signum))
                 case Log(level=level, event=event, fields=fields):
@@ -280,6 +287,7 @@ class Supervision:
             self.lane.close(LINGER)
         self.context.term()
         self.search.close()
+        self.copies.close()
         self.channel.close()
         self.bell.close()
         if self.owner is not None:

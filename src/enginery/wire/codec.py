@@ -12,7 +12,7 @@ understand with `ProtocolError` and nothing else.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import MsgspecError, msgpack
@@ -37,10 +37,15 @@ Borrow = Callable[[Segment], Opened]
 """What opens a segment that a message refers to; raises MemoryUnavailable when that cannot be."""
 
 
-def encode(messages: Sequence[Message], by_reference: bool = False) -> list[Any]:
+def encode(
+    messages: Sequence[Message],
+    by_reference: bool = False,
+    lying: Mapping[int, Reference] | None = None,
+) -> list[Any]:
     """Give the frames of a batch: the messages, then the data of each buffer, not copied.
 
-    With `by_reference`, the receiver shares memory: what lies there has no frame.
+    With `by_reference`, the receiver shares memory: what lies there has no frame. Nor has a buffer
+    that is `lying` in memory of somebody else on the receiver's host, by its `id`.
 
     Raises TypeError for what is no message and UnicodeEncodeError for text with lone surrogates.
     """
@@ -52,6 +57,8 @@ def encode(messages: Sequence[Message], by_reference: bool = False) -> list[Any]
             raise TypeError(f"a {type(value).__name__} cannot stand in a message")
         if by_reference and value.part is not None and value.part.reference is not None:
             return msgpack.Ext(_REFERENCE, msgpack.encode(value.part.reference))
+        if lying and (reference := lying.get(id(value))) is not None:
+            return msgpack.Ext(_REFERENCE, msgpack.encode(reference))
         index = numbers.get(id(value))
         if index is None:
             index = numbers[id(value)] = len(numbers)

@@ -23,6 +23,7 @@ class Memory:
     def __init__(self) -> None:
         self.probe = Probe()
         self.controller = 0  # its process id, when it shares memory with this process
+        self.supervisor = 0  # that of an engine, which may keep what a controller elsewhere sends
         self._arena = Arena()
 
     def meet(self, message: m.Message) -> None:
@@ -48,8 +49,8 @@ class Memory:
         )
 
     def borrow(self, segment: m.Segment) -> Borrowed | Missing:
-        """Map what the controller has; MemoryUnavailable when it is another's."""
-        if not self.controller or segment.pid != self.controller:
+        """Map what the controller or the supervisor has; MemoryUnavailable when it is another's."""
+        if not segment.pid or segment.pid not in {self.controller, self.supervisor}:
             raise MemoryUnavailable(f"process {segment.pid} is not the controller")
         try:
             return Borrowed(segment)

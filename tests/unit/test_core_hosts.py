@@ -1,0 +1,152 @@
+"""Large buffers for several engines of another host: one copy, and everything in its order."""
+
+import pytest
+
+from enginery.core import messages as m
+from enginery.core.events import Received
+from enginery.core.hosts import LEAST, PACE, PATIENCE
+from enginery.version import PROTOCOL
+
+from .hand_controller import FIT, SUPERVISOR, Hand, secret
+
+BIG = LEAST
+THERE = m.Segment(7, 8, 4 * BIG, b"t" * 16)
+SUPERVISOR_LANE = "supervisor/control"
+
+
+class Far(Hand):
+    """A controller whose engines are on another host, but for `near`."""
+
+    def __init__(self, *names, near=()):
+        super().__init__(hwm=4)
+        self.core.memory = m.Segment(1, 1, 64, b"p" * 16)
+        self.asked = 0  # the last copy that the supervisor was asked to keep
+        self.hello(names)
+        for name in (*names, *near):
+            self.engine(name)
+        self.client("ann")
+
+    def hello(self, names, keeps=True):
+        """The supervisor says hello."""
+        places = tuple(secret(name) for name in names)
+        hello = m.Hello(
+            PROTOCOL, "0", "supervisor", "control", SUPERVISOR, places=places, keeps=keeps
+        )
+        return self.say_all(SUPERVISOR_LANE, hello, "engine")
+
+    def parcels(self, said):
+        """What goes out: (connection, classes of messages, how many buffers lie there)."""
+        outbox = {}
+        for conn, message in said:
+            outbox.setdefault(conn, []).append(message)
+        self.sent = list(self.core.hosts.route(outbox, self.now))
+        asked = [w.number for p in self.sent for w in p.messages if isinstance(w, m.Keep)]
+        self.asked = max([self.asked, *asked])
+        return [
+            (p.conn, [type(each).__name__ for each in p.messages], len(p.lying))
+            for p in self.sent
+            if p.conn.startswith(("engine", "supervisor"))
+        ]
+
+    def broadcast(self, *ids, engines=(0, 1), size=BIG):
+        """A client has the same done on several engines; what goes out."""
+        buffer = m.Buffer(bytes(size))
+        tasks = [
+            m.Task(id, FIT, b"", (buffer,), engine=engine)
+            for id, engine in zip(ids, engines, strict=True)
+        ]
+        return self.parcels(self.submit("ann", *tasks))
+
+    def kept(self, segment=THERE, at=(64,)):
+        """The supervisor answers; what goes out."""
+        kept = m.Kept(self.asked, segment, list(at))
+        return self.parcels(self.handle(Received(SUPERVISOR_LANE, "engine", kept)))
+
+    def done(self, name, id, seq):
+        """An engine has run this; what goes out."""
+        return self.parcels(self.result(name, m.Result(id, 1, "ok", b""), seq=seq))
+
+
+RUN = ["Define", "Run"]
+
+
+def test_it_goes_to_the_supervisor_once_and_then_by_reference():
+    far = Far("engine1", "engine2")
+    assert far.broadcast("t1", "t2") == [(SUPERVISOR_LANE, ["Keep"], 0)]
+    [keep] = far.sent[-1].messages
+    assert (len(keep.buffers), keep.live) == (1, [keep.number])
+    assert far.kept() == [("engine1/tasks", RUN, 1), ("engine2/tasks", RUN, 1)]
+    buffer = keep.buffers[0]
+    assert far.sent[0].lying == {id(buffer): (THERE, 64, BIG)}
+
+
+def test_what_comes_later_waits_for_its_turn():
+    far = Far("engine1", "engine2")
+    far.broadcast("t1", "t2")
+    assert far.parcels(far.submit("ann", m.Task("t3", FIT, b"", engine=0))) == []
+    assert far.kept() == [("engine1/tasks", [*RUN, "Run"], 1), ("engine2/tasks", RUN, 1)]
+    assert far.parcels(far.submit("ann", m.Task("t4", FIT, b"", engine=0))) == [
+        ("engine1/tasks", ["Run"], 1)
+    ]
+
+
+def test_it_is_kept_until_every_engine_has_run_what_it_was_for():
+    far = Far("engine1", "engine2")
+    far.broadcast("t1", "t2")
+    far.kept()
+    assert far.done("engine1", "t1", 1) == []
+    assert far.done("engine2", "t2", 1) == [(SUPERVISOR_LANE, ["Keep"], 0)]
+    [spared] = far.sent[-1].messages
+    assert (spared.number, spared.live) == (0, [])
+    assert far.parcels([]) == []
+
+
+def test_who_gets_the_same_later_is_told_where_it_lies():
+    far = Far("engine1", "engine2", "engine3")
+    buffer = m.Buffer(bytes(BIG))
+    tasks = [m.Task(f"t{i}", FIT, b"", (buffer,), engine=i) for i in range(3)]
+    far.parcels(far.submit("ann", *tasks[:2]))
+    far.kept()
+    assert far.parcels(far.submit("ann", tasks[2])) == [("engine3/tasks", RUN, 1)]
+
+
+@pytest.mark.parametrize(
+    ("how", "engines"),
+    [("alone", (0,)), ("small", (0, 1)), ("no keeper", (0, 1)), ("shared", (0, 1))],
+)
+def test_what_gains_nothing_goes_as_ever(how, engines):
+    far = Far("engine1", "engine2")
+    if how == "no keeper":
+        far.hello(("engine1", "engine2"), keeps=False)
+    if how == "shared":
+        for peer in far.core.peers.values():
+            peer.shares = True
+    ids = [f"t{i}" for i in engines]
+    sent = far.broadcast(*ids, engines=engines, size=BIG - 1 if how == "small" else BIG)
+    assert sent == [(f"engine{i + 1}/tasks", RUN, 0) for i in engines]
+
+
+@pytest.mark.parametrize("how", ["full", "wrong", "gone", "silent", "too few"])
+def test_without_an_answer_of_use_the_bytes_are_sent(how):
+    far = Far("engine1", "engine2")
+    far.broadcast("t1", "t2")
+    match how:
+        case "full":
+            sent = far.kept(None, ())
+        case "too few":
+            sent = far.kept(at=())
+        case "wrong":
+            sent = far.kept(at=(THERE.size - BIG + 1,))
+        case "gone":
+            sent = far.parcels(far.close(SUPERVISOR_LANE))
+        case _:
+            assert far.core.deadline() <= far.now + PATIENCE + BIG / PACE
+            sent = far.parcels(far.wait(PATIENCE + BIG / PACE + 0.1))
+    assert sent == [("engine1/tasks", RUN, 0), ("engine2/tasks", RUN, 0)]
+
+
+def test_an_engine_that_is_gone_keeps_nobody_waiting():
+    far = Far("engine1", "engine2")
+    far.broadcast("t1", "t2")
+    far.close("engine1/tasks")
+    assert far.kept() == [("engine2/tasks", RUN, 1)]
