@@ -313,5 +313,5 @@ def test_a_welcome_of_a_controller_that_is_no_more_is_not_heeded(engine):
     newer = m.Welcome("d", 0, incarnation=engine.incarnation, asks=True, since=2.0)
     hear(engine, newer, "tasks")
     hear(engine, m.Run([attempt(1), attempt(2)]))
-    assert hear(engine, welcome(engine), "control") == []
-    assert [each.id for each in engine.queue] == ["t2"]
+    [hello] = told(hear(engine, welcome(engine), "control"))
+    assert (hello.lane, [each.id for each in engine.queue]) == ("control", ["t2"])

@@ -380,3 +380,34 @@ def test_of_two_attempts_at_a_share_the_later_one_counts():
     share = m.Result("ann-1.0", 2, "ok", b"v", completed=40.0, items=1)
     after.result("engine2", share, seq=1)
     assert after.outcome("ann-1").status == "ok"
+
+
+def test_what_is_told_to_who_submits_it_again_is_not_taken_up_by_the_next_controller():
+    hand = doubtful("engine1")
+    hand.core.work.history.limit_records = 0
+    id = mine(hand)
+    has(hand, "engine1", (0, id, 1))
+    hand.result("engine1", ok(id), seq=1)
+    hand.core.journal.begin_anew()
+    hand.wait(1)
+    claims(hand, sent=1)
+    hand.submit("ann", task(id), task(mine(hand, 2)))
+    after = Durable(hand.turns)
+    assert id not in after.core.work.tasks
+    assert mine(hand, 2) in after.core.work.tasks
+
+
+def test_what_has_run_again_is_told_to_a_client_that_had_no_answer():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.result("engine1", ok("ann-1"), seq=1)
+    after = Durable(hand.turns)
+    after.engine("engine1", seen=1)
+    has(after, "engine1")
+    after.client("ann")  # it asks before it says what it lacks: that comes on the other lane
+    after.say("ann/control", m.Resubmit(["ann-1"], ["ann-2"], 1))
+    assert told(after.result("engine1", ok("ann-2"), seq=1)) == []
+    claim = m.Claim([], 1, 1, asked=["ann-2"])
+    assert told(after.say_all("ann/tasks", claim)) == [("ann-2", "ok")]

@@ -71,10 +71,10 @@ class Client:
         self.id = ""
         self.controller = ""
         self.since = 0.0  # when that began
+        self.unheeded = ""  # one that seems to be a former one
         self.session = 0
         self.joined: set[str] = set()
         self.greeting: set[str] = set()  # lanes on which a hello waits for its answer
-        self.unheeded: set[str] = set()  # those of them on which a former controller has answered
         self.credit = CREDIT
         self.credit_tasks = 0
         self.lacking = ""  # why the controller takes no more
@@ -154,13 +154,17 @@ class Client:
             case Closed(conn=conn):
                 self.joined.discard(str(conn))
                 self.greeting.discard(str(conn))
-                for lane in self.unheeded & self.greeting:
-                    self._greet(lane, out)  # perhaps there is no other controller
         return out
+
+    def _is_former(self, welcome: m.Welcome) -> bool:
+        """Whether a controller that is no more has said this, and it was read late.
+
+        It will not say it again. One that does is there, and its clock was put back.
+        """
+        return welcome.since < self.since and welcome.controller != self.unheeded
 
     def _greet(self, lane: str, out: list[Effect]) -> None:
         self.greeting.add(lane)
-        self.unheeded.discard(lane)
         if lane == "tasks":
             self.confirmed = self.delivered  # this tells
         hello = m.Hello(
@@ -320,8 +324,6 @@ class Client:
                 for hash in hashes:
                     if hash in self.functions:
                         out.append(Send("tasks", m.Define(hash, self.functions[hash])))
-            case m.Welcome(since=since) if since < self.since and self.joined - {lane}:
-                self.unheeded.add(lane)  # of a controller that is no more: it was read late
             case m.Welcome():
                 self._welcome(lane, message, out)
             case m.Again() if lane not in self.greeting:  # it comes once for each thing we said
@@ -424,6 +426,10 @@ class Client:
                 self.functions.pop(function, None)
 
     def _welcome(self, lane: str, welcome: m.Welcome, out: list[Effect]) -> None:
+        if self._is_former(welcome):
+            self.unheeded = welcome.controller
+            self._greet(lane, out)
+            return
         again = bool(self.controller) and welcome.controller != self.controller
         if again and not welcome.asks:
             waiting = [submit for submit, _ in self.unaccepted]

@@ -97,9 +97,9 @@ class Engine:
         self.id = -1
         self.controller = ""  # the name of the one that knows us
         self.since = 0.0  # when that began
+        self.unheeded = ""  # one that seems to be a former one
         self.joined: set[str] = set()  # lanes on which the controller knows us
         self.greeting: set[str] = set()  # lanes on which a hello waits for its answer
-        self.unheeded: set[str] = set()  # those of them on which a former controller has answered
         self.stale: set[str] = set()  # lanes that may still bring what is for a former life
         self.queue: deque[m.Attempt] = deque()
         self.current: m.Attempt | None = None
@@ -177,15 +177,19 @@ class Engine:
             case Closed(conn=conn):
                 self.joined.discard(str(conn))
                 self.greeting.discard(str(conn))
-                for lane in self.unheeded & self.greeting:
-                    self._greet(lane, out)  # perhaps there is no other controller
         return out
 
     # --- what the controller says --------------------------------------------------------------
 
+    def _is_former(self, welcome: m.Welcome) -> bool:
+        """Whether a controller that is no more has said this, and it was read late.
+
+        It will not say it again. One that does is there, and its clock was put back.
+        """
+        return welcome.since < self.since and welcome.controller != self.unheeded
+
     def _greet(self, lane: str, out: list[Effect]) -> None:
         self.greeting.add(lane)
-        self.unheeded.discard(lane)
         hello = m.Hello(
             PROTOCOL, self.version, "engine", "tasks" if lane == "tasks" else "control",
             self.place, self.incarnation, self.host, self.pid, self._seen, python=self.python,
@@ -215,8 +219,6 @@ class Engine:
                 self._next(now, out)
             case m.Welcome(incarnation=life) if life != self.incarnation:
                 pass  # a former one was welcome
-            case m.Welcome(since=since) if since < self.since and self.joined - {lane}:
-                self.unheeded.add(lane)  # of a controller that is no more: it was read late
             case m.Welcome():
                 self._welcome(lane, message, now, out)
             case m.Again(given_up=given_up):
@@ -249,6 +251,10 @@ class Engine:
                 out.append(Log("warning", "engine.unexpected", {"what": type(message).__name__}))
 
     def _welcome(self, lane: str, welcome: m.Welcome, now: float, out: list[Effect]) -> None:
+        if self._is_former(welcome):
+            self.unheeded = welcome.controller
+            self._greet(lane, out)
+            return
         self.joined.add(lane)
         self.stale.discard(lane)
         self.greeting.discard(lane)

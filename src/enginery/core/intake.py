@@ -113,8 +113,8 @@ class Intake:
         self, conn: Conn, session: Session, submit: m.Submit, now: float, out: list[Effect]
     ) -> None:
         refusal, broken = self._refusal(session), self.work.journal.broken
-        self.work.note(session.identity, submit.seq, submit.tasks)
-        tasks, work, at = submit.tasks, self.work, 0
+        tasks, work, at = self._lacking_of(session, submit.tasks), self.work, 0
+        work.note(session.identity, submit.seq, tasks)
         normal = work.doubtful is None and not (broken or session.repeats)
         while at < len(tasks):
             if normal:
@@ -131,10 +131,6 @@ class Intake:
                 out.append(Send(conn, m.Refused("this is no task", "ProtocolError")))
                 continue
             hidden = () if task.terms is None else self._hidden(session, task.terms.inputs)
-            if session.repeats:
-                session.claimed.add(task.id)
-                if self.delivery.owe_unclaimed(session, task.id):
-                    continue  # it has run, and is forgotten
             if work.doubtful is not None and submit.seq <= session.sent:
                 work.doubtful[task.id] = None
             record = work.accept(task, session.identity, now, hidden)
@@ -156,6 +152,13 @@ class Intake:
             self._abort(session, abort, now, out)
             if abort.after > session.taken:
                 session.held.append(abort)
+
+    def _lacking_of(self, session: Session, tasks: list[m.Task]) -> list[m.Task]:
+        """Those of these tasks that are not known to have run, and to be forgotten."""
+        if not session.repeats:
+            return tasks
+        session.claimed.update(task.id for task in tasks)
+        return [task for task in tasks if not self.delivery.owe_unclaimed(session, task.id)]
 
     def _hidden(self, session: Session, ids: Iterable[str]) -> tuple[str, ...]:
         """Those of these tasks of which this client may not know."""

@@ -269,6 +269,8 @@ class Recovery:
         for id in told.ids:
             if not self._controller.delivery.owe_unclaimed(session, id) and id not in ended:
                 self._claim(session, id)
+        for id in told.asked:  # that was to run again, and has
+            self._controller.delivery.owe_unclaimed(session, id)
         session.claimed.update(told.ids, told.asked, told.watches)
         if not told.more:
             for id in told.watches:
