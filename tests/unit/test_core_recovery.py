@@ -2,7 +2,7 @@
 
 import pytest
 
-from enginery.core import journal
+from enginery.core import engines, journal
 from enginery.core import messages as m
 from enginery.core.entries import Came, Complete
 from enginery.core.events import Append, Received, Send, Tick
@@ -411,3 +411,22 @@ def test_what_has_run_again_is_told_to_a_client_that_had_no_answer():
     assert told(after.result("engine1", ok("ann-2"), seq=1)) == []
     claim = m.Claim([], 1, 1, asked=["ann-2"])
     assert told(after.say_all("ann/tasks", claim)) == [("ann-2", "ok")]
+
+
+def test_a_result_that_was_heard_and_is_told_again_counts_no_more(monkeypatch):
+    hand = Durable()
+    hand.supervisor("engine1", "engine2")
+    for name in ("engine1", "engine2"):
+        hand.engine(name)
+    hand.client("ann")
+    hand.submit("ann", task("ann-1", retries=2), task("ann-2"))
+    hand.result("engine1", m.Result("ann-1", 1, "unfit", b"", reason="not now"), seq=1)
+    after = Durable(hand.turns)
+    monkeypatch.setattr(engines, "AHEAD", 0)  # nothing more is sent
+    after.engine("engine2", seen=1)
+    has(after, "engine2", (1, "ann-2", 1))
+    after.result("engine2", ok("ann-2"), seq=1)
+    assert after.state("ann-1") == "queued"
+    after.engine("engine1", seen=1)
+    has(after, "engine1", (0, "ann-1", 1))
+    assert (after.state("ann-1"), after.core.work.tasks["ann-1"].spent) == ("queued", 0)

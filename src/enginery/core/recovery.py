@@ -200,6 +200,8 @@ class Recovery:
     def _hear(self, held: Held, out: list[Effect]) -> None:
         """A life has an attempt that is not known to be there."""
         record = self._work.tasks.get(held.id)
+        # Of what is not sent anywhere, the result of the latest attempt has been heard.
+        last = 0 if record is None else record.attempt + (record.state != "sent")
         if record is None and self.doubt and held.id not in self._work.forgotten:
             self._adopt(held)
         elif record is None or record.outcome is not None:
@@ -208,7 +210,7 @@ class Recovery:
             self._adopt(held)
         elif held.n > 0:
             self._disputed.append(held)
-        elif held.attempt >= record.attempt and record.place >= 0:
+        elif held.attempt >= last and record.place >= 0:
             self._adopt(held)  # it has run here, and its result follows
 
     def _adopt(self, held: Held) -> None:
