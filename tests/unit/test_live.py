@@ -43,6 +43,19 @@ def test_whole_lines_are_shown_each_after_its_engine(capsys):
     assert capsys.readouterr().out == "[0] rest\n"
 
 
+def test_of_a_line_that_is_written_again_and_again_the_last_is_shown(capsys):
+    slot = Slot("a")
+    output = LiveOutput([slot])
+    put(slot, 0, "\r 10%")
+    put(slot, 1, "\r 20%")
+    put(slot, 2, "\r100%\nended\r\n 50%\r")
+    output.update()
+    assert capsys.readouterr().out == "[0] 100%\n[0] ended\n"
+    put(slot, 3, " 60%\r")
+    output.close()
+    assert capsys.readouterr().out == "[0]  60%\n"
+
+
 def test_it_knows_when_all_has_come():
     slot = Slot("a")
     output = LiveOutput([slot])

@@ -33,6 +33,11 @@ ORDERS: dict[str, Callable[[tuple[int, int, Piece]], Any]] = {
 }
 
 
+def last(line: str) -> str:
+    """What is to be seen of a line in the end: a bar writes its own again and again."""
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
 class Screen:
     """Shows pieces of output; incomplete lines wait for their end until it is closed."""
 
@@ -52,10 +57,10 @@ class Screen:
         text = self._rests.pop((engine, stream), "") + text
         *lines, rest = text.split("\n")
         if rest:
-            self._rests[engine, stream] = rest
+            self._rests[engine, stream] = f"{last(rest)}\r" if rest[-1] == "\r" else last(rest)
         if lines:
             prefix = "" if self._plain else f"[{engine}] "
-            self._write(stream, "".join(f"{prefix}{line}\n" for line in lines))
+            self._write(stream, "".join(f"{prefix}{last(line)}\n" for line in lines))
 
     def close(self) -> None:
         """Show what is left."""
