@@ -123,13 +123,25 @@ WRITTEN = {
     "in doubt nothing waits for the engines",
     "what was written before the disk was full counts as all",
     "how chunks are divided is not written",
+    "what a client is about to submit again is unwanted",
+    "what has ended and is forgotten is adopted again",
+    "what nobody has is not told to who comes late",
+    "what was turned away is submitted again though it has ended",
+    "an engine that lacks a function nobody has waits for it",
+    "what was turned away was never taken",
 }
 """Those that matter where there is a journal, and are hunted with one."""
 
 HINTS: dict[str, int] = {
+    "what a client is about to submit again is unwanted": 1002163,
+    "what has ended and is forgotten is adopted again": 1001536,
+    "what nobody has is not told to who comes late": 1010113,
+    "what was turned away is submitted again though it has ended": 1002324,
+    "what was turned away was never taken": 1010494,
+    "an engine that lacks a function nobody has waits for it": 1008130,
     "the retries that were spent are forgotten": 36,
     "what runs of a share goes elsewhere, too": 1033,
-    "a client that claims is told of nothing": 21,
+    "a client that claims is told of nothing": 36,
     "a controller that starts again does not hear what engines have": 36,
     "what is asked for again is answered before it is on the disk": 47,
     "what is not on the disk is accepted": 21,
@@ -332,7 +344,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "who follows an engine that is gone waits on": (
         conditions.Conditions, "check",
-        "if follows and not any", "if False and not any",
+        "if record.follows and not any", "if False and not any",
     ),
     "an engine is gone although a new life has come": (
         work.Work, "lose",
@@ -601,8 +613,32 @@ MUTANTS: dict[str, Mutant] = {
         "controller.over.update(replay.over)", "pass",
     ),
     "a client that claims is told of nothing": (
+        delivery.Delivery, "owe_unclaimed",
+        "self.owe(session, part[each])", "pass",
+    ),
+    "what a client is about to submit again is unwanted": (
         recovery.Recovery, "claim",
-        "self._controller.delivery.owe(session, outcome)", "pass",
+        "if session.taken >= session.sent:", "if True:",
+    ),
+    "what has ended and is forgotten is adopted again": (
+        recovery.Recovery, "_hear",
+        "and held.id not in self._work.forgotten", "",
+    ),
+    "what nobody has is not told to who comes late": (
+        recovery.Recovery, "claim",
+        "if self.over:", "if False:",
+    ),
+    "what was turned away is submitted again though it has ended": (
+        client.Client, "_claim",
+        "self._leave_out_done(self.unsent)", "pass",
+    ),
+    "what was turned away was never taken": (
+        client.Client, "_welcome",
+        "if submit.seq > self.sent", "",
+    ),
+    "an engine that lacks a function nobody has waits for it": (
+        recovery.Recovery, "lacks",
+        "self._refuse(held, out)", "pass",
     ),
     "the retries that were spent are forgotten": (
         replay.Replay, "_state",
