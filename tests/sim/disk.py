@@ -25,6 +25,7 @@ class Disk:
         self.synced = 0  # number of the last record that is there for good
         self.full = False
         self.torn = False  # something is missing, or may be
+        self._size = 0  # bytes of the last segment
         self._decode = msgpack.Decoder(Turn, ext_hook=_buffer).decode
 
     def append(self, effect: e.Append) -> int:
@@ -34,9 +35,11 @@ class Disk:
             return -1
         if effect.anew:
             self.segments.append([])
-        segment = self.segments[-1]
-        segment.append((effect.number, msgpack.encode(effect.turn, enc_hook=_packed)))
-        return sum(len(turn) for _, turn in segment)
+            self._size = 0
+        turn = msgpack.encode(effect.turn, enc_hook=_packed)
+        self.segments[-1].append((effect.number, turn))
+        self._size += len(turn)
+        return self._size
 
     def empty(self) -> None:
         """There is room again."""

@@ -244,7 +244,7 @@ class Ledger(Observer):
             entry.unknown |= any(self._hidden(entry.client, id) for id in entry.takes)
             chunks = self.world.controller.core.work.chunks
             entry.unknown |= any(id in known and chunks.gone(known[id]) for id in entry.takes)
-            late = not entry.in_vain and not set(ids) <= known.keys() | self.ends.keys()
+            late = not entry.in_vain and any(id not in known and id not in self.ends for id in ids)
             if entry.again and late and not self.doubts:
                 raise Broken(f"unexpected: {task.id} arrives before what it depends on, {ids}")
 

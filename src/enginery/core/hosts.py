@@ -93,6 +93,8 @@ class Hosts:
 
     def deadline(self) -> float | None:
         """When an answer is given up."""
+        if not self._copies:  # as ever on one host
+            return None
         return min((copy.until for copy in self.copies if copy.lying is None), default=None)
 
     def answered(self, supervisor: Supervisor, kept: m.Kept) -> None:
