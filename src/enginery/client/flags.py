@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import isfinite
 from operator import index
+from sys import intern
 from typing import Any
 
 
@@ -19,16 +20,18 @@ class Checked:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
+        # One string for all look-ups: the interpreter remembers each that is new, wherever it lies.
+        self._kept = intern(f"_{name}")
 
     def __get__(self, holder: Any, owner: type) -> Any:
-        return self if holder is None else getattr(holder, f"_{self._name}")
+        return self if holder is None else getattr(holder, self._kept)
 
     def __set__(self, holder: Any, value: Any) -> None:
         try:
             checked = self._check(value)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{self._name}: {error}") from None
-        setattr(holder, f"_{self._name}", checked)
+        setattr(holder, self._kept, checked)
 
 
 class Flag(Checked):
