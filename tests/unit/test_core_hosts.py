@@ -3,7 +3,7 @@
 import pytest
 
 from enginery.core import messages as m
-from enginery.core.events import Received
+from enginery.core.events import Received, Send
 from enginery.core.hosts import LEAST, PACE, PATIENCE
 from enginery.version import PROTOCOL
 
@@ -25,6 +25,13 @@ class Far(Hand):
         for name in (*names, *near):
             self.engine(name)
         self.client("ann")
+        assert self.parcels([]) == [(SUPERVISOR_LANE, ["Keep"], 0)]  # nothing is needed so far
+
+    def engine(self, name, keeps=True, **options):
+        """An engine of that host says hello; it can open what its supervisor keeps."""
+        said = super().engine(name, **options)
+        self.core.peers[f"{name}/tasks"].keeps = keeps
+        return said
 
     def hello(self, names, keeps=True):
         """The supervisor says hello."""
@@ -68,37 +75,101 @@ class Far(Hand):
 
 
 RUN = ["Define", "Run"]
+DEFINED = [("engine1/tasks", ["Define"], 0), ("engine2/tasks", ["Define"], 0)]
 
 
 def test_it_goes_to_the_supervisor_once_and_then_by_reference():
     far = Far("engine1", "engine2")
-    assert far.broadcast("t1", "t2") == [(SUPERVISOR_LANE, ["Keep"], 0)]
+    assert far.broadcast("t1", "t2") == [*DEFINED, (SUPERVISOR_LANE, ["Keep"], 0)]
     [keep] = far.sent[-1].messages
     assert (len(keep.buffers), keep.live) == (1, [keep.number])
-    assert far.kept() == [("engine1/tasks", RUN, 1), ("engine2/tasks", RUN, 1)]
+    assert far.kept() == [("engine1/tasks", ["Run"], 1), ("engine2/tasks", ["Run"], 1)]
     buffer = keep.buffers[0]
     assert far.sent[0].lying == {id(buffer): (THERE, 64, BIG)}
 
 
-def test_what_comes_later_waits_for_its_turn():
+def test_work_that_comes_later_waits_for_its_turn():
     far = Far("engine1", "engine2")
     far.broadcast("t1", "t2")
     assert far.parcels(far.submit("ann", m.Task("t3", FIT, b"", engine=0))) == []
-    assert far.kept() == [("engine1/tasks", [*RUN, "Run"], 1), ("engine2/tasks", RUN, 1)]
+    assert far.kept() == [
+        ("engine1/tasks", ["Run"], 1), ("engine1/tasks", ["Run"], 0), ("engine2/tasks", ["Run"], 1),
+    ]  # fmt: skip
     assert far.parcels(far.submit("ann", m.Task("t4", FIT, b"", engine=0))) == [
-        ("engine1/tasks", ["Run"], 1)
+        ("engine1/tasks", ["Run"], 0)
     ]
+
+
+def test_what_is_no_work_does_not_wait():
+    far = Far("engine1", "engine2")
+    far.parcels(far.submit("ann", m.Task("t0", FIT, b"", engine=0)))
+    far.broadcast("t1", "t2")
+    abort = m.Abort(["t0"], running=True, number=1)
+    said = far.say_all("ann/control", abort)
+    assert far.parcels(said) == [("engine1/control", ["Abort"], 0)]
+    stop = far.core.close("stopped")
+    goodbyes = [(e.conn, e.message) for e in stop if isinstance(e, Send)]
+    assert ("engine1/tasks", ["Goodbye"], 0) in far.parcels(goodbyes)
+
+
+def test_one_answer_after_the_other_lets_work_go_on():
+    far = Far("engine1", "engine2")
+    far.broadcast("t0", "u0")
+    for i in range(1, 9):  # each is asked for before the one before it is there
+        before = far.asked
+        far.broadcast(f"t{i}", f"u{i}")
+        far.asked, last = before, far.asked
+        assert far.kept() == [("engine1/tasks", ["Run"], 1), ("engine2/tasks", ["Run"], 1)]
+        far.asked = last
+
+
+def test_a_new_connection_is_welcome_at_once_and_gets_its_work_there():
+    far = Far("engine1", "engine2")
+    far.broadcast("t1", "t2")
+    far.close("engine1/tasks")
+    hello = m.Hello(PROTOCOL, "0", "engine", "tasks", secret("engine1"), secret("engine11"))
+    again = far.parcels(far.handle(Received("engine1 again/tasks", "engine", hello)))
+    assert again == [("engine1 again/tasks", ["Welcome", "Run"], 0)]
+    assert far.kept() == [("engine2/tasks", ["Run"], 1)]
 
 
 def test_it_is_kept_until_every_engine_has_run_what_it_was_for():
     far = Far("engine1", "engine2")
     far.broadcast("t1", "t2")
     far.kept()
-    assert far.done("engine1", "t1", 1) == []
-    assert far.done("engine2", "t2", 1) == [(SUPERVISOR_LANE, ["Keep"], 0)]
+    far.done("engine1", "t1", 1)
+    far.wait(1)
+    assert far.parcels([]) == []
+    far.done("engine2", "t2", 1)
+    far.wait(1)
+    assert far.parcels([]) == [(SUPERVISOR_LANE, ["Keep"], 0)]
     [spared] = far.sent[-1].messages
     assert (spared.number, spared.live) == (0, [])
     assert far.parcels([]) == []
+
+
+def test_a_supervisor_that_comes_back_is_told_what_is_needed():
+    far = Far("engine1", "engine2")
+    far.broadcast("t1", "t2")
+    far.kept()
+    far.close(SUPERVISOR_LANE)
+    for name in ("engine1", "engine2"):
+        far.done(name, f"t{name[-1]}", 1)
+    far.wait(1)
+    assert far.parcels([]) == []  # there is nobody to be told
+    sent = far.parcels(far.hello(("engine1", "engine2")))
+    assert sent == [(SUPERVISOR_LANE, ["Welcome"], 0), (SUPERVISOR_LANE, ["Keep"], 0)]
+    assert far.sent[-1].messages[0].live == []
+
+
+def test_what_is_for_others_is_kept_by_itself():
+    far = Far("engine1", "engine2")
+    one, two = m.Buffer(bytes(BIG)), m.Buffer(bytes(BIG))
+    tasks = [m.Task(f"t{i}{e}", FIT, b"", (b,), engine=e)
+             for i, b in enumerate((one, two)) for e in (0, 1)]  # fmt: skip
+    far.parcels(far.submit("ann", *tasks))
+    keeps = [w for p in far.sent for w in p.messages if isinstance(w, m.Keep)]
+    assert [keep.buffers for keep in keeps] == [(one,), (two,)]
 
 
 def test_who_gets_the_same_later_is_told_where_it_lies():
@@ -107,20 +178,21 @@ def test_who_gets_the_same_later_is_told_where_it_lies():
     tasks = [m.Task(f"t{i}", FIT, b"", (buffer,), engine=i) for i in range(3)]
     far.parcels(far.submit("ann", *tasks[:2]))
     far.kept()
-    assert far.parcels(far.submit("ann", tasks[2])) == [("engine3/tasks", RUN, 1)]
+    assert far.parcels(far.submit("ann", tasks[2])) == [
+        ("engine3/tasks", ["Define"], 0), ("engine3/tasks", ["Run"], 1),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("how", "engines"),
-    [("alone", (0,)), ("small", (0, 1)), ("no keeper", (0, 1)), ("shared", (0, 1))],
+    [("alone", (0,)), ("small", (0, 1)), ("no keeper", (0, 1)), ("not opened", (0, 1))],
 )
 def test_what_gains_nothing_goes_as_ever(how, engines):
     far = Far("engine1", "engine2")
     if how == "no keeper":
         far.hello(("engine1", "engine2"), keeps=False)
-    if how == "shared":
-        for peer in far.core.peers.values():
-            peer.shares = True
+    if how == "not opened":
+        far.core.peers["engine2/tasks"].keeps = False
     ids = [f"t{i}" for i in engines]
     sent = far.broadcast(*ids, engines=engines, size=BIG - 1 if how == "small" else BIG)
     assert sent == [(f"engine{i + 1}/tasks", RUN, 0) for i in engines]
@@ -142,11 +214,30 @@ def test_without_an_answer_of_use_the_bytes_are_sent(how):
         case _:
             assert far.core.deadline() <= far.now + PATIENCE + BIG / PACE
             sent = far.parcels(far.wait(PATIENCE + BIG / PACE + 0.1))
-    assert sent == [("engine1/tasks", RUN, 0), ("engine2/tasks", RUN, 0)]
+    assert sent == [("engine1/tasks", ["Run"], 0), ("engine2/tasks", ["Run"], 0)]
+
+
+def test_who_has_not_answered_is_not_asked_until_he_does():
+    far = Far("engine1", "engine2")
+    far.broadcast("t1", "t2")
+    far.parcels(far.wait(PATIENCE + BIG / PACE + 0.1))
+    assert far.broadcast("t3", "t4") == [
+        ("engine1/tasks", ["Run"], 0), ("engine2/tasks", ["Run"], 0),
+    ]  # fmt: skip
+    far.kept()
+    assert far.broadcast("t5", "t6") == [(SUPERVISOR_LANE, ["Keep"], 0)]
+
+
+def test_each_has_its_time_after_those_before_it():
+    far = Far("engine1", "engine2")
+    for i in range(3):
+        far.broadcast(f"t{i}", f"u{i}")
+    limits = [copy.until for copy in far.core.hosts.copies]
+    assert limits == [far.now + PATIENCE + (i + 1) * BIG / PACE for i in range(3)]
 
 
 def test_an_engine_that_is_gone_keeps_nobody_waiting():
     far = Far("engine1", "engine2")
     far.broadcast("t1", "t2")
     far.close("engine1/tasks")
-    assert far.kept() == [("engine2/tasks", RUN, 1)]
+    assert far.kept() == [("engine2/tasks", ["Run"], 1)]

@@ -430,3 +430,30 @@ def test_a_result_that_was_heard_and_is_told_again_counts_no_more(monkeypatch):
     after.engine("engine1", seen=1)
     has(after, "engine1", (0, "ann-1", 1))
     assert (after.state("ann-1"), after.core.work.tasks["ann-1"].spent) == ("queued", 0)
+
+
+def test_who_waits_for_what_an_engine_cannot_start_goes_on():
+    hand = doubtful("engine1", "engine2")
+    id = mine(hand)
+    has(hand, "engine1", (1, id, 1))
+    has(hand, "engine2")
+    hand.client("bob")
+    after = m.Terms(after=m.Dependency((id,), success=False, failure=True))
+    hand.submit("bob", task("bob-1", terms=after))
+    assert hand.state("bob-1") == "held"
+    hand.say_all("engine1/tasks", m.Need((FIT,), 1), "engine")
+    assert (hand.outcome(id).status, hand.state("bob-1")) == ("lost", "sent")
+
+
+def test_what_was_given_away_and_submitted_again_is_known_after_the_next_restart():
+    hand = doubtful("engine1", "engine2")
+    id = mine(hand)
+    has(hand, "engine1", (1, id, 1))
+    has(hand, "engine2")
+    hand.say_all("engine1/tasks", m.Need((FIT,), 1), "engine")
+    claims(hand, sent=1)
+    for name in ("engine1", "engine2"):
+        hand.close(f"{name}/tasks")  # it has to wait
+    hand.submit("ann", task(id))
+    after = Durable(hand.turns)
+    assert (after.state(id), after.core.work.tasks[id].spec.function) == ("waiting", FIT)

@@ -110,6 +110,7 @@ class Peer:
     party: Place | Session | Supervisor
     pid: int = 0  # of the process, where the controller can open its memory
     shares: bool = False  # it can open the controller's, too
+    keeps: bool = False  # an engine that can open what its supervisor keeps
 
     def says(self, hello: m.Hello) -> bool:
         """Whether this hello comes from the party that is known to be here."""
@@ -471,6 +472,7 @@ class Controller:
             fields = {"engine": place.id, "host": place.host, "pid": place.pid}
             out.append(Log("info", "engine.joined", fields))
         new = self._enter(conn, role, hello.lane, place, out)
+        self.peers[conn].keeps = hello.keeps and hello.lane == "tasks"
         life = place.incarnation
         out.append(
             Send(
@@ -523,13 +525,16 @@ class Controller:
         known.patience = patience(hello)
         known.away_since = None
         self.away.pop(hello.identity, None)
+        # On this host its memory could be opened, unless nobody's is to be.
+        elsewhere = hello.keeps and hello.memory is None and self.memory is not None
+        if elsewhere:
+            self.hosts.met(known)
         for identity in hello.places:
             place = self.place_of(identity)
             place.watched, place.supervisor = True, hello.pid
             place.host = place.host or hello.host
             self.keepers.pop(identity, None)
-            # On this host its memory could be opened, unless nobody's is to be.
-            if hello.keeps and hello.memory is None and self.memory is not None:
+            if elsewhere:
                 self.keepers[identity] = known
         self._enter(conn, role, hello.lane, known, out)
         out.append(Send(conn, m.Welcome(self.name, 0, version=self.version)))
@@ -608,7 +613,8 @@ class Controller:
                 return
             if not isinstance(party, Session) or party.identity in self.work.quota.shares:
                 continue
-            if not (party.due or party.under_way or party.silent or party.fetching):
+            unclear = party.silent or party.repeats
+            if not (party.due or party.under_way or party.fetching or unclear):
                 self._session_gone(party)
 
     def _goodbye(

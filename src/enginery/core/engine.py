@@ -92,6 +92,7 @@ class Engine:
         self.incarnation = incarnation
         self.host, self.pid, self.version, self.python = host, pid, version, python
         self.memory: m.Segment | None = None  # what the controller may open
+        self.keeps = False  # what its supervisor keeps can be opened
         self.rank = ""  # in a job of MPI, in words
         self.patience = 0.0  # seconds that a new connection may take; 0: as many as usual
         self.id = -1
@@ -194,7 +195,7 @@ class Engine:
             PROTOCOL, self.version, "engine", "tasks" if lane == "tasks" else "control",
             self.place, self.incarnation, self.host, self.pid, self._seen, python=self.python,
             memory=self.memory if lane == "tasks" else None, patience=self.patience,
-            rank=self.rank,
+            rank=self.rank, keeps=self.keeps,
         )  # fmt: skip
         out.append(Send(lane, hello))
 

@@ -1,14 +1,15 @@
 """Large buffers that several engines of another host are sent: they go there once.
 
 The supervisor of these engines *keeps* a copy in memory that they can open, and says where; each is
-then told by reference. What is to be said to them meanwhile waits, so that all of it arrives in its
-order. Where no supervisor answers (in time), they are sent the bytes, as engines without one are.
+then told by reference. Its work waits meanwhile, so that all of that arrives in its order. Where no
+supervisor answers (in time), they are sent the bytes, as engines without one are.
 
 A copy is kept until every attempt for which it was made has ended: then its engine has opened it.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,9 @@ PATIENCE = 5.0
 """Seconds that a supervisor has to answer, and one more for each `PACE` bytes."""
 
 PACE = 1 << 20
+
+LOOK = 0.1
+"""Seconds between two looks at which copies are needed."""
 
 
 class Parcel(NamedTuple):
@@ -56,15 +60,22 @@ class User(NamedTuple):
 
 
 class Copy:
-    """What a supervisor keeps."""
+    """What a supervisor keeps for some attempts."""
 
-    def __init__(self, number: int, buffers: Iterable[m.Buffer], conn: Conn, until: float) -> None:
+    def __init__(
+        self, number: int, buffers: Iterable[m.Buffer], users: list[User], conn: Conn, until: float
+    ) -> None:
         self.number = number
         self.buffers = tuple(buffers)
+        self.users = users
         self.conn = conn  # on which the supervisor was asked
         self.until = until
         self.lying: dict[int, m.Reference] | None = None  # by `id`, once it has answered
-        self.users: list[User] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return sum(buffer.nbytes for buffer in self.buffers)
 
     def answered(self, segment: m.Segment | None, at: list[int]) -> None:
         """It is kept there, or nowhere."""
@@ -76,15 +87,21 @@ class Copy:
             self.lying = {id(b): (segment, offset, b.nbytes) for b, offset in pairs}
 
 
+Held = tuple[m.Run, tuple[Copy, ...]]
+"""Work that waits, and what it waits for."""
+
+
 class Hosts:
     """The copies on all hosts. `route` says what to send now of what is to be said."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
         self._copies: dict[bytes, list[Copy]] = {}  # by supervisor
-        self._held: dict[Conn, list[m.Message]] = {}  # what waits for an answer
+        self._held: dict[Conn, deque[Held]] = {}
         self._number = 0
-        self._spared: set[bytes] = set()  # supervisors that keep more than is needed
+        self._spared: set[bytes] = set()  # supervisors that keep more than is needed, perhaps
+        self._mute: set[bytes] = set()  # those that have not answered in time
+        self._looked = 0.0
 
     @property
     def copies(self) -> Iterator[Copy]:
@@ -93,12 +110,18 @@ class Hosts:
 
     def deadline(self) -> float | None:
         """When an answer is given up."""
-        if not self._copies:  # as ever on one host
+        if not self._held:  # as ever on one host
             return None
         return min((copy.until for copy in self.copies if copy.lying is None), default=None)
 
+    def met(self, supervisor: Supervisor) -> None:
+        """A supervisor of another host is there, perhaps again: it is told what is needed."""
+        self._spared.add(supervisor.identity)
+        self._mute.discard(supervisor.identity)
+
     def answered(self, supervisor: Supervisor, kept: m.Kept) -> None:
         """A supervisor says where it keeps a copy."""
+        self._mute.discard(supervisor.identity)
         for copy in self._copies.get(supervisor.identity, ()):
             if copy.number == kept.number and copy.lying is None:
                 copy.answered(kept.segment, kept.at)
@@ -118,16 +141,36 @@ class Hosts:
     # --- sending --------------------------------------------------------------------------------
 
     def route(self, outbox: Outbox, now: float) -> Iterator[Parcel]:
-        """What to send: of the `outbox`, of what was held, and to supervisors."""
-        if self._copies:
+        """What to send: of the `outbox`, of what was held, and to supervisors.
+
+        Work for one engine goes in its order; what else is to be said to it does not wait.
+        """
+        if self._copies and now >= min(self._looked + LOOK, self.deadline() or now + LOOK):
+            self._looked = now
             self._look(now)
         asked = self._ask(outbox, now)
+        for conn in [conn for conn in self._held if conn not in outbox]:
+            yield from self._released(conn)
         for conn, messages in outbox.items():
-            self._held.setdefault(conn, []).extend(messages)
-        for conn in list(self._held):
-            if all(copy.lying is not None for copy in self._copies_for(conn)):
-                yield Parcel(conn, self._held.pop(conn), self._lying(conn))
+            if conn not in self._held:
+                yield Parcel(conn, messages, NOWHERE)
+                continue
+            if others := [message for message in messages if type(message) is not m.Run]:
+                yield Parcel(conn, others, NOWHERE)
+            yield from self._released(conn)
         yield from asked
+
+    def _released(self, conn: Conn) -> Iterator[Parcel]:
+        """The work at this connection that waits for nothing more."""
+        held = self._held[conn]
+        if conn not in self._controller.peers:
+            held.clear()  # that life of the engine is over, or it has another connection
+        while held and all(copy.lying is not None for copy in held[0][1]):
+            run, copies = held.popleft()
+            lying = {id: at for copy in copies for id, at in (copy.lying or NOWHERE).items()}
+            yield Parcel(conn, [run], lying)
+        if not held:
+            del self._held[conn]
 
     def _look(self, now: float) -> None:
         """Give up what is not answered, and what is not needed any more."""
@@ -136,6 +179,7 @@ class Hosts:
                 copy.users = [user for user in copy.users if not user.over]
                 if copy.lying is None and copy.until <= now:
                     copy.answered(None, [])
+                    self._mute.add(identity)
             needed = [copy for copy in copies if copy.users or copy.lying is None]
             if len(needed) < len(copies):
                 self._spared.add(identity)
@@ -145,66 +189,85 @@ class Hosts:
                 del self._copies[identity]
 
     def _ask(self, outbox: Outbox, now: float) -> list[Parcel]:
-        """Have supervisors keep what several of their engines are to get."""
+        """Hold work with large buffers; have supervisors keep what several engines are to get."""
+        uses = [use for conn, messages in outbox.items() for use in self._uses(conn, messages)]
         wanted: dict[bytes, dict[int, tuple[m.Buffer, list[User]]]] = {}
-        for conn, messages in outbox.items():
-            supervisor = self._supervisor(conn)
-            if supervisor is None:
-                continue
-            for buffer, user in self._uses(conn, messages):
-                known = self._known(supervisor, buffer)
-                if known is not None:
-                    known.users.append(user)
-                    continue
-                buffers = wanted.setdefault(supervisor.identity, {})
-                buffers.setdefault(id(buffer), (buffer, []))[1].append(user)
+        for use in uses:
+            for buffer, user in use.buffers:
+                assert use.supervisor is not None
+                if self._known(use.supervisor, buffer) is None:
+                    buffers = wanted.setdefault(use.supervisor.identity, {})
+                    buffers.setdefault(id(buffer), (buffer, []))[1].append(user)
         asked = []
         for identity, found in wanted.items():
+            alike: dict[tuple[User, ...], list[m.Buffer]] = {}
+            for buffer, users in found.values():
+                if len({user.place.id for user in users}) > 1:
+                    alike.setdefault(tuple(users), []).append(buffer)
             supervisor = self._controller.supervisors[identity]
-            several = [each for each in found.values() if len({u.place.id for u in each[1]}) > 1]
-            if several:
-                asked.append(self._keep(supervisor, several, now))
-        spared, self._spared = self._spared, set()
-        for identity in spared:
+            for those, several in alike.items():
+                asked.append(self._keep(supervisor, several, list(those), now))
+        for use in uses:
+            self._hold(use)
+        for identity in list(self._spared):
             there = self._controller.supervisors.get(identity)
-            if there is not None and (lane := there.lanes.get("control")) is not None:
+            if there is None:
+                self._spared.discard(identity)
+            elif (lane := there.lanes.get("control")) is not None:
+                self._spared.discard(identity)
                 asked.append(Parcel(lane, [m.Keep(0, (), self._live(identity))], NOWHERE))
         return asked
 
     def _keep(
-        self, supervisor: Supervisor, several: list[tuple[m.Buffer, list[User]]], now: float
+        self, supervisor: Supervisor, buffers: list[m.Buffer], users: list[User], now: float
     ) -> Parcel:
         self._number = max(self._number + 1, int(now * 1e6))  # not one of a former controller
-        buffers = [buffer for buffer, _ in several]
-        until = now + PATIENCE + sum(buffer.nbytes for buffer in buffers) / PACE
+        copies = self._copies.setdefault(supervisor.identity, [])
         lane = supervisor.lanes["control"]
-        copy = Copy(self._number, buffers, lane, until)
-        copy.users = [user for _, users in several for user in users]
-        self._copies.setdefault(supervisor.identity, []).append(copy)
-        self._spared.discard(supervisor.identity)
+        copy = Copy(self._number, buffers, users, lane, 0.0)
+        ahead = sum(each.size for each in copies if each.lying is None)
+        copy.until = now + PATIENCE + (ahead + copy.size) / PACE
+        copies.append(copy)
         live = self._live(supervisor.identity)
         return Parcel(lane, [m.Keep(copy.number, copy.buffers, live)], NOWHERE)
 
     def _live(self, identity: bytes) -> list[int]:
         return [copy.number for copy in self._copies.get(identity, ())]
 
-    def _supervisor(self, conn: Conn) -> Supervisor | None:
-        """Who can keep something for the engine at this connection, which shares no memory here."""
+    def _uses(self, conn: Conn, messages: list[m.Message]) -> Iterator[Use]:
+        """The work for an engine that may have to wait, and what is large of it."""
         peer = self._controller.peers.get(conn)
-        if peer is None or peer.shares or not isinstance(peer.party, Place):
-            return None
-        supervisor = self._controller.keepers.get(peer.party.identity)
-        return supervisor if supervisor is not None and "control" in supervisor.lanes else None
-
-    def _uses(self, conn: Conn, messages: list[m.Message]) -> Iterator[tuple[m.Buffer, User]]:
-        place = self._controller.peers[conn].party
-        assert isinstance(place, Place)
+        if peer is None or not isinstance(place := peer.party, Place):
+            return
+        supervisor = self._controller.keepers.get(place.identity) if peer.keeps else None
+        if supervisor is not None and (
+            "control" not in supervisor.lanes or supervisor.identity in self._mute
+        ):
+            supervisor = None
+        if supervisor is None and conn not in self._held:
+            return
         for message in messages:
-            if type(message) is not m.Run:
-                continue
-            for attempt in message.attempts:
-                for buffer in large(attempt):
-                    yield buffer, User(place, place.incarnation, attempt.n)
+            if type(message) is m.Run:
+                attempts = message.attempts if supervisor is not None else ()
+                buffers = [
+                    (buffer, User(place, place.incarnation, attempt.n))
+                    for attempt in attempts
+                    for buffer in large(attempt)
+                ]
+                yield Use(conn, supervisor, message, buffers)
+
+    def _hold(self, use: Use) -> None:
+        """Let work wait for the copies that it is to be given, and for work before it."""
+        copies: dict[int, Copy] = {}
+        for buffer, user in use.buffers:
+            assert use.supervisor is not None
+            copy = self._known(use.supervisor, buffer)
+            if copy is not None:
+                copies[copy.number] = copy
+                if user not in copy.users:
+                    copy.users.append(user)
+        if copies or use.conn in self._held:
+            self._held.setdefault(use.conn, deque()).append((use.run, tuple(copies.values())))
 
     def _known(self, supervisor: Supervisor, buffer: m.Buffer) -> Copy | None:
         for copy in self._copies.get(supervisor.identity, ()):
@@ -212,17 +275,14 @@ class Hosts:
                 return copy
         return None
 
-    def _copies_for(self, conn: Conn) -> list[Copy]:
-        """Those that attempts at this connection are to be given."""
-        peer = self._controller.peers.get(conn)
-        party = None if peer is None else peer.party
-        return [copy for copy in self.copies if any(user.place is party for user in copy.users)]
 
-    def _lying(self, conn: Conn) -> Mapping[int, m.Reference]:
-        lying: dict[int, m.Reference] = {}
-        for copy in self._copies_for(conn):
-            lying |= copy.lying or NOWHERE
-        return lying
+class Use(NamedTuple):
+    """Work for an engine, and its large buffers."""
+
+    conn: Conn
+    supervisor: Supervisor | None  # that is asked to keep it
+    run: m.Run
+    buffers: list[tuple[m.Buffer, User]]
 
 
 def large(attempt: m.Attempt) -> Iterator[m.Buffer]:

@@ -131,7 +131,7 @@ class Hello(Message, tag="!"):
     memory: Segment | None = None  # who can open it is on the same host
     patience: float = 0.0
     rank: str = ""
-    keeps: bool = False  # a supervisor can keep copies that its engines can open, see `Keep`
+    keeps: bool = False  # a supervisor can keep copies, an engine can open them: see `Keep`
 
 
 class Welcome(Message, tag="W"):

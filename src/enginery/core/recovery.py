@@ -226,8 +226,10 @@ class Recovery:
 
     def lacks(self, place: Place, record: Record, now: float, out: list[Effect]) -> None:
         """A life cannot start an attempt, of which nobody here knows more than that it has it."""
-        held = Held(place, place.incarnation, record.n, record.spec.id, record.attempt, "")
-        self._work.give_away(record, NO_FUNCTION, now)
+        id, work = record.spec.id, self._work
+        held = Held(place, place.incarnation, record.n, id, record.attempt, "")
+        others = id in work.conditions.graph.edges or id in self._controller.delivery.watchers
+        work.give_away(record, NO_FUNCTION, now, forget=id in work.had and not others)
         self._refuse(held, out)
 
     def _settle_disputes(self, out: list[Effect]) -> None:

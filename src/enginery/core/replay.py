@@ -101,7 +101,8 @@ class Replay:
         if client is not None:
             client.accepted = max(client.accepted, entry.seq)
         for task in entry.tasks:
-            if task.id not in self.tasks and whole(task.buffers):
+            known = self.tasks.get(task.id)
+            if (known is None or is_name(known)) and whole(task.buffers):
                 record = self.tasks[task.id] = Record(task, entry.owner)
                 record.steps += (at, "accepted", -1)
         for id, engine, name in entry.direct:
@@ -169,6 +170,11 @@ class Replay:
             self.again.pop(id, None)
         elif before.state not in IN_LINE:  # it came back; else it stands where it stood
             self.again[id] = None
+
+
+def is_name(record: Record) -> bool:
+    """Whether nothing is known of a task but its name, and an engine that had it, perhaps."""
+    return not record.spec.function and record.outcome is None
 
 
 def whole(buffers: tuple[m.Buffer, ...]) -> bool:

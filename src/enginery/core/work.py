@@ -222,14 +222,14 @@ class Work:
         record.expected = LEAST
         place.hold(record, n)
 
-    def give_away(self, record: Record, reason: str, now: float) -> None:
-        """An engine will not run a task of which it had told: it is as if it had not.
-
-        Who has said that it is his is told.
+    def give_away(self, record: Record, reason: str, now: float, *, forget: bool) -> None:
+        """An engine will not run a task of which it had told: that ends it, or is as if it had not
+        told of it, so that its client may submit it again.
         """
         place = self.places[record.place]
         self.dispatch.leave(record)
-        if record.spec.id not in self.had:
+        if not forget:
+            self.had.discard(record.spec.id)
             facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
             self.end(record, "lost", now, facts=facts, engine=place.id)
             return

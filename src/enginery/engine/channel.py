@@ -8,6 +8,8 @@ from typing import Any
 
 from msgspec import Struct, json
 
+from ..core.messages import Segment
+
 
 class Begin(Struct, tag=True):
     """To the nursery: begin a life of the engine of this seat, after its last one has ended."""
@@ -17,6 +19,7 @@ class Begin(Struct, tag=True):
     place: bytes
     file: str
     ports: dict[int, int] = {}  # of this host, by those that a tunnel leads to
+    memory: Segment | None = None  # by which it sees that it can open what the supervisor keeps
 
 
 class Signal(Struct, tag=True):

@@ -31,8 +31,12 @@ class Copies:
         """Give back memory that has been idle for long; seconds until to look again, if at all."""
         return self._arena.look()
 
-    def close(self) -> None:
-        """Keep nothing."""
+    def clear(self) -> None:
+        """Keep nothing: the controller is another one."""
         self._kept.clear()
+
+    def close(self) -> None:
+        """Keep nothing any more."""
+        self.clear()
         self.probe.close()
         self._arena.close()

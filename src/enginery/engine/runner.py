@@ -128,15 +128,14 @@ def run_engine(
     incarnation: bytes,
     page: Page,
     *,
-    supervisor: int = 0,
+    supervisor: m.Segment | None = None,
     search: Search | None = None,
     owner: Owner | None = None,
 ) -> int:
     """Be an engine in this process until told to stop; the exit code, negative for a signal.
 
-    `supervisor` is the process id of its supervisor. An engine without one ends by its `search`,
-    or with its `owner`. It raises NoControllerError, and ClusterError when the controller refuses
-    it.
+    `supervisor` is the probe of its supervisor. An engine without one ends by its `search`, or with
+    its `owner`. It raises NoControllerError, and ClusterError when the controller refuses it.
     """
     machine = Engine(
         place,
@@ -148,7 +147,7 @@ def run_engine(
     )
     context = sockets.new_context()
     memory = Memory()
-    memory.supervisor = supervisor
+    machine.keeps = memory.trust(supervisor)
     machine.memory = memory.probe.name
     machine.patience, machine.rank = file.patience, mpi.rank(os.environ)
     tasks, control = Lane(context, file, "tasks", memory=memory), Lane(context, file, "control")

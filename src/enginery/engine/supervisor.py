@@ -82,7 +82,7 @@ def _be_nursery(channel: Channel, pages: list[Page], config: EngineConfig) -> No
         file = ConnectionFile.read(order.file)
         if order.ports:
             file = Tunnelled.of(file, order.ports)
-        return run_engine(file, order.place, order.incarnation, page, supervisor=supervisor)
+        return run_engine(file, order.place, order.incarnation, page, supervisor=order.memory)
 
     supervisor = os.getppid()
     code = 1
@@ -165,6 +165,7 @@ class Supervision:
                 self.channel.send(Signal(seat, signal.SIGKILL))
         self.lane = Lane(self.context, file, "control", self.poller)
         self.places = [os.urandom(16) for _ in range(self.config.n)]
+        self.copies.clear()
         self.machine = Supervisor(
             os.urandom(16),
             self.places,
@@ -247,8 +248,8 @@ class Supervision:
                     seat = self.places.index(place)
                     tunnel = self.search.tunnel
                     ports = tunnel.ports if tunnel is not None else {}
-                    path = str(self.search.path)
-                    self.channel.send(Begin(seat, incarnation, place, path, ports))
+                    path, memory = str(self.search.path), self.copies.probe.name
+                    self.channel.send(Begin(seat, incarnation, place, path, ports, memory))
                 case KeepCopy(message=message):
                     kept = self.copies.keep(message)
                     if kept is not None and self.lane is not None:

@@ -32,6 +32,12 @@ class Memory:
             message.memory = self.probe.found(message.memory)
             self.controller = 0 if message.memory is None else message.memory.pid
 
+    def trust(self, probe: m.Segment | None) -> bool:
+        """Open what the process of this probe lends from now on, if that can be."""
+        found = self.probe.found(probe)
+        self.supervisor = 0 if found is None else found.pid
+        return found is not None
+
     def lend(self, buffers: Buffers) -> Buffers:
         """Copy buffers that are large, all together, into memory that others can open.
 
