@@ -15,12 +15,15 @@ pytest_plugins = ["tests.gate", "tests.leaks", "tests.left_out", "tests.testbeds
 
 
 def pytest_configure() -> None:
-    """Let programs that tests start hear Ctrl-C, also where this run was started in the background.
+    """Let programs that tests start hear Ctrl-C, also where this run was started in the background,
+    and that their terminal is gone, also under `nohup`.
 
-    A shell has those ignore SIGINT, and whom they start inherits that.
+    These have a run ignore SIGINT and SIGHUP, and whom it starts inherits that.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
