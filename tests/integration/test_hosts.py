@@ -9,6 +9,7 @@ import subprocess
 import time
 from zlib import crc32
 
+import psutil
 import pytest
 
 from enginery import Client, NoControllerError, Reference
@@ -81,6 +82,27 @@ def test_what_several_engines_of_a_host_get_goes_there_once(hosts: Hosts) -> Non
         assert dview.gather("parts", block=True) == list(range(100))
         rc[0].apply_sync(len, big)
         assert received(h2) - before < 2 * len(big)
+
+
+def test_engines_get_what_their_supervisor_cannot_keep(hosts: Hosts) -> None:
+    h1, h2, _, _ = hosts
+    begin(h1, "--ip=0.0.0.0", f"--location={h1.ip_address}")
+    copy(h1.security() / ENGINE, h2.security())
+    entered = h2.enginery("engine", "-n", "2")
+    with h1.network():
+        rc = Client(h1.security() / CLIENT, timeout=LONG)
+    with rc:
+        rc.wait_for_engines(2, timeout=LONG)
+        dview = rc[:]
+        (supervisor,) = psutil.Process(entered.pid).children()
+        supervisor.suspend()
+        try:
+            big = os.urandom(1 << 20)
+            dview.push({"big": big}, block=True)
+            assert dview.apply_sync(crc32, Reference("big")) == [crc32(big)] * 2
+        finally:
+            supervisor.resume()
+            psutil.Process(entered.pid).resume()  # it stops with what it has begun
 
 
 def test_a_controller_on_loopback_is_reached_by_nobody_else(hosts: Hosts) -> None:
