@@ -457,3 +457,17 @@ def test_what_was_given_away_and_submitted_again_is_known_after_the_next_restart
     hand.submit("ann", task(id))
     after = Durable(hand.turns)
     assert (after.state(id), after.core.work.tasks[id].spec.function) == ("waiting", FIT)
+
+
+def test_what_an_engine_had_keeps_its_terms_and_retries_when_it_is_submitted_again():
+    hand = doubtful("engine1", "engine2")
+    id = mine(hand)
+    has(hand, "engine1", (1, id, 2))
+    has(hand, "engine2")
+    claims(hand, sent=1)
+    hand.submit("ann", task(id, retries=2, terms=m.Terms(priority=3.0)))
+    hand.supervisor("engine1", "engine2")
+    hand.exited("engine1", started=1)
+    said = hand.close("engine1/tasks")
+    assert runs(said, "engine2/tasks") == [(id, 3)]
+    assert hand.core.work.tasks[id].spent == 2  # the first attempt counts, too

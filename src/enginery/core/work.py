@@ -212,10 +212,8 @@ class Work:
             record.spent = max(record.spent, min(attempt - 1, record.spec.retries))
             if not record.spec.function:
                 record.spec = replace(record.spec, engine=place.id)
-            if record.follows and not record.allowed:
-                record.allowed = (place.id,)  # one of those that it is to follow
-            if not self._take_inputs(record):
-                record.spent = record.spec.retries  # there is nothing to run it with once more
+            record.place = place.id
+            self._as_it_was(record)
             self.journal.changed(record)
         record.wait = None
         record.attempt = attempt
@@ -252,18 +250,32 @@ class Work:
     def complete(self, spec: m.Task) -> None:
         """All of a task of which an engine had told not much more than its name."""
         record = self.tasks[spec.id]
-        if record.spec.function or record.outcome is not None or spec.engine >= 0 or spec.terms:
+        if record.spec.function or record.outcome is not None or spec.engine >= 0:
             return
         self.functions.release(record.spec.function)
-        spec.function = self.functions.need(spec.function)
+        for function in spec.functions():
+            self.functions.need(function)
         more = spec.size() - record.size
         record.spec, record.submission = spec, None
         record.size += more
         self.quota.grow(record.owner, more)
-        if record.state == "sent":
-            self.places[record.place].sent_bytes += more
         record.allowed = spec.targets = tuple(sorted(set(spec.targets)))
+        record.spent = min(record.attempt - 1, spec.retries)  # at most: some may have been refused
+        if spec.terms is not None:
+            self.quota.bytes += self.inputs.need(spec.terms.inputs, self.tasks)
+            self._note_inputs(spec.terms.inputs)
+            self.placement.rank(record)
+            self._as_it_was(record)
+        if record.state == "sent":
+            self.places[record.place].sent_bytes += more + record.input_bytes
         self.journal.changed(record)
+
+    def _as_it_was(self, record: Record) -> None:
+        """What is known of a task that an engine had, whatever its dependencies say by now."""
+        if record.follows and not record.allowed:
+            record.allowed = (record.place,)  # one of those that it is to follow
+        if not self._take_inputs(record):
+            record.spent = record.spec.retries  # there is nothing to run it with once more
 
     def _accept_direct(self, record: Record, now: float, hidden: Collection[str]) -> None:
         place, terms = self.places.get(record.spec.engine), record.spec.terms
