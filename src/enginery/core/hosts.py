@@ -26,7 +26,8 @@ LEAST = 256 << 10
 PATIENCE = 5.0
 """Seconds that a supervisor has to answer, and one more for each `PACE` bytes."""
 
-PACE = 1 << 20
+PACE = 1 << 17
+"""The slowest line that is of use, of 1 Mbit/s. Who is gone is found out by the connection."""
 
 LOOK = 0.1
 """Seconds between two looks at which copies are needed."""
