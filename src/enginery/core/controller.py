@@ -233,21 +233,20 @@ class Controller:
         return out
 
     def deadline(self) -> float | None:
-        """When a `Tick` is due, if nothing happens before."""
-        accepting = self.intake.accepting
-        times = [p.give_up_at for p in self.leaving.values() if p.give_up_at is not None]
-        times += [(party.away_since or 0.0) + _patience(party) for party in self.away.values()]
-        parts = self.work, self.inquiries, self.past, self.hosts
-        for due in [part.deadline() for part in parts]:
-            if due is not None:
-                times.append(due)
-        if accepting:
-            times.append(next(iter(accepting.values()))[0])
+        """When a `Tick` is due, if nothing happens before; asked each turn, of little as a rule."""
+        times = [self.work.deadline(), self.journal.deadline()]
+        if self.leaving:
+            times += [place.give_up_at for place in self.leaving.values()]
+        if self.away:
+            times += [(party.away_since or 0.0) + _patience(party) for party in self.away.values()]
+        times += [part.deadline() for part in (self.inquiries, self.past) if part.open]
+        if not self.hosts.idle:
+            times.append(self.hosts.deadline())
+        if self.intake.accepting:
+            times.append(next(iter(self.intake.accepting.values()))[0])
         if self.stale:
             times.append(self.told + TELL_ENGINES)
-        if (due := self.journal.deadline()) is not None:
-            times.append(due)
-        return min(times, default=None)
+        return min([each for each in times if each is not None], default=None)
 
     def settle(self, now: float, out: list[Effect]) -> None:
         """Give out what can run and tell what has ended, once for all that a turn brought."""

@@ -102,6 +102,8 @@ class Dispatch:
 
     def deadline(self) -> float | None:
         """When `settle` is due, if nothing happens before."""
+        if not self._work.placement.crowded:
+            return None
         return min([place.heard + PATIENCE for place in self._stuck()], default=None)
 
     def _stuck(self) -> list[Place]:

@@ -813,8 +813,8 @@ class Work:
 
     def deadline(self) -> float | None:
         """When `settle` is due, if nothing happens before."""
-        due = [self.dispatch.deadline(), self.conditions.deadline()]
-        return min([each for each in due if each is not None], default=None)
+        one, other = self.dispatch.deadline(), self.conditions.deadline()
+        return one if other is None else other if one is None else min(one, other)
 
     def _come_back(self, record: Record, place: Place, now: float) -> None:
         """What was called back from an engine waits again, before others."""
