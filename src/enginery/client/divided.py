@@ -10,7 +10,7 @@ from ..frames import trimmed
 from ..wire.inputs import joined_parts
 from .errors import combine
 from .failed import Failed
-from .parts import Parts
+from .parts import Parts, items_of
 from .results import AsyncResult
 from .slots import ChunkSlot, ShareSlot, Slot
 
@@ -68,16 +68,8 @@ class DividedResult(AsyncResult):
     # --- as an argument ---------------------------------------------------------------------------
 
     def taken(self) -> tuple[Sequence[Slot], Callable[[list[Any]], Any] | None]:
-        """As in `AsyncResult`: of each chunk that has not ended, the whole."""
-        slots = [
-            part
-            for slot in self._tasks
-            for part in (
-                sorted(slot.shares, key=lambda share: share.start)
-                if isinstance(slot, ChunkSlot) and slot.outcome is not None
-                else (slot,)
-            )
-        ]
+        """As in `AsyncResult`: all of a chunk that has not ended, or whose shares overlap."""
+        slots = [part for slot in self._tasks for part in in_parts(slot)]
         several = tuple(isinstance(slot, ChunkSlot | ShareSlot) for slot in slots)
         return slots, partial(joined_parts, several)
 
@@ -105,3 +97,11 @@ class DividedResult(AsyncResult):
         values = self._parts.part(parts[i].number)
         failures = [value for value in values if isinstance(value, Failed)]
         return combine(failures, self._call(), alone=True)
+
+
+def in_parts(slot: Slot) -> Sequence[Slot]:
+    """The shares of a chunk that has ended, in the order of their items; else the task itself."""
+    if not isinstance(slot, ChunkSlot) or slot.outcome is None:
+        return (slot,)
+    shares = sorted(slot.shares, key=lambda share: share.start)
+    return shares if sum(map(items_of, shares)) == items_of(slot) else (slot,)
