@@ -92,8 +92,12 @@ class Recovery:
             replay.again.pop(merged, None)
         for record in replay.tasks.values():
             work.know(record)
+        every = {**replay.gone, **replay.tasks}
+        open = [record for record in replay.tasks.values() if record.outcome is None]
+        for record in open:  # with the values that it takes, of which the history may drop some
+            work.restore(record, every, replay.kept)
         self._history(replay)
-        self._tasks(replay, now)
+        self._tasks(replay, open, every, now)
         for hash, blob in replay.functions.items():
             work.functions.add(hash, blob)
         work.restore_numbers(replay.numbers, replay.begin.numbers)
@@ -123,12 +127,11 @@ class Recovery:
         self._controller.sessions[session.identity] = session
         self._controller.away[session.identity] = session
 
-    def _tasks(self, replay: Replay, now: float) -> None:
+    def _tasks(
+        self, replay: Replay, open: list[Record], every: dict[str, Record], now: float
+    ) -> None:
         """Those that have not ended, as they were."""
-        work, every = self._work, {**replay.gone, **replay.tasks}
-        open = [record for record in replay.tasks.values() if record.outcome is None]
-        for record in open:
-            work.restore(record, every, replay.kept)
+        work = self._work
         for record in [record for record in open if record.direct]:
             work.restore_direct(record, now)
         open = [record for record in open if not record.direct]

@@ -536,9 +536,8 @@ class Work:
                 self._no_engine(record, engine, now)
                 return
         record.move("recover", now, f"{cause}: its recovery runs", place.id)
-        self.journal.changed(record)
         self.placement.rank(record)
-        self.placement.put_back(record)
+        self._put_back(record, now)
 
     def properties_changed(self, place: Place, count: int) -> None:
         """What was refused because of this engine's properties may run there now."""
@@ -677,6 +676,9 @@ class Work:
         """Forget a finished task now; False for one that is not done, which is kept."""
         if record.state != "done":
             return False
+        if (value := self.inputs.values.get(record.spec.id)) is not None and is_chunk(record):
+            # Its shares are forgotten, too, of whose values this one consists.
+            self.journal.note(entries.Kept(record.spec.id, value))
         self.history.remove(record)
         self._drop(record.spec.id)
         return True
