@@ -523,7 +523,8 @@ class Ledger(Observer):
         entry.ends[attempt.attempt] = status, value_of(attempt.id, status, level_of(attempt))
         limit = attempt.time_limit
         began, now = entry.began[attempt.attempt], self.world.clock.now
-        if limit > 0 and now > began + limit + 1e-9 and engine.frozen < began + limit:
+        ran = status not in {"refused", "unfit"}  # who declines has no time of his own
+        if ran and limit > 0 and now > began + limit + 1e-9 and engine.frozen < began + limit:
             entry.overtime.add(attempt.attempt)
             if now > began + limit + 0.002 and not engine.job(attempt).deaf:
                 raise Broken(f"unexpected: {attempt.id} runs beyond its time limit: {entry}")

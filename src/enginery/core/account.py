@@ -14,7 +14,7 @@ from . import entries as e
 from . import messages as m
 from .engines import Place
 from .graph import Condition
-from .pools import Pool
+from .pools import Pool, share_id
 from .sessions import Session
 from .tasks import Record
 
@@ -62,6 +62,7 @@ class Account:
                 yield self.state(record), record.size
                 if record.pool is not None and record.pool.record is record:
                     yield self.divided(record.pool), SMALL
+                    yield from self._values(record.pool)
             elif record.outcome is None:
                 direct = record.spec.id, record.spec.engine, record.spec.name
                 yield e.Taken(record.owner, 0, [], [direct]), SMALL
@@ -77,6 +78,13 @@ class Account:
             for outcome in session.owed():
                 if outcome.id not in work.tasks:
                     yield e.Owed(session.identity, outcome), outcome.size()
+
+    def _values(self, pool: Pool) -> Iterator[tuple[e.Kept, int]]:
+        """What shares have given that are forgotten, of a chunk whose values are waited for."""
+        for start, value in list((pool.values or {}).items()):
+            share = share_id(pool.record.spec.id, start)
+            if pool.record.outcome is None and share not in self._work.tasks:
+                yield e.Kept(share, value), value.size()
 
     def _begin(self) -> e.Begin:
         controller, work = self._controller, self._work

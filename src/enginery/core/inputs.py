@@ -45,6 +45,9 @@ class Inputs:
                 self.values[id] = kept[id]
                 size += kept[id].size()
             elif first and id in tasks:
+                pool = tasks[id].pool
+                if pool is not None and pool.record is tasks[id]:
+                    pool.keep(kept)
                 size += self.ended(tasks[id])
         return size
 

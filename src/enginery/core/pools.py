@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -99,10 +100,16 @@ class Pool:
 
     # --- what it gives ----------------------------------------------------------------------------
 
-    def keep(self) -> None:
-        """Somebody will take what the items give: keep it, whatever is forgotten meanwhile."""
+    def keep(self, kept: Mapping[str, m.Value] = MappingProxyType({})) -> None:
+        """Somebody will take what the items give: keep it, whatever is forgotten meanwhile.
+
+        Of shares that are forgotten already, `kept` may have it.
+        """
         if self.values is None:
             self.values = dict(self._known())
+        for start in self.ended if kept else ():
+            if (value := kept.get(share_id(self.record.spec.id, start))) is not None:
+                self.values.setdefault(start, value)
 
     @property
     def gone(self) -> bool:
