@@ -364,7 +364,7 @@ class Intake:
                 reason = f"the function of task {id} is not kept any more; submit it anew"
                 return m.Refused(reason, "UnknownTask", number)
             for taken in record.takes:
-                if taken not in message.ids and queries.visible(self.work, session, taken) is None:
+                if taken not in message.ids and self._hidden_or_gone(session, taken):
                     reason = f"task {id} takes the value of task {taken}, which is not kept"
                     reason += " any more; submit it anew"
                     return m.Refused(reason, "UnknownTask", number)
@@ -376,6 +376,11 @@ class Intake:
         for record, id in self._in_order(list(zip(old, new, strict=True))):
             self.work.again(record, id, renamed, session.identity, now)
         return m.Reply(number)
+
+    def _hidden_or_gone(self, session: Session, id: str) -> bool:
+        """Whether this client cannot have the value of a task."""
+        known = queries.visible(self.work, session, id)
+        return known is None or self.work.chunks.gone(known)
 
     def _in_order(self, pairs: list[tuple[Record, str]]) -> list[tuple[Record, str]]:
         """Those first that others of them depend on; that is how they were submitted."""
