@@ -653,7 +653,8 @@ class Ledger(Observer):
         recovers = task.terms is not None and entry.level < len(task.terms.recoveries)
         if recovers and task.engine < 0 and not entry.aborted:
             return False  # its recovery would have run
-        return task.engine >= 0 or entry.spent >= stage.retries
+        unknown = self.doubts > 0 and outcome.attempt > stage.retries  # some may have been refused
+        return task.engine >= 0 or entry.spent >= stage.retries or unknown
 
     # --- in the end ------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ class Dispatch:
             self._give_out(now, again=True)
         self.surprised = False
         for place in self.touched.values():
-            if place.open:
+            if place.open and not placement.paused:
                 self._send(place, now, out)
         self.touched.clear()
 

@@ -430,9 +430,14 @@ class Work:
 
     def doubt(self, record: Record, reason: str, now: float) -> None:
         """A task that waits may have been started all the same: that costs a retry, or ends it."""
-        if record.state not in {"waiting", "held"}:
-            return
-        if is_chunk(record):
+        place = self.places.get(record.place)
+        if place is not None and record.direct and record.state == "queued":
+            self.dispatch.leave(record)
+            facts = {"reason": reason, "started": True, "host": place.host, "pid": place.pid}
+            self.end(record, "lost", now, facts=facts, engine=place.id)
+        elif record.state not in {"waiting", "held"}:
+            pass
+        elif is_chunk(record):
             self.chunks.doubt(record, reason, now)
         elif record.spent < record.spec.retries:
             self.retried += 1
@@ -650,6 +655,8 @@ class Work:
             self._retry(record, "engine lost", place, now)
         elif record.pool is None or not self.chunks.merged(record, now, "engine lost"):
             record.move("free", now, "engine lost", place.id)
+            if self.doubtful is not None:  # it may have been given to another one since
+                self.doubtful[record.spec.id] = None
             self._put_back(record, now)
 
     def _put_back(self, record: Record, now: float) -> None:
