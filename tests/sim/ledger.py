@@ -503,7 +503,7 @@ class Ledger(Observer):
             raise Broken(f"unexpected: {attempt.id} starts on engine {engine.core.id}")
         if task.engine >= 0 and not (entry.again or entry.takes):
             line = entry.client.name, task.engine
-            if entry.order < self.direct[line]:
+            if entry.order < self.direct[line] and not self.doubts:
                 raise Broken(f"unexpected: {attempt.id} starts after a later request")
             self.direct[line] = entry.order
         if task.targets and engine.core.id not in task.targets:

@@ -198,10 +198,11 @@ class World(Cluster):
 
     def _finish(self) -> None:
         """Until all is done; what can end in no other way is aborted."""
-        last, fewest = self.clock.now, len(self.jobs)
+        last, most = self.clock.now, 0
         while unfinished := self._unfinished():
-            if len(unfinished) < fewest:
-                last, fewest = self.clock.now, len(unfinished)
+            ended = sum(n for (_, move), n in self.moves.count.items() if move == "end")
+            if ended > most:  # of the shares of a map, too
+                last, most = self.clock.now, ended
             if self.clock.now - last > PATIENCE:
                 raise Broken(f"lost: {unfinished[:5]} hang")
             if not any(e.alive for e in self.engines):

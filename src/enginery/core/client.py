@@ -71,6 +71,7 @@ class Client:
         self.id = ""
         self.controller = ""
         self.since = 0.0  # when that began
+        self.journal = ""  # what outlives it
         self.unheeded = ""  # one that seems to be a former one
         self.session = 0
         self.joined: set[str] = set()
@@ -431,18 +432,20 @@ class Client:
             self._greet(lane, out)
             return
         again = bool(self.controller) and welcome.controller != self.controller
-        if again and not welcome.asks:
+        # One that has all of the journal and does not ask has heard of us, and given us up.
+        knew = bool(welcome.journal) and welcome.journal == self.journal and not welcome.torn
+        if again and not (welcome.asks or knew):
             waiting = [submit for submit, _ in self.unaccepted]
             waiting += self.unsent
             self._begin_again("the controller was restarted", waiting, out)
-        elif again:
+        elif again and welcome.asks:
             self.delivered = self.confirmed = self.unconfirmed_bytes = 0  # it counts anew
             self._lack_less()
-        elif self.session and welcome.session != self.session:
+        elif again or (self.session and welcome.session != self.session):
             waiting = [submit for submit in self.unsent if submit.seq > self.sent]
             self._begin_again("the controller had given this client up", waiting, out)
         self.controller, self.session = welcome.controller, welcome.session
-        self.since = welcome.since
+        self.since, self.journal = welcome.since, welcome.journal
         self.id = str(welcome.id)
         self.joined.add(lane)
         self.greeting.discard(lane)

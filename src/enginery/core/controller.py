@@ -567,7 +567,7 @@ class Controller:
             "pure" if self.farm.front else self.scheme.name, self.limits.hwm, role=role,
             farm_port=0 if role == "monitor" else self.farm.front, session=session.number,
             memory=self._offer(conn, hello), journal=self.journal.name, asks=session.silent,
-            since=self.since or 0.0,
+            since=self.since or 0.0, torn=self.recovery.doubt,
         )  # fmt: skip
         out.append(Send(conn, welcome))
         if hello.lane == "tasks":

@@ -655,12 +655,12 @@ class Work:
             self._retry(record, "engine lost", place, now)
         elif record.pool is None or not self.chunks.merged(record, now, "engine lost"):
             record.move("free", now, "engine lost", place.id)
-            if self.doubtful is not None:  # it may have been given to another one since
-                self.doubtful[record.spec.id] = None
             self._put_back(record, now)
 
     def _put_back(self, record: Record, now: float) -> None:
         """A task that had been given to an engine waits again."""
+        if self.doubtful is not None:  # it may have been given to another one since
+            self.doubtful[record.spec.id] = None
         if len(record.inputs) < len(record.takes):
             self.placement.put_back(record)
             self.end(record, "lost", now, facts=dict(NO_INPUTS))
