@@ -294,3 +294,15 @@ def test_a_welcome_of_a_controller_that_is_no_more_is_not_heeded(client):
     assert (hello.lane, client.controller, list(client.outstanding)) == ("control", "d", ["t1"])
     hear(client, welcome(accepted=1), "control")  # it is there, and its clock was put back
     assert client.controller == "c"
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_what_a_restarted_controller_may_have_run_is_submitted_again_only_if_it_cannot_know(torn):
+    client = Client(b"c" * 16, host="h", pid=1, version="0", python="3")
+    client.handle(e.Opened("tasks"), 0.0)
+    hear(client, m.Welcome("c", "c1", 0, 10_000, session=1, journal="j"))
+    submit(client, "t1")
+    again = m.Welcome("d", "c1", 0, 10_000, session=2, journal="j", since=2.0, torn=torn)
+    _, effects = reconnect(client, again)
+    submitted = [task.id for word in said(effects, m.Submit) for task in word.tasks]
+    assert (submitted, told(effects)) == ((["t1"], []) if torn else ([], [("t1", "lost")]))

@@ -4,9 +4,12 @@ import pytest
 
 from enginery.core import engines, journal
 from enginery.core import messages as m
+from enginery.core.controller import Controller, Limits
 from enginery.core.entries import Came, Complete
 from enginery.core.events import Append, Received, Send, Tick
-from enginery.core.recovery import NO_FUNCTION
+from enginery.core.recovery import IN_DOUBT, NO_FUNCTION
+from enginery.core.replay import Replay
+from enginery.schemes import LeastLoad
 
 from .hand_controller import BLOB, FIT, Durable, runs, secret, task
 
@@ -471,3 +474,76 @@ def test_what_an_engine_had_keeps_its_terms_and_retries_when_it_is_submitted_aga
     said = hand.close("engine1/tasks")
     assert runs(said, "engine2/tasks") == [(id, 3)]
     assert hand.core.work.tasks[id].spent == 2  # the first attempt counts, too
+
+
+def mapped(hand, *items):
+    """A map of a client whose items have ended on the first engine, those that are given."""
+    hand.engine("engine1")
+    hand.client("ann")
+    chunk = m.Chunk(0, 3, 1, (1, 2, 3))
+    hand.submit("ann", m.Task("ann-1", FIT, b"xyz", chunk=chunk))
+    hand.submit("ann", task("ann-2", terms=m.Terms(inputs=("ann-1",))))
+    for seq, item in enumerate(items, 1):
+        [record] = hand.core.work.places[0].sent.values()
+        value = f"v{item}".encode()
+        hand.result(
+            "engine1", m.Result(record.spec.id, 1, "ok", value, completed=40.0, items=1), seq=seq
+        )
+
+
+def given(hand):
+    """What ann-2 takes."""
+    [value] = hand.core.work.tasks["ann-2"].inputs
+    return [part.value for part in value.parts]
+
+
+def small(turns):
+    """The next controller, whose history holds nothing."""
+    hand = Durable()
+    hand.core = Controller(
+        "c", "0", LeastLoad(), Limits(hwm=1, record_limit=0), journal=journal.Journal("j")
+    )
+    hand.turns = []
+    replay = Replay()
+    replay.follow(turns)
+    hand.keep(hand.core.restore(replay, True, 1.0))
+    return hand
+
+
+def test_a_map_whose_shares_are_forgotten_gives_its_values_after_a_restart():
+    hand = Durable()
+    mapped(hand, 0, 1, 2)
+    after = small(hand.turns)
+    assert given(after) == [b"v0", b"v1", b"v2"]
+
+
+def test_so_does_one_that_had_not_ended_after_two():
+    hand = Durable()
+    mapped(hand, 0, 1)
+    after = small(hand.turns)
+    again = small(after.turns)
+    again.engine("engine1", seen=3)
+    has(again, "engine1", (0, "ann-1.2", 1), seen=3, items=[(2, 3)])
+    again.result("engine1", m.Result("ann-1.2", 1, "ok", b"v2", completed=40.0, items=1), seq=1)
+    assert given(again) == [b"v0", b"v1", b"v2"]
+
+
+def test_what_takes_values_that_are_forgotten_does_not_run_again():
+    hand = Durable()
+    mapped(hand, 0, 1, 2)
+    hand.result("engine1", ok("ann-2"), seq=4)
+    hand.core.work.tasks["ann-1"].pool.values = None  # nobody has waited for them
+    hand.core.work.forget(hand.core.work.tasks["ann-1.0"])
+    [answer] = hand.say("ann/control", m.Resubmit(["ann-2"], ["ann-3"], 7))
+    assert "which is not kept any more" in answer.reason
+
+
+def test_in_doubt_direct_requests_wait_too_and_do_not_run_if_they_may_have():
+    hand = doubtful("engine1", "engine2")
+    id = mine(hand)
+    has(hand, "engine1")
+    claims(hand, sent=1)
+    said = hand.submit("ann", task(id, engine=0))
+    assert runs(said, "engine1/tasks") == []
+    hand.wait(60)  # the other engine does not come back
+    assert hand.outcome(id).facts["reason"] == IN_DOUBT
