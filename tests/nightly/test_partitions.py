@@ -91,6 +91,7 @@ def test_two_seconds_cost_nothing(site: Site, tmp_path: Path, figures: Figures) 
     assert site.lives() == lives
 
 
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("ways", WAYS)
 def test_a_host_of_engines_is_cut_off_for_long(
     site: Site, tmp_path: Path, figures: Figures, ways: str
