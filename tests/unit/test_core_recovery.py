@@ -547,3 +547,15 @@ def test_in_doubt_direct_requests_wait_too_and_do_not_run_if_they_may_have():
     assert runs(said, "engine1/tasks") == []
     hand.wait(60)  # the other engine does not come back
     assert hand.outcome(id).facts["reason"] == IN_DOUBT
+
+
+def test_what_a_client_asks_for_once_more_is_told_though_it_is_forgotten():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.result("engine1", ok("ann-1"), seq=1)
+    after = small(hand.turns)
+    after.client("ann")
+    claim = m.Claim([], 1, 1, ["ann-1"])
+    assert told(after.say_all("ann/tasks", claim)) == [("ann-1", "ok")]

@@ -281,7 +281,8 @@ class Recovery:
         session.claimed.update(told.ids, told.asked, told.watches)
         if not told.more:
             for id in told.watches:
-                self._claim(session, id, mine=False)
+                if not self._controller.delivery.owe_unclaimed(session, id):  # it was its own
+                    self._claim(session, id, mine=False)
             session.silent, session.repeats = False, True
             if session.taken >= session.sent:
                 self.repeated(session, now, out)
