@@ -17,9 +17,9 @@ from msgspec.structs import replace
 from enginery.core import messages as m
 from enginery.core.ahead import AUTO, WORTH
 from enginery.core.events import Answered
-from enginery.core.recovery import IN_DOUBT, RESTARTED
+from enginery.core.recovery import RESTARTED
 from enginery.core.tasks import Record
-from enginery.core.work import HAD
+from enginery.core.work import HAD, IN_DOUBT
 
 from . import rules
 from .broken import Broken

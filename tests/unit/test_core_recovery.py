@@ -7,8 +7,9 @@ from enginery.core import messages as m
 from enginery.core.controller import Controller, Limits
 from enginery.core.entries import Came, Complete
 from enginery.core.events import Append, Received, Send, Tick
-from enginery.core.recovery import IN_DOUBT, NO_FUNCTION
+from enginery.core.recovery import NO_FUNCTION
 from enginery.core.replay import Replay
+from enginery.core.work import IN_DOUBT
 from enginery.schemes import LeastLoad
 
 from .hand_controller import BLOB, FIT, Durable, runs, secret, task
@@ -547,6 +548,33 @@ def test_in_doubt_direct_requests_wait_too_and_do_not_run_if_they_may_have():
     assert runs(said, "engine1/tasks") == []
     hand.wait(60)  # the other engine does not come back
     assert hand.outcome(id).facts["reason"] == IN_DOUBT
+
+
+def refused(id, attempt):
+    return m.Result(id, attempt, "refused", b"", reason="not here")
+
+
+def test_in_doubt_what_an_engine_had_refused_may_have_run_elsewhere_since():
+    hand = doubtful("engine1", "engine2")
+    id = mine(hand)
+    has(hand, "engine1", (0, id, 1))
+    claims(hand, sent=1)
+    hand.submit("ann", task(id))
+    hand.wait(60)  # the other engine does not come back
+    hand.result("engine1", refused(id, 1), seq=1)
+    assert hand.outcome(id).facts["reason"] == IN_DOUBT
+
+
+def test_attempts_that_were_refused_use_up_no_retries_after_a_restart():
+    hand = doubtful("engine1", "engine2")
+    id = mine(hand)
+    has(hand, "engine1", (0, id, 1))
+    claims(hand, sent=1)
+    hand.submit("ann", task(id, retries=3, terms=m.Terms(timeout=100.0)))
+    hand.result("engine1", refused(id, 1), seq=1)
+    has(hand, "engine2", (0, id, 2))
+    hand.result("engine2", refused(id, 2), seq=1)
+    assert hand.state(id) == "waiting"  # as it has a timeout, for engines that join
 
 
 def test_what_a_client_asks_for_once_more_is_told_though_it_is_forgotten():

@@ -39,9 +39,6 @@ RESTARTED = "the controller was started again before it was sent to its engine"
 NO_FUNCTION = "its engine lacked the function, which the controller does not know any more"
 """What became of direct requests whose engine had them and could not start them."""
 
-IN_DOUBT = "it may have been started on an engine that has not come back to the controller"
-"""What became of tasks of which neither journal nor engine says."""
-
 
 class Held(NamedTuple):
     """What a life of an engine says it has."""
@@ -330,10 +327,11 @@ class Recovery:
         self._settle_disputes(out)
         doubtful, work.doubtful = work.doubtful, None
         work.forgotten.clear()
+        work.untold = self.doubt and bool(self._missing)
         if self._missing and doubtful:
             for id in doubtful:
                 if id in work.tasks:  # what ends is forgotten, sooner or later
-                    work.doubt(work.tasks[id], IN_DOUBT, now)
+                    work.doubt(work.tasks[id], now)
         self._answer_claims()
         if self.doubt:
             work.journal.doubt = False

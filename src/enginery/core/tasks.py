@@ -171,6 +171,12 @@ class Record:
         """The tasks whose values its arguments take, also those of its recoveries."""
         return () if self.origin.terms is None else self.origin.terms.inputs
 
+    def spent_before(self, attempt: int) -> int:
+        """How many retries the attempts before that one used up: at most, as some may have been
+        refused of which nobody has told.
+        """
+        return max(0, min(attempt - 1 - len(self.refused), self.spec.retries))
+
     def refuse(self, engine: int, refusal: Refusal, for_good: bool) -> None:
         """An engine will not run it, for good or for now."""
         if for_good:

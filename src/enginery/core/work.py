@@ -42,6 +42,8 @@ FAILED = frozenset({"error", "overtime"})
 HAD = "engines may have run some of it"
 """Why a task is lost of which an engine had told, and that ended before its client came back."""
 
+IN_DOUBT = "it may have been started on an engine that has not come back to the controller"
+"""What became of tasks of which neither journal nor engine says."""
 
 NO_INPUTS = {"reason": "the values that it takes are not known any more", "started": False}
 """Of a task that an engine had before the controller was started again, and gave back."""
@@ -86,6 +88,7 @@ class Work:
         self.retried = 0  # how often a task was run once more
         self.ended: list[Record] = []
         self.doubtful: dict[str, None] | None = None  # they may have been started
+        self.untold = False  # lives have gone that have not told what they had since a restart
         self.forgotten: set[str] = set()  # tasks that have ended since then
         self.had: set[str] = set()  # tasks that engines had and no client has submitted, so far
         self.unfetched: dict[str, tuple[Place, Settling]] = {}  # large values, not in the journal
@@ -209,7 +212,7 @@ class Work:
                 if record.state == "queued":  # or it would still be sent from that queue
                     self.places[record.place].queue.remove(record)
                 self.dispatch.leave(record)
-            record.spent = max(record.spent, min(attempt - 1, record.spec.retries))
+            record.spent = max(record.spent, record.spent_before(attempt))
             if not record.spec.function:
                 record.spec = replace(record.spec, engine=place.id)
             record.place = place.id
@@ -260,7 +263,7 @@ class Work:
         record.size += more
         self.quota.grow(record.owner, more)
         record.allowed = spec.targets = tuple(sorted(set(spec.targets)))
-        record.spent = min(record.attempt - 1, spec.retries)  # at most: some may have been refused
+        record.spent = record.spent_before(record.attempt)
         if spec.terms is not None:
             self.quota.bytes += self.inputs.need(spec.terms.inputs, self.tasks)
             self._note_inputs(spec.terms.inputs)
@@ -428,25 +431,25 @@ class Work:
             record.attempt -= 1
             self._come_back(record, place, now)
 
-    def doubt(self, record: Record, reason: str, now: float) -> None:
+    def doubt(self, record: Record, now: float) -> None:
         """A task that waits may have been started all the same: that costs a retry, or ends it."""
         place = self.places.get(record.place)
         if place is not None and record.direct and record.state == "queued":
             self.dispatch.leave(record)
-            facts = {"reason": reason, "started": True, "host": place.host, "pid": place.pid}
+            facts = {"reason": IN_DOUBT, "started": True, "host": place.host, "pid": place.pid}
             self.end(record, "lost", now, facts=facts, engine=place.id)
         elif record.state not in {"waiting", "held"}:
             pass
         elif is_chunk(record):
-            self.chunks.doubt(record, reason, now)
+            self.chunks.doubt(record, IN_DOUBT, now)
         elif record.spent < record.spec.retries:
             self.retried += 1
             record.spent += 1
             record.attempt += 1  # the one that may have been started
-            record.move("retry", now, reason)
+            record.move("retry", now, IN_DOUBT)
             self.journal.changed(record)
         else:
-            self.end(record, "lost", now, facts={"reason": reason, "started": True})
+            self.end(record, "lost", now, facts={"reason": IN_DOUBT, "started": True})
 
     # --- from engines ---------------------------------------------------------------------------
 
@@ -513,7 +516,8 @@ class Work:
         record.refuse(place.id, refusal, for_good=result.status == "refused")
         record.move("refuse", now, f"refused: {result.reason}", place.id)
         self._put_back(record, now)
-        self.conditions.check(record, now)
+        if record.outcome is None:
+            self.conditions.check(record, now)
 
     def _recover(
         self, record: Record, recovery: m.Task, cause: str, now: float, place: Place
@@ -667,6 +671,9 @@ class Work:
             return
         self.journal.changed(record)
         self.conditions.put_back(record, now)
+        if self.untold and record.n < 0 and record.pool is None:  # so may this one
+            record.n = 0
+            self.doubt(record, now)
 
     def fail_awaiting(self, place: Place, reason: str, now: float) -> None:
         """No new life will come to this place: what waited for it ends."""
