@@ -599,24 +599,27 @@ class Ledger(Observer):
                     len(outcome.facts["engines"]) >= world.settings.limits.crash_limit
                     and task.engine < 0
                 )
-        decided = [ends[task.id] for ends in (self.ends, self.forgotten) if task.id in ends]
-        known = outcome.status in [end.status for end in decided] or self.doubts
+        decided = self._decided(task.id)
+        known = outcome.status in decided or self.doubts
         if not true or not known:
             raise Broken(f"unexpected: {outcome} of {entry}, decided as {decided}")
+
+    def _decided(self, id: str) -> list[str]:
+        """How a task has ended; a controller that has lost power may know nothing of it."""
+        return [ends[id].status for ends in (self.ends, self.forgotten) if id in ends]
 
     def _is_cause(self, entry: Entry, cause: m.Outcome | None) -> bool:
         """Whether a task has failed whose value one takes, or the cause of that."""
         if cause is None:
             return True
-        end = self.ends.get(cause.id)
-        if end is None or end.status != cause.status or cause.status == "ok" or cause.cause:
+        if cause.status not in self._decided(cause.id) or cause.status == "ok" or cause.cause:
             return False
         looked, more = set(), list(entry.takes)
         while more:
             id = more.pop()
             if id == cause.id:
                 return True
-            if id not in looked and id in self.ends and self.ends[id].status == "impossible":
+            if id not in looked and "impossible" in self._decided(id):
                 looked.add(id)
                 more += self.tasks[id].takes
         return False
