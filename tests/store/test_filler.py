@@ -247,7 +247,7 @@ def test_values_are_kept_up_to_a_size_and_large_ones_are_read_from_their_files(
 def test_direct_requests_are_there_too(
     hand: Hand, database: Database, fill: Callable[..., None]
 ) -> None:
-    hand.write([e.Taken(OWNER, 1, [], [("a-1", 3, "apply"), ("a-2", 3, "pull")])])
+    hand.write([e.Taken(OWNER, 1, [], [e.Direct("a-1", 3, "apply"), e.Direct("a-2", 3, "pull")])])
     hand.end("a-1", engine=3)
     hand.write([e.Passed(OWNER, outcome("a-2", value=b""))])
     hand.end("a-1", engine=3)  # as an account says again

@@ -205,6 +205,20 @@ def test_a_direct_request_that_has_ended_is_known_after_any_number_of_restarts()
     assert hand.state("bob-1") == "waiting"
 
 
+def test_a_direct_request_keeps_its_label_and_when_it_was_submitted():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1", engine=0, label="fit", submitted=30.0))
+    for _ in range(2):
+        hand = Durable(hand.turns)
+    hand.engine("engine1", seen=1)
+    has(hand, "engine1", (1, "ann-1", 1))
+    hand.result("engine1", ok("ann-1"), seq=1)
+    assert hand.outcome("ann-1").submitted == 30.0
+    assert hand.core.work.tasks["ann-1"].spec.label == "fit"
+
+
 def has(hand, name, *attempts, seen=1, items=()):
     """An engine says what it has: (n, id, attempt), n=0 what has ended; gives what is said."""
     told = [(n, id, attempt, "") for n, id, attempt in attempts]

@@ -64,8 +64,7 @@ class Account:
                     yield self.divided(record.pool), SMALL
                     yield from self._values(record.pool)
             elif record.outcome is None:
-                direct = record.spec.id, record.spec.engine, record.spec.name
-                yield e.Taken(record.owner, 0, [], [direct]), SMALL
+                yield e.Taken(record.owner, 0, [], [e.Direct.of(record.spec)]), SMALL
             elif id not in work.unfetched:
                 yield self._direct(record, record.outcome), min(record.size, LARGE)
         for id, number in list(work.numbers.items()):
@@ -95,9 +94,7 @@ class Account:
         """A direct request that has ended: all but what it was to do."""
         if outcome.size() > LARGE:
             return e.Passed(record.owner, replace(outcome, value=b"", buffers=()))
-        spec = record.spec
-        name_only = m.Task(spec.id, b"", b"", name=spec.name, engine=spec.engine)
-        return replace(self.state(record), origin=name_only, spec=None)
+        return replace(self.state(record), origin=e.Direct.of(record.spec).task(), spec=None)
 
     def state(self, record: Record) -> e.State:
         """A task as it is now."""

@@ -90,13 +90,35 @@ class Function(Entry, tag="D"):
     blob: bytes
 
 
+class Direct(Struct, array_like=True, gc=False):
+    """A direct request without what it is to do."""
+
+    id: str
+    engine: int
+    name: str
+    submitted: float = 0.0
+    label: str = ""
+
+    @classmethod
+    def of(cls, task: Task) -> Direct:
+        """What is told of this one."""
+        return cls(task.id, task.engine, task.name, task.submitted, task.label)
+
+    def task(self) -> Task:
+        """What is known of it then."""
+        return Task(
+            self.id, b"", b"", name=self.name, engine=self.engine, submitted=self.submitted,
+            label=self.label,
+        )  # fmt: skip
+
+
 class Taken(Entry, tag="T"):
     """A submission of a client is known now (`seq` 0: tasks that run once more)."""
 
     owner: bytes
     seq: int
     tasks: list[Task]  # balanced
-    direct: list[tuple[str, int, str]] = []  # id, engine, name
+    direct: list[Direct] = []
 
 
 class Sent(Entry, tag="S"):

@@ -105,10 +105,10 @@ class Replay:
             if (known is None or is_name(known)) and whole(task.buffers):
                 record = self.tasks[task.id] = Record(task, entry.owner)
                 record.steps += (at, "accepted", -1)
-        for id, engine, name in entry.direct:
-            if id not in self.tasks:
-                self.tasks[id] = Record(m.Task(id, b"", b"", name=name, engine=engine), entry.owner)
-                self.tasks[id].steps += (at, "accepted", engine)
+        for direct in entry.direct:
+            if direct.id not in self.tasks:
+                record = self.tasks[direct.id] = Record(direct.task(), entry.owner)
+                record.steps += (at, "accepted", direct.engine)
 
     def _sent(self, place: int, n: int, id: str, attempt: int, at: float) -> None:
         record = self.tasks.get(id)

@@ -103,11 +103,11 @@ class Work:
     # --- from clients ---------------------------------------------------------------------------
 
     def note(self, owner: bytes, seq: int, tasks: Collection[m.Task]) -> None:
-        """Write down tasks that are about to be accepted; of direct requests only their names."""
+        """Write down tasks that are about to be accepted; of direct requests not what they do."""
         if not self.journal.on or not tasks:
             return
         balanced = [task for task in tasks if task.engine < 0]
-        direct = [(task.id, task.engine, task.name) for task in tasks if task.engine >= 0]
+        direct = [entries.Direct.of(task) for task in tasks if task.engine >= 0]
         for hash in {hash for task in balanced for hash in task.functions()}:
             self.journal.function(hash, self.functions[hash])
         self.journal.note(entries.Taken(owner, seq, balanced, direct))
@@ -204,7 +204,7 @@ class Work:
             self.know(record)
             self.quota.take(owner, record.size)
             self.had.add(id)
-            self.journal.note(entries.Taken(owner, 0, [], [(id, place.id, name)]))
+            self.journal.note(entries.Taken(owner, 0, [], [entries.Direct.of(spec)]))
         else:
             if record.state == "waiting":
                 self.placement.take_out(record)

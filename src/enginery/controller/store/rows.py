@@ -74,8 +74,8 @@ class Rows:
             case e.Taken(owner=owner, tasks=tasks, direct=direct):
                 for task in tasks:
                     self._taken(task, owner, at)
-                for id, engine, name in direct:
-                    self._taken(m.Task(id, b"", b"", name=name, engine=engine), owner, at)
+                for each in direct:
+                    self._taken(each.task(), owner, at)
             case e.Sent(place=place, attempts=attempts):
                 for _, id, attempt in attempts:
                     self._sent(id, place, attempt, at)
