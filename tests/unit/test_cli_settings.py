@@ -45,6 +45,8 @@ def test_defaults(tmp_path: Path) -> None:
         "database_value_bytes": 1 << 20,
         "hwm": "auto",
         "memory_limit": 3 << 30,
+        "record_limit": 100_000,
+        "record_bytes": 256 << 20,
         "result_bytes": 1 << 30,
         "queue_limit": 0,
         "queue_bytes": 1 << 30,

@@ -108,6 +108,12 @@ class IPController(App):
         True, help="Share memory for large arrays with engines and clients of this host."
     ).tag(config=True, setting=True)
 
+    record_limit = Int(100_000, min=0, help="Finished tasks that are kept in memory.").tag(
+        config=True, setting=True
+    )
+    record_bytes = Int(256 << 20, min=0, help="Bytes of finished tasks that are kept there.").tag(
+        config=True, setting=True
+    )
     memory_limit = Int(
         3 << 30,
         min=128 << 20,
