@@ -93,6 +93,10 @@ RARE = {
         "unit/test_core_chunks.py",
         "test_what_an_engine_has_goes_on_after_a_restart",
     ),
+    "who is given up is taken back after a restart": (
+        "unit/test_core_recovery.py",
+        "test_a_life_that_was_given_up_is_not_let_in_after_a_restart",
+    ),
     "in doubt nothing waits for the engines": (
         "unit/test_core_recovery.py",
         "test_in_doubt_nothing_starts_before_all_have_said_what_they_have",
@@ -146,7 +150,6 @@ HINTS: dict[str, int] = {
     "what is asked for again is answered before it is on the disk": 47,
     "what is not on the disk is accepted": 21,
     "what is not on the disk is acknowledged": 88,
-    "who is given up is taken back after a restart": 544,
     "run again it takes the value it took": 176,
     "who is given up keeps its queue": 350,
     "an abort is not repeated to an engine that reconnects": 380,

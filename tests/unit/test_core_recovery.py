@@ -5,6 +5,7 @@ import pytest
 from enginery.core import engines, journal
 from enginery.core import messages as m
 from enginery.core.controller import Controller, Limits
+from enginery.core.engines import AWAY
 from enginery.core.entries import Came, Complete
 from enginery.core.events import Append, Received, Send, Tick
 from enginery.core.recovery import NO_FUNCTION
@@ -94,6 +95,16 @@ def test_who_leaves_amid_an_account_is_not_there_afterwards(monkeypatch):
     while not written(Complete):
         step(Tick())
     assert len(Durable(turns).core.sessions) == 1
+
+
+def test_a_life_that_was_given_up_is_not_let_in_after_a_restart():
+    hand = Durable()
+    hand.engine("engine")
+    hand.close("engine/tasks")
+    hand.wait(AWAY)
+    for _ in range(2):
+        hand = Durable(hand.turns)
+        assert hand.engine("engine") == [m.Again(secret("engine1"))] * 2
 
 
 def test_calls_are_counted_as_before():
