@@ -1,12 +1,13 @@
 """A controller that takes up a journal: what waits for whom, and what nobody wants any more."""
 
 import pytest
+from msgspec.structs import replace
 
 from enginery.core import engines, journal
 from enginery.core import messages as m
 from enginery.core.controller import Controller, Limits
 from enginery.core.engines import AWAY
-from enginery.core.entries import Came, Complete
+from enginery.core.entries import Came, Complete, Over
 from enginery.core.events import Append, Received, Send, Tick
 from enginery.core.recovery import NO_FUNCTION
 from enginery.core.replay import Replay
@@ -105,6 +106,22 @@ def test_a_life_that_was_given_up_is_not_let_in_after_a_restart():
     for _ in range(2):
         hand = Durable(hand.turns)
         assert hand.engine("engine") == [m.Again(secret("engine1"))] * 2
+
+
+def test_what_was_sent_to_a_life_that_is_over_is_in_doubt_where_its_end_was_not_written():
+    hand = Durable()
+    hand.engine("engine")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1", retries=1), task("ann-2"))
+    before = len(hand.turns)
+    hand.close("engine/tasks")
+    hand.wait(AWAY)
+    turns = hand.turns[:before]
+    for turn in hand.turns[before:]:
+        turns.append(replace(turn, entries=[e for e in turn.entries if isinstance(e, Over)]))
+    after = Durable(turns, complete=False)
+    assert (after.state("ann-1"), after.core.work.tasks["ann-1"].spent) == ("waiting", 1)
+    assert after.outcome("ann-2").facts["reason"] == IN_DOUBT
 
 
 def test_calls_are_counted_as_before():

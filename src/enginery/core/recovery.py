@@ -132,6 +132,12 @@ class Recovery:
         for record in [record for record in open if record.direct]:
             work.restore_direct(record, now)
         open = [record for record in open if not record.direct]
+        for record in open:
+            if record.state == "sent" and not work.places[record.place].here:
+                self._missing = (
+                    True  # the disk was full when it was to be written what became of it
+                )
+                record.state, record.place, record.n = "waiting", -1, 0
         for record in sorted((r for r in open if r.state == "sent"), key=lambda r: r.n):
             work.restore_sent(record)
             self._known[record.place] = record.n
