@@ -287,6 +287,16 @@ def ok(id, attempt=1):
     return m.Result(id, attempt, "ok", b"v", completed=40.0)
 
 
+def done():
+    """A controller with one task of a client, which has ended."""
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.result("engine1", ok("ann-1"), seq=1)
+    return hand
+
+
 def test_what_has_ended_and_is_forgotten_is_not_adopted_again():
     hand = doubtful("engine1", "engine2")
     hand.core.work.history.limit_records = 0
@@ -444,11 +454,7 @@ def test_what_is_told_to_who_submits_it_again_is_not_taken_up_by_the_next_contro
 
 
 def test_what_has_run_again_is_told_to_a_client_that_had_no_answer():
-    hand = Durable()
-    hand.engine("engine1")
-    hand.client("ann")
-    hand.submit("ann", task("ann-1"))
-    hand.result("engine1", ok("ann-1"), seq=1)
+    hand = done()
     after = Durable(hand.turns)
     after.engine("engine1", seen=1)
     has(after, "engine1")
@@ -620,11 +626,7 @@ def test_attempts_that_were_refused_use_up_no_retries_after_a_restart():
 
 
 def test_what_a_client_asks_for_once_more_is_told_though_it_is_forgotten():
-    hand = Durable()
-    hand.engine("engine1")
-    hand.client("ann")
-    hand.submit("ann", task("ann-1"))
-    hand.result("engine1", ok("ann-1"), seq=1)
+    hand = done()
     after = small(hand.turns)
     after.client("ann")
     claim = m.Claim([], 1, 1, ["ann-1"])

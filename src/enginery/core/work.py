@@ -229,12 +229,11 @@ class Work:
         """
         place = self.places[record.place]
         self.dispatch.leave(record)
+        self.had.discard(record.spec.id)
         if not forget:
-            self.had.discard(record.spec.id)
             facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
             self.end(record, "lost", now, facts=facts, engine=place.id)
             return
-        self.had.discard(record.spec.id)
         self.quota.give_back(record.owner, record.size)
         self.functions.release(record.spec.function)
         self._drop(record.spec.id)
@@ -671,8 +670,8 @@ class Work:
             return
         self.journal.changed(record)
         self.conditions.put_back(record, now)
-        if self.untold and record.n < 0 and record.pool is None:  # so may this one
-            record.n = 0
+        if self.untold and record.n < 0 and record.pool is None:
+            record.n = 0  # that attempt had ended before the restart: another one may have begun
             self.doubt(record, now)
 
     def fail_awaiting(self, place: Place, reason: str, now: float) -> None:
