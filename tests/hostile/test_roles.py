@@ -33,7 +33,7 @@ EXAMPLES: list[m.Message] = [
     m.Shares(),
     m.Need((SECRET,)),
     m.Results(1, [m.Result("x-1", 1, "ok", b"")]),
-    m.Holds(0, 0, 0, [(1, "x-1", 1, "")]),
+    m.Holds(0, 0, 0, [(1, "x-1", 1, "", 0)]),
     m.Output("x-1", 1, 0, "stdout", "text"),
     m.Dropped(["x-1"], [1]),
     m.Exited(SECRET, SECRET, 1, 1, "signal 9 (SIGKILL)", False),

@@ -220,6 +220,7 @@ class EngineNode(Peer):
         self.cluster.observer.finished(self, attempt, status)
         value = value_of(attempt.id, status, level_of(attempt))
         result = m.Result(attempt.id, attempt.attempt, status, value, outputs=len(outputs))
+        result.stage = attempt.stage
         result.started, result.completed = self.began, clock.now
         if refusal:
             result.reason, result.changes = f"{status} by {self.name}", self.unfit_at

@@ -250,7 +250,7 @@ def ends(hand, id="ann-1"):
 def test_what_an_engine_has_goes_on_after_a_restart(durable):
     durable.submit("ann", chunk(items=100))
     durable.result("engine1", well("ann-1.0", 30, running=1), seq=1)
-    after, _ = again(durable, (1, "ann-1.30", 1, ""), items=[(30, 31)])
+    after, _ = again(durable, (1, "ann-1.30", 1, "", 0), items=[(30, 31)])
     assert after.state("ann-1.0") == "done"
     assert after.state("ann-1.30") == "sent"
     assert ranges(after) == [(31, 100)]
@@ -259,7 +259,7 @@ def test_what_an_engine_has_goes_on_after_a_restart(durable):
 
 def test_what_was_told_and_not_heard_is_not_run_again(durable):
     durable.submit("ann", chunk(items=100))
-    holds = [(0, "ann-1.0", 1, ""), (1, "ann-1.30", 1, "")]
+    holds = [(0, "ann-1.0", 1, "", 0), (1, "ann-1.30", 1, "", 0)]
     after, _ = again(durable, *holds, items=[(0, 30), (30, 31)])
     assert after.state("ann-1.0") == "sent"
     after.result("engine1", well("ann-1.0", 30, running=1), seq=1)
@@ -290,7 +290,7 @@ def test_an_engine_may_have_what_the_journal_does_not_know(durable):
     taken = next(i for i, turn in enumerate(turns) if "ann-1" in repr(turn))
     durable.turns = turns[: taken + 1]
     durable.turns[-1].entries = [e for e in turns[taken].entries if isinstance(e, Function | Taken)]
-    after, _ = again(durable, (1, "ann-1.40", 1, ""), items=[(40, 60)])
+    after, _ = again(durable, (1, "ann-1.40", 1, "", 0), items=[(40, 60)])
     assert after.state("ann-1.40") == "sent"
     assert ranges(after) == [(0, 40), (60, 100)]
     assert ends(after) == list(range(100))

@@ -84,6 +84,15 @@ def test_a_result_is_kept_until_it_is_acked(engine):
     assert results(hear(engine, welcome(engine))) == []
 
 
+def test_a_controller_that_was_started_again_is_told_which_recoveries_it_had(engine):
+    hear(engine, m.Run([attempt(1), attempt(2, stage=1), attempt(3, stage=2)]))
+    finish(engine)
+    said = hear(engine, m.Welcome("d", 0, incarnation=engine.incarnation, asks=True))
+    (holds,) = [word for word in told(said) if isinstance(word, m.Holds)]
+    stages = {id: stage for _, id, _, _, stage in holds.attempts}
+    assert stages == {"t1": 0, "t2": 1, "t3": 2}
+
+
 def test_a_result_is_not_said_into_a_broken_connection(engine):
     hear(engine, m.Run([attempt(1)]))
     engine.handle(e.Closed("tasks"), 0.0)

@@ -41,7 +41,7 @@ def test_in_doubt_nothing_starts_before_all_have_said_what_they_have(left):
     hand = restored(left, complete=False)
     said = hand.engine("engine2")
     assert hand.state("ann-2") == "waiting", said
-    said = hand.say_all("engine1/tasks", m.Holds(1, 0, 0, [(1, "ann-1", 1, "")]), "engine")
+    said = hand.say_all("engine1/tasks", m.Holds(1, 0, 0, [(1, "ann-1", 1, "", 0)]), "engine")
     assert runs(said, "engine2/tasks") == [("ann-2", 1)]
 
 
@@ -53,7 +53,7 @@ def test_without_doubt_what_waits_starts_at_once(left):
 
 def test_what_an_engine_has_and_nobody_wants_is_to_end(left):
     hand = restored(left)
-    has = [(1, "ann-1", 1, ""), (2, "ann-9", 1, "")]
+    has = [(1, "ann-1", 1, "", 0), (2, "ann-9", 1, "", 0)]
     said = hand.say_all("engine1/tasks", m.Holds(1, 0, 0, has), "engine")
     aborts = [word for to, word in said if to == "engine1/control" and isinstance(word, m.Abort)]
     assert [(abort.ids, abort.numbers) for abort in aborts] == [(["ann-9"], [2])]
@@ -178,7 +178,7 @@ def test_what_a_client_may_lack_is_limited_until_it_says_so():
 
 def test_an_engine_that_lacks_the_function_of_what_it_has_gets_it(left):
     hand = restored(left)
-    hand.say_all("engine1/tasks", m.Holds(1, 0, 0, [(1, "ann-1", 1, "")]), "engine")
+    hand.say_all("engine1/tasks", m.Holds(1, 0, 0, [(1, "ann-1", 1, "", 0)]), "engine")
     assert hand.say("engine1/tasks", m.Need((FIT,))) == [m.Define(FIT, BLOB)]
 
 
@@ -193,7 +193,7 @@ def test_what_ends_in_the_turn_of_a_claim_is_told_once(left):
     hand.core.feed(Received("ann/tasks", "client", claim), hand.now, effects)
     hand.core.settle(hand.now, effects)
     said = [effect.message for effect in effects if isinstance(effect, Send)]
-    holds = m.Holds(1, 0, 0, [(1, "ann-1", 1, "")])
+    holds = m.Holds(1, 0, 0, [(1, "ann-1", 1, "", 0)])
     said += [word for _, word in hand.say_all("engine1/tasks", holds, "engine")]
     outcomes = [o for word in said if isinstance(word, m.Deliver) for o in word.outcomes]
     assert [(o.id, o.status) for o in outcomes] == [("ann-2", "aborted")]
@@ -207,7 +207,7 @@ def test_what_an_engine_had_done_is_not_run_again_though_it_is_forgotten():
     after = Durable(hand.turns, complete=False)  # a submission is missing there
     after.supervisor("engine1")
     after.engine("engine1", seen=1)
-    after.say_all("engine1/tasks", m.Holds(1, 0, 0, [(1, "ann-1", 1, "")]), "engine")
+    after.say_all("engine1/tasks", m.Holds(1, 0, 0, [(1, "ann-1", 1, "", 0)]), "engine")
     after.core.work.history.limit_records = 0
     after.result("engine1", m.Result("ann-1", 1, "ok", b"v", completed=1.0), seq=1)
     after.client("ann")
@@ -248,8 +248,12 @@ def test_a_direct_request_keeps_its_label_and_when_it_was_submitted():
 
 
 def has(hand, name, *attempts, seen=1, items=()):
-    """An engine says what it has: (n, id, attempt), n=0 what has ended; gives what is said."""
-    told = [(n, id, attempt, "") for n, id, attempt in attempts]
+    """An engine says what it has: (n, id, attempt), n=0 what has ended; gives what is said.
+
+    A fourth number is the recovery that it is of.
+    """
+    each = [(*attempt, 0)[:4] for attempt in attempts]
+    told = [(n, id, attempt, "", stage) for n, id, attempt, stage in each]
     holds = m.Holds(seen, 0, 0, told, list(items))
     return hand.say_all(f"{name}/tasks", holds, "engine")
 
@@ -385,7 +389,7 @@ def test_what_is_to_follow_others_may_go_back_where_it_was():
     assert hand.state("ann-2") == "sent"
     after = Durable(hand.turns[:before], complete=False)
     after.engine("engine1", seen=2)
-    holds = m.Holds(2, 0, 0, [(0, "ann-1", 1, ""), (2, "ann-2", 1, "")])
+    holds = m.Holds(2, 0, 0, [(0, "ann-1", 1, "", 0), (2, "ann-2", 1, "", 0)])
     after.core.feed(Received("engine1/tasks", "engine", holds), after.now, [])
     after.result("engine1", ok("ann-1"), seq=1)  # in the same turn
     after.result("engine1", m.Result("ann-2", 1, "unfit", b"", reason="not now"), seq=2)
@@ -631,3 +635,40 @@ def test_what_a_client_asks_for_once_more_is_told_though_it_is_forgotten():
     after.client("ann")
     claim = m.Claim([], 1, 1, ["ann-1"])
     assert told(after.say_all("ann/tasks", claim)) == [("ann-1", "ok")]
+
+
+def recovering(id="ann-1"):
+    """A task that has two recoveries, each of which starts at most once."""
+    recoveries = (task("", name="second"), task("", name="third"))
+    return task(id, terms=m.Terms(recoveries=recoveries))
+
+
+def test_in_doubt_a_recovery_of_which_an_engine_tells_is_not_started_again():
+    hand = Durable()
+    for name in ("engine1", "engine2"):
+        hand.engine(name)
+    hand.client("ann")
+    hand.submit("ann", recovering())
+    after = Durable(hand.turns, complete=False)
+    after.engine("engine1", seen=1)
+    after.engine("engine2", seen=1)
+    has(after, "engine1", (1, "ann-1", 2, 1))
+    has(after, "engine2")
+    record = after.core.work.tasks["ann-1"]
+    assert (record.attempt, record.spec.name) == (2, "second")
+    said = after.result("engine1", m.Result("ann-1", 2, "error", b"", completed=40.0), seq=1)
+    assert record.spec.name == "third"
+    assert runs(said, "engine1/tasks") + runs(said, "engine2/tasks") == [("ann-1", 3)]
+    again = Durable(after.turns)
+    assert again.core.work.tasks["ann-1"].stage == 2
+
+
+def test_nor_when_its_client_submits_the_task_only_then():
+    hand = doubtful("engine1")
+    id = mine(hand)
+    has(hand, "engine1", (0, id, 3, 2))
+    claims(hand, sent=1)
+    hand.submit("ann", recovering(id))
+    assert hand.core.work.tasks[id].spec.name == "third"
+    hand.result("engine1", m.Result(id, 3, "error", b"", completed=40.0), seq=1)
+    assert hand.outcome(id).status == "error"

@@ -172,7 +172,7 @@ def attempt_of(record: Record, place: Place) -> m.Attempt:
         record.n, spec.id, record.attempt, spec.function, spec.arguments, spec.buffers,
         record.final, spec.name, place.clears,
         terms.time_limit if terms.time_limit < inf else 0.0,
-        terms.clear_before, terms.clear_after, record.inputs,
+        terms.clear_before, terms.clear_after, record.inputs, stage=record.stage,
     )  # fmt: skip
 
 

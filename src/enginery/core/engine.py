@@ -289,7 +289,7 @@ class Engine:
         done = [r for results in self.unacked for r in results.results]
         open = [self.current] if self.current is not None and not self.orphan else []
         open += [attempt for attempt in self.queue if attempt.n not in self.aborted]
-        told = [(0, r.id, r.attempt, "") for r in done]
+        told = [(0, r.id, r.attempt, "", r.stage) for r in done]
         items = [_range(r.id, r.items) for r in done if "." in r.id]
         for a in open:
             id = a.id
@@ -299,7 +299,7 @@ class Engine:
                     start, stop = self.rest
                     id = share_id(chunk_id(id), start)
                 items.append((start, stop))
-            told.append((a.n, id, a.attempt, a.name))
+            told.append((a.n, id, a.attempt, a.name, a.stage))
         return m.Holds(self._seen, seq, max(self.clearing, self.cleared), told, items)
 
     def _begin_again(self, now: float, out: list[Effect]) -> None:

@@ -370,6 +370,7 @@ class Attempt(Struct, array_like=True, gc=False):
     clear_after: bool = False  # and when it has ended
     inputs: tuple[Value, ...] = ()  # what the tasks of `Terms.inputs` have given
     chunk: Chunk | None = None
+    stage: int = 0  # which of its task's recoveries this runs, from 1; 0: the task itself
 
 
 class Run(Message, tag="R"):
@@ -424,6 +425,7 @@ class Result(Struct, array_like=True, gc=False):
     changes: int = 0  # how often the properties had changed when it was found unfit
     items: int = 0
     running: int = 0
+    stage: int = 0  # the attempt's
 
     def size(self) -> int:
         """Bytes this result occupies, about."""
@@ -447,14 +449,14 @@ class Acked(Message, tag="K"):
 class Holds(Message, tag="q"):
     """From an engine to a controller that was started again: what it was given and still has.
 
-    `attempts` are told by `Attempt.n`, task, number and name, in the order in which they came; of
-    those whose `Results` follow, from `seq` + 1 on, nobody remembers the `n`, and it is 0.
+    `attempts` are told by `Attempt.n`, task, number, name and stage, in the order in which they
+    came; of those whose `Results` follow, from `seq` + 1 on, nobody remembers the `n`, and it is 0.
     """
 
     seen: int  # the last `Attempt.n` that arrived
     seq: int  # the last `Results.seq` that was acknowledged
     clears: int  # how often the namespace was cleared, or is to be
-    attempts: list[tuple[int, str, int, str]]
+    attempts: list[tuple[int, str, int, str, int]]
     items: list[tuple[int, int]] = []  # of each that is a share: from which item up to which
 
 

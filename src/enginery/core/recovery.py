@@ -49,6 +49,7 @@ class Held(NamedTuple):
     id: str
     attempt: int
     name: str
+    stage: int
 
 
 class Recovery:
@@ -174,15 +175,15 @@ class Recovery:
         place.results = place.durable = place.acked = told.seq
         place.clears = told.clears
         place.n = max(place.n, told.seen)
-        has = {(id, attempt) for _, id, attempt, _ in told.attempts}
-        numbers = {n: attempt for n, _, attempt, _ in told.attempts}  # a share is told by these
+        has = {(id, attempt) for _, id, attempt, *_ in told.attempts}
+        numbers = {n: attempt for n, _, attempt, *_ in told.attempts}  # a share is told by these
         for record in reversed(list(place.sent.values())):
             there = (record.spec.id, record.attempt) in has
             if not there and numbers.get(record.n) != record.attempt:
                 work.never_had(place, record, now)
         done = -sum(1 for n, *_ in told.attempts if not n)
         items = iter(told.items)
-        for n, id, attempt, name in told.attempts:
+        for n, id, attempt, name, stage in told.attempts:
             if "." in id:
                 share, part = place.sent.get(n), next(items, (0, 0))
                 if share is not None and is_share_of(share, id, attempt):
@@ -192,12 +193,13 @@ class Recovery:
                     if known or work.chunks.adopt(place, number, id, attempt, items=part):
                         done += not n
                     else:
-                        self._refuse(Held(place, place.incarnation, n, id, attempt, name), out)
+                        self._refuse(Held(place, place.incarnation, n, id, attempt, name, 0), out)
                     continue
             known = work.tasks.get(id)
             here = known is not None and place.sent.get(known.n) is known
             if known is None or not here or attempt > known.attempt:
-                self._hear(Held(place, place.incarnation, n or done, id, attempt, name), out)
+                life, number = place.incarnation, n or done
+                self._hear(Held(place, life, number, id, attempt, name, stage), out)
                 done += not n
         work.never_sent(place, RESTARTED, now)
         place.sent = dict(sorted(place.sent.items()))
@@ -220,8 +222,10 @@ class Recovery:
             self._adopt(held)  # it has run here, and its result follows
 
     def _adopt(self, held: Held) -> None:
-        place, n, owner = held.place, held.n, self._owner(held.id)
-        self._work.adopt(place, n, held.id, held.attempt, name=held.name, owner=owner)
+        self._work.adopt(
+            held.place, held.n, held.id, held.attempt,
+            name=held.name, stage=held.stage, owner=self._owner(held.id),
+        )  # fmt: skip
 
     def _refuse(self, held: Held, out: list[Effect]) -> None:
         """Nobody wants an attempt that a life has."""
@@ -233,7 +237,7 @@ class Recovery:
     def lacks(self, place: Place, record: Record, now: float, out: list[Effect]) -> None:
         """A life cannot start an attempt, of which nobody here knows more than that it has it."""
         id, work = record.spec.id, self._work
-        held = Held(place, place.incarnation, record.n, id, record.attempt, "")
+        held = Held(place, place.incarnation, record.n, id, record.attempt, "", 0)
         others = id in work.conditions.graph.edges or id in self._controller.delivery.watchers
         work.give_away(record, NO_FUNCTION, now, forget=id in work.had and not others)
         self._refuse(held, out)

@@ -152,6 +152,7 @@ class Replay:
         record = self.tasks[id] = Record(entry.origin, entry.owner)
         if entry.spec is not None:
             record.spec, record.submission = entry.spec, entry.origin
+            record.stage = left(entry.origin) - left(entry.spec)
         record.attempt = entry.attempt
         for name in FEW:
             if (value := getattr(entry, name)) != getattr(record, name):
@@ -175,6 +176,11 @@ class Replay:
 def is_name(record: Record) -> bool:
     """Whether nothing is known of a task but its name, and an engine that had it, perhaps."""
     return not record.spec.function and record.outcome is None
+
+
+def left(task: m.Task) -> int:
+    """How many recoveries a task has."""
+    return 0 if task.terms is None else len(task.terms.recoveries)
 
 
 def whole(buffers: tuple[m.Buffer, ...]) -> bool:

@@ -97,6 +97,7 @@ class Record:
     unfit: tuple[int, ...] = ()  # those that will not until their properties change
     refusals: dict[int, Refusal] | None = None  # what they said
     submission: m.Task | None = None  # what was submitted, where its recovery runs
+    stage = 0  # which of its recoveries runs, from 1; 0: the task itself
     wait: Wait | None = None  # what it is held for
     inputs: tuple[m.Value, ...] = ()  # what its arguments take, when all of it is there
     input_bytes = 0

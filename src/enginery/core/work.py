@@ -190,7 +190,7 @@ class Work:
         return at
 
     def adopt(
-        self, place: Place, n: int, id: str, attempt: int, *, name: str, owner: bytes
+        self, place: Place, n: int, id: str, attempt: int, *, name: str, stage: int, owner: bytes
     ) -> None:
         """A life of an engine has an attempt that is not known to have been sent there.
 
@@ -201,6 +201,7 @@ class Work:
         if record is None:
             spec = m.Task(id, self.functions.need(b""), b"", name=name, engine=place.id)
             record = Record(spec, owner)
+            record.stage = stage
             self.know(record)
             self.quota.take(owner, record.size)
             self.had.add(id)
@@ -212,6 +213,7 @@ class Work:
                 if record.state == "queued":  # or it would still be sent from that queue
                     self.places[record.place].queue.remove(record)
                 self.dispatch.leave(record)
+            self._reach(record, stage)
             record.spent = max(record.spent, record.spent_before(attempt))
             if not record.spec.function:
                 record.spec = replace(record.spec, engine=place.id)
@@ -262,6 +264,8 @@ class Work:
         record.size += more
         self.quota.grow(record.owner, more)
         record.allowed = spec.targets = tuple(sorted(set(spec.targets)))
+        record.stage, stage = 0, record.stage
+        self._reach(record, stage)
         record.spent = record.spent_before(record.attempt)
         if spec.terms is not None:
             self.quota.bytes += self.inputs.need(spec.terms.inputs, self.tasks)
@@ -525,6 +529,22 @@ class Work:
 
         It waits for nothing but an engine, however long that takes.
         """
+        self._turn_to(record, recovery)
+        for engine in record.allowed:
+            if engine not in self.places:
+                self._no_engine(record, engine, now)
+                return
+        record.move("recover", now, f"{cause}: its recovery runs", place.id)
+        self.placement.rank(record)
+        self._put_back(record, now)
+
+    def _reach(self, record: Record, stage: int) -> None:
+        """An engine has told that this recovery of a task runs: what it is for has failed."""
+        while record.stage < stage and record.recovery is not None:
+            self._turn_to(record, record.recovery)
+
+    def _turn_to(self, record: Record, recovery: m.Task) -> None:
+        """What runs from now on under a task's id is its recovery."""
         spec = record.spec
         record.submission = record.origin
         assert spec.terms is not None
@@ -535,17 +555,11 @@ class Work:
         record.spec = replace(
             recovery, id=spec.id, engine=-1, submitted=spec.submitted, label=spec.label, terms=terms
         )
+        record.stage += 1
         record.spent = 0
         record.crashed = record.avoid = record.refused = record.unfit = ()
         record.refusals = None
         record.allowed = tuple(sorted(set(recovery.targets)))
-        for engine in record.allowed:
-            if engine not in self.places:
-                self._no_engine(record, engine, now)
-                return
-        record.move("recover", now, f"{cause}: its recovery runs", place.id)
-        self.placement.rank(record)
-        self._put_back(record, now)
 
     def properties_changed(self, place: Place, count: int) -> None:
         """What was refused because of this engine's properties may run there now."""

@@ -101,7 +101,7 @@ class Runner:
         outputs = streams.end()
         return m.Result(
             attempt.id, attempt.attempt, status, value, buffers, started, completed, outputs,
-            self.reason, self.changes,
+            self.reason, self.changes, stage=attempt.stage,
         )  # fmt: skip
 
     def _outcome(self, attempt: m.Attempt) -> tuple[m.Ended, Packed]:
