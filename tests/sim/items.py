@@ -57,6 +57,10 @@ class Items:
         liars = [engine for engine in self.world.engines if isinstance(engine, Liar)]
         return any((chunk, item) in liar.items for liar in liars)
 
+    def lied_of_any(self, chunk: str) -> bool:
+        """Whether an engine that lies was given any item of a chunk."""
+        return any(self.lied(chunk, number) for number in self.chunks[chunk])
+
     # --- what engines do ------------------------------------------------------------------------
 
     def started(self, engine: EngineNode, attempt: m.Attempt, number: int, refusal: str) -> None:

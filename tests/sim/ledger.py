@@ -577,6 +577,7 @@ class Ledger(Observer):
         match outcome.status:
             case _ if task.chunk is not None:
                 true = true or entry.aborted or bool(self.shares_aborted)
+                true = true or self.items.lied_of_any(task.id)
             case "ok" | "error":
                 real, value = entry.ends.get(outcome.attempt, ("", b""))
                 alone = task.engine >= 0 or self.doubts  # then only the engine knew it, at times
