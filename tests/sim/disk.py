@@ -33,7 +33,7 @@ class Disk:
         if self.full:
             self.torn = True
             return -1
-        if effect.anew:
+        if effect.anew or not self.segments:
             self.segments.append([])
             self._size = 0
         turn = msgpack.encode(effect.turn, enc_hook=_packed)

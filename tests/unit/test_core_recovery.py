@@ -581,6 +581,18 @@ def test_so_does_one_that_had_not_ended_after_two():
     assert given(again) == [b"v0", b"v1", b"v2"]
 
 
+def test_nor_does_it_lack_the_values_of_shares_that_were_purged():
+    hand = Durable()
+    mapped(hand, 0, 1)
+    hand.say("ann/control", m.Purge(every=True, number=1))
+    assert "ann-1.0" not in hand.core.work.tasks
+    after = Durable(hand.turns)
+    after.engine("engine1", seen=3)
+    has(after, "engine1", (0, "ann-1.2", 1), seen=3, items=[(2, 3)])
+    after.result("engine1", m.Result("ann-1.2", 1, "ok", b"v2", completed=40.0, items=1), seq=1)
+    assert given(after) == [b"v0", b"v1", b"v2"]
+
+
 def test_what_takes_values_that_are_forgotten_does_not_run_again():
     hand = Durable()
     mapped(hand, 0, 1, 2)

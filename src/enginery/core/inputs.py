@@ -47,7 +47,7 @@ class Inputs:
             elif first and id in tasks:
                 pool = tasks[id].pool
                 if pool is not None and pool.record is tasks[id]:
-                    pool.keep(kept)
+                    pool.restore(tasks, kept)
                 size += self.ended(tasks[id])
         return size
 

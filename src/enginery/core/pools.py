@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -100,14 +99,18 @@ class Pool:
 
     # --- what it gives ----------------------------------------------------------------------------
 
-    def keep(self, kept: Mapping[str, m.Value] = MappingProxyType({})) -> None:
-        """Somebody will take what the items give: keep it, whatever is forgotten meanwhile.
-
-        Of shares that are forgotten already, `kept` may have it.
-        """
+    def keep(self) -> None:
+        """Somebody will take what the items give: keep it, whatever is forgotten meanwhile."""
         if self.values is None:
-            self.values = dict(self._known())
-        for start in self.ended if kept else ():
+            self.values = dict(self._known(self.tasks))
+
+    def restore(self, tasks: Mapping[str, Record], kept: Mapping[str, m.Value]) -> None:
+        """The same of a chunk of before: these `tasks` are known, also such as were forgotten.
+
+        Of the values of others, some were `kept` by themselves.
+        """
+        self.values = dict(self._known(tasks))
+        for start in self.ended:
             if (value := kept.get(share_id(self.record.spec.id, start))) is not None:
                 self.values.setdefault(start, value)
 
@@ -122,10 +125,10 @@ class Pool:
         return m.Value(b"", (), tuple(kept[start] for start in sorted(kept)))
 
     def _kept(self) -> dict[int, m.Value]:
-        return dict(self._known()) if self.values is None else self.values
+        return dict(self._known(self.tasks)) if self.values is None else self.values
 
-    def _known(self) -> Iterator[tuple[int, m.Value]]:
-        for outcome in self._outcomes(self.ended):
+    def _known(self, tasks: Mapping[str, Record]) -> Iterator[tuple[int, m.Value]]:
+        for outcome in self._outcomes(tasks, self.ended):
             yield outcome.start, m.Value(outcome.value, outcome.buffers)
 
     @property
@@ -135,11 +138,11 @@ class Pool:
 
     def outcomes(self) -> Iterator[m.Outcome]:
         """The outcomes of its shares that its client was told of, as far as they are kept."""
-        return self._outcomes(self.ended[: self.told])
+        return self._outcomes(self.tasks, self.ended[: self.told])
 
-    def _outcomes(self, starts: list[int]) -> Iterator[m.Outcome]:
+    def _outcomes(self, tasks: Mapping[str, Record], starts: list[int]) -> Iterator[m.Outcome]:
         for start in starts:
-            share = self.tasks.get(share_id(self.record.spec.id, start))
+            share = tasks.get(share_id(self.record.spec.id, start))
             if share is not None and share.outcome is not None:
                 yield share.outcome
 
