@@ -550,7 +550,10 @@ class Ledger(Observer):
             entry = self.tasks[outcome.id]
             forgets = self.world.forgets or self.doubts
             if outcome.facts.get("reason") in UNKNOWN and forgets:
-                entry.given_up = True
+                if entry.client is client:
+                    entry.given_up = True
+                else:
+                    entry.expired.add(client.name)
                 continue  # what really becomes of it may still come
             if outcome.status == "expired" and self.restarts and entry.client is not client:
                 entry.expired.add(client.name)

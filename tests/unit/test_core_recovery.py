@@ -614,6 +614,18 @@ def test_in_doubt_direct_requests_wait_too_and_do_not_run_if_they_may_have():
     assert hand.outcome(id).facts["reason"] == IN_DOUBT
 
 
+def test_so_is_what_a_client_says_again_only_after_the_others_were_given_up():
+    hand = doubtful("engine1", "engine2")
+    has(hand, "engine1")
+    hand.wait(60)  # the other engine does not come back
+    claims(hand, sent=1)
+    said = hand.submit("ann", task(mine(hand, 1)))
+    assert runs(said, "engine1/tasks") == []
+    assert hand.outcome(mine(hand, 1)).facts["reason"] == IN_DOUBT
+    new = mine(hand, 2)  # no controller before this one can have got it
+    assert runs(hand.submit("ann", task(new)), "engine1/tasks") == [(new, 1)]
+
+
 def refused(id, attempt):
     return m.Result(id, attempt, "refused", b"", reason="not here")
 

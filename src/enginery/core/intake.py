@@ -139,6 +139,8 @@ class Intake:
                 self._known_already(session, task.id)
             elif broken and not record.direct:
                 work.refuse(record, f"the controller cannot write its journal: {broken}", now)
+            elif work.untold and submit.seq <= session.sent:
+                work.doubt(record, now)  # the controller before may have given it to who has gone
         session.take(submit, self.work.journal.mark)
         if session.repeats and session.taken >= session.sent:
             self._repeated(session, now, out)
