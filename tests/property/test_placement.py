@@ -53,9 +53,7 @@ class PlacementMachine(RuleBasedStateMachine):
     @rule(function=functions, seconds=st.sampled_from([0, 0.0001, 0.0005, 0.001, 1]))
     def hear(self, function, seconds):
         """A task of this function has taken so long."""
-        self.placement.durations.heard(function, seconds)
-        for place in self.places.values():
-            self.placement.changed(place)
+        self.placement.heard(Record(m.Task("heard", function, b""), b""), seconds)
         self.give_out()
 
     @precondition(lambda self: self.given)

@@ -246,3 +246,12 @@ def test_direct_requests_stay_where_they_are(hand):
     assert aborts(hand.wait(PATIENCE), "engine a/control") == []
     assert at(hand, 0) == ["ann-0", "ann-1"]
     assert hand.core.work.deadline() is None
+
+
+def test_what_waits_for_one_engine_is_sent_ahead_when_it_turns_out_to_be_brief_on_another(hand):
+    hand.core.work.placement.durations = Durations()  # nothing is known
+    hand.submit("ann", task("here", targets=(0,)), task("there", targets=(1,)))
+    hand.submit("ann", task("ahead", targets=(1,)))
+    assert (at(hand, 1), hand.state("ahead")) == (["there"], "waiting")
+    finish(hand, "a", "here", seq=2)
+    assert at(hand, 1) == ["there", "ahead"]

@@ -46,15 +46,16 @@ class Durations:
     def __init__(self) -> None:
         self._took: dict[bytes, int] = {}
 
-    def heard(self, function: bytes, seconds: float) -> None:
-        """One of them took so long."""
+    def heard(self, function: bytes, seconds: float) -> bool:
+        """One of them took so long; whether they are brief now, and were not thought to be."""
         took = self._took.get(function, 0)
         if took == LEAST and seconds * 1e6 <= LEAST:
-            return
+            return False
         now = ceil(min(max(seconds * 1e6, LEAST), MOST))
         self._took[function] = now if now >= took else took - ((took - now + 7) >> 3)
         if len(self._took) > FUNCTIONS:
             del self._took[next(iter(self._took))]
+        return not 0 < took < WORTH and self._took[function] < WORTH
 
     def expected(self, function: bytes) -> int:
         """What another one is thought to take; `WORTH` when nothing is known."""

@@ -289,6 +289,19 @@ class Placement:
             return self.durations.expected(record.spec.function)
         return self.paces.expected(record.spec.function, max(record.items, 1))
 
+    def heard(self, record: Record, seconds: float) -> bool:
+        """What a task, or a share, took; whether items were thought to be brief, and are not."""
+        function, surprised = record.spec.function, False
+        if record.pool is None:
+            quicker = self.durations.heard(function, seconds)
+        else:
+            before = self.paces.expected(function, 1)
+            surprised = self.paces.heard(function, seconds, record.items)
+            quicker = self.paces.expected(function, 1) < WORTH <= before
+        if quicker:  # those that were too long for an engine which has something
+            self._hopeful.update(dict.fromkeys(self.lines))
+        return surprised
+
     def next(self) -> tuple[Record, Place] | None:
         """The next task to give out and the engine that gets it, taken from its line.
 

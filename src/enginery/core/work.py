@@ -477,10 +477,7 @@ class Work:
             return
         if result.status == "ok":
             spec, value = record.spec, result.value
-            took = result.completed - result.started
-            if record.pool is None:
-                self.placement.durations.heard(spec.function, took)
-            elif self.placement.paces.heard(spec.function, took, record.items):
+            if self.placement.heard(record, result.completed - result.started):
                 self.dispatch.surprised = True
             record.move("end", now, "ok", place.id)
             record.outcome = m.Outcome(
