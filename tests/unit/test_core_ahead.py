@@ -14,6 +14,7 @@ from enginery.core.ahead import (
     meant,
     written,
 )
+from enginery.core.names import content_hash
 
 from .hand_controller import Hand, runs, task
 
@@ -249,9 +250,10 @@ def test_direct_requests_stay_where_they_are(hand):
 
 
 def test_what_waits_for_one_engine_is_sent_ahead_when_it_turns_out_to_be_brief_on_another(hand):
-    hand.core.work.placement.durations = Durations()  # nothing is known
-    hand.submit("ann", task("here", targets=(0,)), task("there", targets=(1,)))
-    hand.submit("ann", task("ahead", targets=(1,)))
-    assert (at(hand, 1), hand.state("ahead")) == (["there"], "waiting")
+    other = content_hash(b"another")
+    hand.say("ann/tasks", m.Define(other, b"another"))
+    hand.submit("ann", task("brief", targets=(1,)), m.Task("here", other, b"", targets=(0,)))
+    hand.submit("ann", m.Task("ahead", other, b"", targets=(1,)))
+    assert (at(hand, 1), hand.state("ahead")) == (["brief"], "waiting")
     finish(hand, "a", "here", seq=2)
-    assert at(hand, 1) == ["there", "ahead"]
+    assert at(hand, 1) == ["brief", "ahead"]

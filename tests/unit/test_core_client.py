@@ -306,3 +306,17 @@ def test_what_a_restarted_controller_may_have_run_is_submitted_again_only_if_it_
     _, effects = reconnect(client, again)
     submitted = [task.id for word in said(effects, m.Submit) for task in word.tasks]
     assert (submitted, told(effects)) == ((["t1"], []) if torn else ([], [("t1", "lost")]))
+
+
+def test_what_the_last_controller_had_said_and_is_read_late_counts_no_more(client):
+    submit(client, "t1", "t2")
+    hear(client, m.Accepted(1))
+    client.handle(e.Closed("control"), 0.0)
+    client.handle(e.Opened("control"), 0.0)
+    hear(client, m.Welcome("d", "c1", 1, 10_000, session=1, asks=True, since=2.0), "control")
+    assert told(deliver(client, 1, "t1")) == []  # its other connection has not ended yet
+    client.handle(e.Closed("tasks"), 0.0)
+    (hello,) = said(client.handle(e.Opened("tasks"), 0.0))
+    assert hello.seen == 0
+    hear(client, m.Welcome("d", "c1", 1, 10_000, session=1, asks=True, since=2.0))
+    assert told(deliver(client, 1, "t1", "t2")) == [("t1", "ok"), ("t2", "ok")]

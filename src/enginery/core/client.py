@@ -57,6 +57,9 @@ AT_ONCE = frozenset({"status", "engines", "kept"})
 CLAIM = 50_000
 """Tasks in one claim at most."""
 
+OF_ONE_CONTROLLER = (m.Deliver, m.Accepted, m.Room, m.Engines)
+"""What says nothing once another controller is there: these are numbered anew, or its own."""
+
 SEEN = 100_000
 """Functions remembered as sent."""
 
@@ -289,6 +292,8 @@ class Client:
     # --- what the controller says -----------------------------------------------------------------
 
     def _received(self, lane: str, message: m.Message, out: list[Effect]) -> None:
+        if lane not in self.joined and isinstance(message, OF_ONE_CONTROLLER):
+            return  # one that is no more has said it, and it was read late
         match message:
             case m.Deliver():
                 self._deliver(message, out)
@@ -440,6 +445,7 @@ class Client:
             self._begin_again("the controller was restarted", waiting, out)
         elif again and welcome.asks:
             self.delivered = self.confirmed = self.unconfirmed_bytes = 0  # it counts anew
+            self.joined.clear()
             self._lack_less()
         elif again or (self.session and welcome.session != self.session):
             waiting = [submit for submit in self.unsent if submit.seq > self.sent]
