@@ -275,6 +275,14 @@ def test_what_was_turned_away_and_has_ended_is_not_submitted_again(client):
     ]
 
 
+def test_nor_when_there_is_room(client):
+    submit(client, "t1", "t2")
+    hear(client, m.Room(0, "there is no room"))
+    deliver(client, 1, "t1")
+    [again] = said(hear(client, m.Room(0)), m.Submit)
+    assert ([task.id for task in again.tasks], client.pending_tasks) == (["t2"], 1)
+
+
 def test_what_was_turned_away_may_have_been_taken_by_who_gave_the_client_up(client):
     submit(client, "t1")
     hear(client, m.Room(0, "there is no room"))

@@ -593,6 +593,19 @@ def test_nor_does_it_lack_the_values_of_shares_that_were_purged():
     assert given(after) == [b"v0", b"v1", b"v2"]
 
 
+def test_who_asks_again_for_a_map_to_run_again_is_told_of_items_that_are_forgotten():
+    hand = Durable()
+    mapped(hand, 0, 1, 2)
+    hand.result("engine1", ok("ann-2"), seq=4)
+    hand.say("ann/control", m.Resubmit(["ann-1"], ["ann-9"], 1))
+    share = m.Result("ann-9.0", 1, "ok", b"v", completed=40.0, items=1)
+    hand.result("engine1", share, seq=5)
+    after = small(hand.turns)
+    after.client("ann")
+    said = after.say_all("ann/control", m.Resubmit(["ann-1"], ["ann-9"], 1))
+    assert told(said) == [("ann-9.0", "ok")]
+
+
 def test_what_takes_values_that_are_forgotten_does_not_run_again():
     hand = Durable()
     mapped(hand, 0, 1, 2)

@@ -236,11 +236,13 @@ class Client:
             return
         while self.unsent and self._credited():
             submit = self.unsent.popleft()
-            size, tasks = _size(submit), len(submit.tasks)
-            self.unsent_bytes -= size
-            self.unsent_tasks -= tasks
+            self.unsent_bytes -= _size(submit)
+            self.unsent_tasks -= len(submit.tasks)
+            if submit.seq <= self.sent:  # it was turned away, and may have been taken all the same
+                self._leave_out_done([submit])
+            size = _size(submit)
             self.unaccepted_bytes += size
-            self.unaccepted_tasks += tasks
+            self.unaccepted_tasks += len(submit.tasks)
             self.unaccepted.append((submit, size))
             self._send(submit, out)
             self.sent = max(self.sent, submit.seq)

@@ -184,6 +184,8 @@ class Intake:
         if record.owner != session.identity:
             facts = {"reason": "another client has a task of this id", "started": False}
             outcome = m.Outcome(id, "lost", facts=facts)
+        elif self.delivery.owe_unclaimed(session, id):  # with shares that are forgotten by now
+            return
         elif is_chunk(record) and record.pool is not None:
             for each in record.pool.outcomes():
                 self.delivery.owe(session, each)
