@@ -78,12 +78,14 @@ class Client:
         self.unheeded = ""  # one that seems to be a former one
         self.session = 0
         self.joined: set[str] = set()
+        self.stale: set[str] = set()  # lanes on which a controller that is no more was heard last
         self.greeting: set[str] = set()  # lanes on which a hello waits for its answer
         self.credit = CREDIT
         self.credit_tasks = 0
         self.lacking = ""  # why the controller takes no more
         self.submitted = 0  # the last Submit.seq
         self.sent = 0  # the last one that was sent: its tasks may be taken, also if turned away
+        self.repeated = 0  # the first ones were sent to a controller that is no more, too
         self.unsent: deque[m.Submit] = deque()  # out of credit
         self.unaccepted: deque[tuple[m.Submit, int]] = deque()
         self.unaccepted_bytes = self.unaccepted_tasks = 0
@@ -294,8 +296,8 @@ class Client:
     # --- what the controller says -----------------------------------------------------------------
 
     def _received(self, lane: str, message: m.Message, out: list[Effect]) -> None:
-        if lane not in self.joined and isinstance(message, OF_ONE_CONTROLLER):
-            return  # one that is no more has said it, and it was read late
+        if lane in self.stale and isinstance(message, OF_ONE_CONTROLLER):
+            return
         match message:
             case m.Deliver():
                 self._deliver(message, out)
@@ -447,11 +449,13 @@ class Client:
             self._begin_again("the controller was restarted", waiting, out)
         elif again and welcome.asks:
             self.delivered = self.confirmed = self.unconfirmed_bytes = 0  # it counts anew
-            self.joined.clear()
             self._lack_less()
         elif again or (self.session and welcome.session != self.session):
             waiting = [submit for submit in self.unsent if submit.seq > self.sent]
             self._begin_again("the controller had given this client up", waiting, out)
+        if again:
+            self.stale = {"tasks", "control"}
+        self.stale.discard(lane)
         self.controller, self.session = welcome.controller, welcome.session
         self.since, self.journal = welcome.since, welcome.journal
         self.id = str(welcome.id)
@@ -474,6 +478,8 @@ class Client:
             if welcome.asks:
                 self._taken_back(welcome.accepted)
                 self._claim(out)
+            elif self.repeated:
+                out.append(Send("tasks", m.Claim([], 0, self.repeated)))
             for submit, _ in self.unaccepted:
                 self._send(submit, out)
             self._send_unsent(out)
@@ -544,6 +550,7 @@ class Client:
         self.unaccepted_bytes = self.unaccepted_tasks = 0
         self.unsent = deque(waiting)
         self._count_unsent()
+        self.repeated = sum(submit.seq <= self.sent for submit in self.unsent)
         for seq, submit in enumerate(self.unsent, 1):
             submit.seq = seq
         self.submitted, self.sent = len(self.unsent), 0

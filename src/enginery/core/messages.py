@@ -465,7 +465,8 @@ class Claim(Message, tag="k"):
 
     Every submission up to `accepted` was; those up to `sent` were on their way to the last one.
     Tasks of others that it `watches` will not be told otherwise; what is `asked` for is about to be
-    asked for again. With `more`, this is not all.
+    asked for again. With `more`, this is not all. One who is new to a controller that does not ask
+    says only how many submissions he had `sent` to another one.
     """
 
     ids: list[str]

@@ -275,6 +275,8 @@ class Recovery:
     def claim(self, session: Session, told: m.Claim, now: float, out: list[Effect]) -> None:
         """A client says which outcomes it lacks; what it submitted later, it will say again."""
         if not session.silent:
+            if not session.submitted:  # nothing is known of this client any more
+                session.sent = told.sent
             return
         accepted = max(session.accepted, told.accepted)
         session.submitted = session.taken = session.accepted = session.told = accepted
