@@ -639,6 +639,23 @@ def test_so_is_what_a_client_says_again_only_after_the_others_were_given_up():
     assert runs(hand.submit("ann", task(new)), "engine1/tasks") == [(new, 1)]
 
 
+@pytest.mark.parametrize("first", ["client", "engine"])
+def test_and_after_the_next_restart(first):
+    hand = doubtful("engine1", "engine2")
+    has(hand, "engine1")
+    hand.wait(60)  # the other engine does not come back
+    after = Durable(hand.turns, complete=False)
+    id = mine(after)
+    for who in ("engine", "client") if first == "engine" else ("client", "engine"):
+        if who == "client":
+            claims(after, sent=1)
+            after.submit("ann", task(id))
+        else:
+            after.engine("engine1", seen=1)
+            has(after, "engine1")
+    assert after.outcome(id).facts["reason"] == IN_DOUBT
+
+
 def refused(id, attempt):
     return m.Result(id, attempt, "refused", b"", reason="not here")
 

@@ -54,6 +54,8 @@ class Account:
         for session in list(controller.sessions.values()):
             if session.identity in controller.sessions:  # it has not left meanwhile
                 yield came_of(session), SMALL
+        if controller.recovery.untold is not None:
+            yield controller.recovery.untold, SMALL
         for id in list(work.tasks):
             record = work.tasks.get(id)
             if record is None:

@@ -209,6 +209,16 @@ class Purged(Entry, tag="p"):
     ids: list[str]
 
 
+class Untold(Entry, tag="u"):
+    """An engine has gone for good after the end of the journal was lost, and what it had with it.
+
+    While not all others have told what they have, what waits may have been there, too (`open`).
+    """
+
+    at: float
+    open: bool
+
+
 class Numbered(Entry, tag="n"):
     """A task has got a number."""
 
@@ -234,6 +244,7 @@ AnyEntry = (
     | Kept
     | Owed
     | Purged
+    | Untold
     | Numbered
 )
 """Everything that can stand in a record."""

@@ -132,7 +132,7 @@ class Intake:
                 continue
             hidden = () if task.terms is None else self._hidden(session, task.terms.inputs)
             if work.doubtful is not None and submit.seq <= session.sent:
-                work.doubtful[task.id] = None
+                work.doubtful[task.id] = True
             record = work.accept(task, session.identity, now, hidden)
             if record is None:
                 work.complete(task)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .controller import Controller
     from .tasks import Record
 
+UNTOLD = 600.0
+"""Seconds for which it counts that an engine has gone untold: so long a client may be away."""
+
 RETURN = 10.0
 """Seconds that engines have to come back to a controller that was started again."""
 
@@ -60,7 +63,7 @@ class Recovery:
         self._work = controller.work
         self.over = True
         self.doubt = False  # the journal may lack what happened last
-        self._missing = False  # so may what an engine had that never came back
+        self.untold: e.Untold | None = None
         self._known: dict[int, int] = {}  # place -> the last `n` that it is known to be sent
         self._disputed: list[Held] = []
         self._claimed: dict[str, Session] = {}  # tasks of which nobody has said anything yet
@@ -74,6 +77,8 @@ class Recovery:
         if self.doubt:
             self._work.doubtful = {}
             self._work.forgotten.update(replay.gone, *replay.owed.values())
+        if replay.untold is not None and now - replay.untold.at < UNTOLD:
+            self.untold = replay.untold
         controller, work = self._controller, self._work
         numbers = [replay.begin.sessions, *(came.number for came in replay.clients.values())]
         controller.session_count = max(numbers) + (UNHEARD if self.doubt else 0)
@@ -135,9 +140,7 @@ class Recovery:
         open = [record for record in open if not record.direct]
         for record in open:
             if record.state == "sent" and not work.places[record.place].here:
-                self._missing = (
-                    True  # the disk was full when it was to be written what became of it
-                )
+                self._miss(now)  # the disk was full when it was to be written what became of it
                 record.state, record.place, record.n = "waiting", -1, 0
         for record in sorted((r for r in open if r.state == "sent"), key=lambda r: r.n):
             work.restore_sent(record)
@@ -149,7 +152,7 @@ class Recovery:
             if record.outcome is None and record.state not in {"sent", "divided"}:
                 work.restore_waiting(record, every, replay.waits.get(record.spec.id, ()), now)
         if self.doubt:
-            work.doubtful = {r.spec.id: None for r in open if r.state in {"waiting", "held"}}
+            work.doubtful = {r.spec.id: False for r in open if r.state in {"waiting", "held"}}
 
     def _history(self, replay: Replay) -> None:
         """Those that have, as far as they are kept; their clients may lack any of them."""
@@ -267,8 +270,14 @@ class Recovery:
         """A life that the journal knows will not say anything any more."""
         death, known = place.death, self._known.get(place.id, 0)
         if death is None or death.started > known:
-            self._missing = True
+            self._miss(now)
         self._look(now, out)
+
+    def _miss(self, now: float) -> None:
+        """Nobody will say any more what this life had, beyond what the journal knows."""
+        if self.doubt:
+            self.untold = e.Untold(now, True)
+            self._controller.journal.note(self.untold)
 
     # --- from clients ---------------------------------------------------------------------------
 
@@ -339,11 +348,13 @@ class Recovery:
         self._settle_disputes(out)
         doubtful, work.doubtful = work.doubtful, None
         work.forgotten.clear()
-        work.untold = self.doubt and bool(self._missing)
-        if self._missing and doubtful:
-            for id in doubtful:
-                if id in work.tasks:  # what ends is forgotten, sooner or later
+        work.untold = self.untold is not None
+        if self.untold is not None:
+            for id, again in (doubtful or {}).items():
+                if (again or self.untold.open) and id in work.tasks:  # else it has ended
                     work.doubt(work.tasks[id], now)
+            self.untold = e.Untold(self.untold.at, False)
+            work.journal.note(self.untold)
         self._answer_claims()
         if self.doubt:
             work.journal.doubt = False

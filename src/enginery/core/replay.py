@@ -39,6 +39,7 @@ class Replay:
         self.again: dict[str, None] = {}  # that wait once more, the latest first
         self.kept: dict[str, m.Value] = {}
         self.owed: dict[bytes, dict[str, m.Outcome]] = {}
+        self.untold: e.Untold | None = None
         self.numbers: dict[str, int] = {}
 
     def follow(self, turns: Iterable[e.Turn]) -> None:
@@ -91,6 +92,8 @@ class Replay:
                     if (record := self.tasks.pop(id, None)) is not None:
                         self.gone[id] = record
                         self.purged.append(record)
+            case e.Untold():
+                self.untold = entry
             case e.Numbered(id=id, number=number):
                 self.numbers[id] = number
             case e.Complete():

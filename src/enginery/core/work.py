@@ -87,7 +87,9 @@ class Work:
         self.late = 0
         self.retried = 0  # how often a task was run once more
         self.ended: list[Record] = []
-        self.doubtful: dict[str, None] | None = None  # they may have been started
+        # They may have been started; whether a client has submitted them again, so that the journal
+        # does not know since when.
+        self.doubtful: dict[str, bool] | None = None
         self.untold = False  # lives have gone that have not told what they had since a restart
         self.forgotten: set[str] = set()  # tasks that have ended since then
         self.had: set[str] = set()  # tasks that engines had and no client has submitted, so far
@@ -674,7 +676,7 @@ class Work:
     def _put_back(self, record: Record, now: float) -> None:
         """A task that had been given to an engine waits again."""
         if self.doubtful is not None:  # it may have been given to another one since
-            self.doubtful[record.spec.id] = None
+            self.doubtful.setdefault(record.spec.id, False)
         if len(record.inputs) < len(record.takes):
             self.placement.put_back(record)
             self.end(record, "lost", now, facts=dict(NO_INPUTS))
