@@ -647,7 +647,7 @@ class Ledger(Observer):
         if facts["reason"].startswith(NO_ROOM):
             return task.engine < 0 and bool(facts["started"] or not entry.attempts)
         if facts["reason"] == IN_DOUBT:  # and each attempt that is not known counts as a retry
-            spent = max(entry.spent, outcome.attempt - 1)
+            spent = max(entry.spent, outcome.attempt)
             return self.doubts > 0 and (task.engine >= 0 or spent >= stage.retries)
         if facts["reason"] == HAD:
             return self.doubts > 0

@@ -137,6 +137,8 @@ class Chunks:
 
     def _give_back(self, pool: Pool, start: int, stop: int, now: float) -> None:
         pool.add(start, stop)
+        if self._work.doubtful is not None:  # others may have been given them since
+            self._work.doubtful.setdefault(pool.record.spec.id, False)
         self._work.journal.divided(pool)
         if pool.record.state == "divided":
             pool.record.move("wait", now, "items came back")
