@@ -325,6 +325,23 @@ def test_what_has_run_is_told_to_a_client_that_submits_it_again():
     assert list(hand.core.sessions[secret("ann")].may_lack()) == []
 
 
+def test_also_in_the_turn_in_which_it_ends():
+    hand = doubtful("engine1")
+    hand.core.work.history.limit_records = 0
+    id = mine(hand)
+    has(hand, "engine1", (0, id, 1))
+    hand.client("ann")
+    effects = []
+    for conn, role, message in (
+        ("engine1/tasks", "engine", m.Results(1, [ok(id)])),
+        ("ann/tasks", "client", m.Claim([], 0, 1)),
+        ("ann/tasks", "client", m.Submit(1, [task(id)])),
+    ):
+        hand.core.feed(Received(conn, role, message), hand.now, effects)
+    hand.core.settle(hand.now, effects)
+    assert told(hand.keep(effects)) == [(id, "ok")]
+
+
 def test_what_a_client_is_about_to_submit_again_is_not_taken_for_unwanted():
     hand = doubtful("engine1")
     wanted, other = mine(hand, 1), mine(hand, 2)

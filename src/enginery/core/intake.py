@@ -160,7 +160,9 @@ class Intake:
         if not session.repeats:
             return tasks
         session.claimed.update(task.id for task in tasks)
-        return [task for task in tasks if not self.delivery.owe_unclaimed(session, task.id)]
+        told = {record.spec.id for record in self.work.ended}  # it will be, at the end of the turn
+        lacking = [task for task in tasks if not self.delivery.owe_unclaimed(session, task.id)]
+        return [task for task in lacking if task.id in self.work.tasks or task.id not in told]
 
     def _hidden(self, session: Session, ids: Iterable[str]) -> tuple[str, ...]:
         """Those of these tasks of which this client may not know."""
