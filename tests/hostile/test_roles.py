@@ -58,7 +58,7 @@ EXAMPLES: list[m.Message] = [
     m.Accepted(1),
     m.Room(1),
     m.Run([]),
-    m.Acked(1),
+    m.Acked(1, "a life"),
     m.Keep(1, (), [1]),
     m.Deliver(1),
     m.Engines([]),

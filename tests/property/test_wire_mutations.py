@@ -16,7 +16,10 @@ from enginery.wire import codec
 BATCHES: list[list[m.Message]] = [
     [m.Hello(PROTOCOL, "1", "engine", "tasks", b"i" * 16, places=(b"a", b"b"))],
     [m.Submit(1, [m.Task("t", b"h", b"a", (m.Buffer(b"x"), m.Buffer(b"y")), targets=(1, 2))] * 3)],
-    [m.Results(1, [m.Result("t", 1, "error", b"v", (m.Buffer(b"z"),), 1.0, 2.0, 3)]), m.Acked(1)],
+    [
+        m.Results(1, [m.Result("t", 1, "error", b"v", (m.Buffer(b"z"),), 1.0, 2.0, 3)]),
+        m.Acked(1, "life"),
+    ],
     [m.Deliver(1, [m.Outcome("t", "ok", facts={"a": [1, {"b": None}]})])],
     [m.Reply(1, {"a": [1, 2.0, "x", b"y", None, True]}), m.Query(1, "tasks", ["a", "b"])],
 ]

@@ -107,7 +107,7 @@ class Liar(EngineNode):
             m.Goodbye("a lie"),
             m.Reply(number, "a lie"),
             m.Submit(1, []), m.Abort([id], running=True), m.Query(1, "status"), m.Got(number),
-            m.Shutdown(controller=True), m.Define(secret(), b"a lie"), m.Acked(number),
+            m.Shutdown(controller=True), m.Define(secret(), b"a lie"), m.Acked(number, "a lie"),
             m.Welcome("a lie", 0), m.Again(), m.Changed(number), m.Changed(random.randint(1, 9)),
             m.Resubmit([id], ["nothing-2"]), m.Purge(every=True), m.Choose("lru"),
         ]  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 from enginery.core import events as e
 from enginery.core import messages as m
 from enginery.core.engine import HELD_BYTES, HOLD, OVERDUE, RESTART, STOPPED, Engine
+from enginery.core.names import life_name
 
 LIFE = b"i" * 16
 
@@ -80,7 +81,7 @@ def test_a_result_is_kept_until_it_is_acked(engine):
     engine.handle(e.Closed("tasks"), 0.0)
     engine.handle(e.Opened("tasks"), 0.0)
     assert results(hear(engine, welcome(engine))) == [("t1", "ok")]
-    hear(engine, m.Acked(1))
+    hear(engine, m.Acked(1, engine.name))
     assert results(hear(engine, welcome(engine))) == []
 
 
@@ -169,10 +170,10 @@ def test_shutdown_and_restart_differ_by_the_exit_code(engine):
 
 
 def test_clearing_waits_for_the_running_task_and_happens_once(engine):
-    assert hear(engine, m.Clear(count=1), "control") == [e.ClearNamespace()]
-    assert hear(engine, m.Clear(count=1), "control") == []
+    assert hear(engine, m.Clear(count=1, life=engine.name), "control") == [e.ClearNamespace()]
+    assert hear(engine, m.Clear(count=1, life=engine.name), "control") == []
     hear(engine, m.Run([attempt(1), attempt(2)]))
-    assert hear(engine, m.Clear(count=2), "control") == []
+    assert hear(engine, m.Clear(count=2, life=engine.name), "control") == []
     effects = [x for x in finish(engine) if isinstance(x, e.ClearNamespace | e.Start)]
     assert [type(x) for x in effects] == [e.ClearNamespace, e.Start]
 
@@ -204,7 +205,13 @@ def test_it_is_given_up_once_though_both_lanes_say_so(engine):
 
 
 @pytest.mark.parametrize(
-    "message", [m.Run([attempt(1)]), m.Abort(["t1"], numbers=[1]), m.Clear(count=1), m.Acked(1)]
+    "message",
+    [
+        m.Run([attempt(1)]),
+        m.Abort(["t1"], numbers=[1]),
+        m.Clear(count=1, life=life_name(LIFE)),
+        m.Acked(1, life_name(LIFE)),
+    ],
 )
 def test_what_is_meant_for_the_former_life_is_not_heard(engine, message):
     hear(engine, m.Run([attempt(1)]))
@@ -214,6 +221,19 @@ def test_what_is_meant_for_the_former_life_is_not_heard(engine, message):
     assert hear(engine, message) == []
     hear(engine, welcome(engine))
     assert started(hear(engine, m.Run([attempt(2)]))) == ["t2"]
+
+
+def test_nor_when_it_is_read_after_the_welcome(engine):
+    hear(engine, m.Run([attempt(1)]))
+    finish(engine)
+    given_up(engine)
+    for lane in ("tasks", "control"):
+        hear(engine, m.Welcome("c", 0, incarnation=engine.incarnation, after=1), lane)
+    hear(engine, m.Run([attempt(2)]))
+    finish(engine)
+    for message in (m.Acked(1, life_name(LIFE)), m.Clear(count=1, life=life_name(LIFE))):
+        assert hear(engine, message) == []
+    assert [results.results[0].id for results in engine.unacked] == ["t2"]
 
 
 def test_the_new_life_may_have_to_run_the_same_task(engine):

@@ -99,5 +99,5 @@ def test_sigint_interrupts_it(engine):
 
 def test_clearing_waits_for_it(engine):
     typed(engine, 1)
-    assert hear(engine, m.Clear(count=1), "control") == []
+    assert hear(engine, m.Clear(count=1, life=engine.name), "control") == []
     assert leave(engine) == [e.ClearNamespace()]

@@ -40,7 +40,7 @@ SAMPLES: list[m.Message] = [
     m.Run([m.Attempt(1, "t", 1, b"h", b"a", (m.Buffer(bytearray(b"y" * 20)),), False)]),
     m.Run([m.Attempt(2, "t", 1, b"h", b"", inputs=(m.Value(b"v", (m.Buffer(b"x" * 9),)),))]),
     m.Results(1, [m.Result("t", 1, "error", b"v", (m.Buffer(memoryview(b"z")),), 1.0, 2.0, 3)]),
-    m.Acked(1),
+    m.Acked(1, "a life"),
     m.Holds(3, 1, 0, [(0, "t", 1, "", 1), (3, "u", 2, "map(f)", 0)]),
     m.Claim(["t"], 3, 4, ["v"], ["u"], True),
     m.Output("t", 1, 0, "stderr", "é\n"),

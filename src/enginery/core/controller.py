@@ -493,7 +493,7 @@ class Controller:
             if place.stale:
                 out.append(Send(conn, place.abort_stale()))
             if place.clears:
-                out.append(Send(conn, m.Clear(count=place.clears)))
+                out.append(Send(conn, m.Clear(count=place.clears, life=place.name)))
             return
         if place.silent:
             return
@@ -933,7 +933,7 @@ class Controller:
             told: m.Message = message
             if isinstance(message, m.Clear):
                 place.clears += 1
-                told = m.Clear(count=place.clears)
+                told = m.Clear(count=place.clears, life=place.name)
             if (lane := place.lanes.get("control")) is not None:
                 out.append(Send(lane, told))
         out.append(Send(conn, session.answered(m.Reply(message.number))))

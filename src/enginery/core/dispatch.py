@@ -154,7 +154,7 @@ class Dispatch:
         if late and (attempts or late >= ACK_LATER or place.unacked_bytes > ACK_BYTES):
             place.acked = place.durable
             place.unacked_bytes = 0
-            out.append(Send(conn, m.Acked(place.durable)))
+            out.append(Send(conn, m.Acked(place.durable, place.name)))
         if attempts:
             out.append(Send(conn, m.Run(attempts)))
 

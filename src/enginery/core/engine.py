@@ -47,6 +47,7 @@ from .events import (
     Typed,
     TypedEnded,
 )
+from .names import life_name
 from .pools import chunk_id, share_id
 
 FUNCTION_BYTES = 256 << 20
@@ -89,7 +90,7 @@ class Engine:
         self, place: bytes, incarnation: bytes, *, host: str, pid: int, version: str, python: str
     ) -> None:
         self.place = place
-        self.incarnation = incarnation
+        self.incarnation, self.name = incarnation, life_name(incarnation)
         self.host, self.pid, self.version, self.python = host, pid, version, python
         self.memory: m.Segment | None = None  # what the controller may open
         self.keeps = False  # what its supervisor keeps can be opened
@@ -209,7 +210,7 @@ class Engine:
                         self.seen = attempt.n
                         self.queue.append(attempt)
                 self._next(now, out)
-            case m.Acked(seq=seq):
+            case m.Acked(seq=seq, life=life) if life == self.name:
                 while self.unacked and self.unacked[0].seq <= seq:
                     self.unacked.popleft()
             case m.Define(hash=hash, blob=blob):
@@ -235,7 +236,7 @@ class Engine:
                     out.append(Interrupt(self.current.id, self.current.attempt))
                 elif self.typing:
                     out.append(Interrupt("", self.typing))
-            case m.Clear(count=count):
+            case m.Clear(count=count, life=life) if life == self.name:
                 self.clearing = max(self.clearing, count)
                 if self.current is None and not self.typing:
                     self._clear(out)
@@ -248,6 +249,8 @@ class Engine:
             case m.Refused(reason=reason):
                 out.append(Log("error", "engine.refused", {"reason": reason}))
                 out.append(Stop(1, reason))
+            case m.Acked() | m.Clear():
+                pass  # it was for a former life, and is read late
             case _:
                 out.append(Log("warning", "engine.unexpected", {"what": type(message).__name__}))
 
@@ -306,6 +309,7 @@ class Engine:
         """This life was given up: what it holds has gone elsewhere; be the next one."""
         counter = int.from_bytes(self.incarnation[-4:], "big") + 1
         self.incarnation = self.incarnation[:-4] + (counter & 0xFFFFFFFF).to_bytes(4, "big")
+        self.name = life_name(self.incarnation)
         self.joined.clear()
         self.stale = {"tasks", "control"}
         self._drop_work(now, out)

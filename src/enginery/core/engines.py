@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from . import messages as m
 from .ahead import WORTH
 from .events import Conn
-from .names import public_name
+from .names import life_name
 from .tasks import Record
 
 AHEAD = 256
@@ -118,7 +118,7 @@ class Place:
     def begin(self, hello: m.Hello, now: float) -> None:
         """A new life registers."""
         self.incarnation = hello.incarnation
-        self.name = public_name(hello.incarnation, 4)
+        self.name = life_name(hello.incarnation)
         self.host, self.pid, self.python = hello.host, hello.pid, hello.python
         self.since = now
         self.patience, self.rank = patience(hello), hello.rank[:RANK]

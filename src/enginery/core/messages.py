@@ -441,9 +441,10 @@ class Results(Message, tag="T"):
 
 
 class Acked(Message, tag="K"):
-    """The controller has every `Results` up to `seq`."""
+    """The controller has every `Results` up to `seq`, of the `life` of this public name."""
 
     seq: int
+    life: str
 
 
 class Holds(Message, tag="q"):
@@ -631,13 +632,15 @@ class Signal(Message, tag="s"):
 class Clear(Message, tag="c"):
     """Empty the namespaces of engines, before they start anything else.
 
-    An engine is told how often that was said (`count`), and each attempt how often before it, so
-    that each clearing happens once and in its place although it overtakes the work.
+    A life of an engine, of this public name, is told how often that was said (`count`), and each
+    attempt how often before it, so that each clearing happens once and in its place although it
+    overtakes the work.
     """
 
     engines: list[int] = []
     number: int = 0
     count: int = 0
+    life: str = ""
 
 
 class Shutdown(Message, tag="d"):

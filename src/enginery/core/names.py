@@ -10,6 +10,11 @@ def public_name(secret: bytes, size: int = 3) -> str:
     return blake2b(secret, digest_size=max(size, 1)).hexdigest()
 
 
+def life_name(incarnation: bytes) -> str:
+    """What a life of an engine is called."""
+    return public_name(incarnation, 4)
+
+
 def content_hash(blob: bytes) -> bytes:
     """The name of a function: 16 bytes."""
     return blake2b(blob, digest_size=16).digest()

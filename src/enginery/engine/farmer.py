@@ -11,7 +11,6 @@ from typing import Any
 import zmq
 
 from ..core import messages as m
-from ..core.names import public_name
 from ..error import ProtocolError
 from ..net import sockets
 from ..net.keys import ConnectionFile
@@ -60,7 +59,7 @@ class Farmer:
 
     def _answer(self, farmed: m.Farmed, run: Callable[[m.Attempt], m.Result]) -> m.Message:
         machine = self.life.machine
-        name = public_name(machine.incarnation, 4)
+        name = machine.name
         attempt = farmed.attempt
         if attempt is None:
             return m.Probed(farmed.probe, name)
