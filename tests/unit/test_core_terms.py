@@ -3,9 +3,10 @@
 import pytest
 
 from enginery.core import messages as m
+from enginery.core.events import Received
 from enginery.core.names import content_hash
 
-from .hand_controller import BLOB, FIT, Hand, runs, task
+from .hand_controller import BLOB, FIT, Hand, runs, secret, task
 
 MEND_BLOB = b"def mend(): ..."
 MEND = content_hash(MEND_BLOB)
@@ -71,6 +72,22 @@ def test_a_task_that_follows_waits_for_its_engine(hand):
     assert "it may run on engines 1 only" in ask(hand, "explain", "ann-4")
     assert runs(ends(hand, "engine a", "ann-1"), "engine a/tasks") == []
     assert runs(ends(hand, "engine b", "ann-3"), "engine b/tasks") == [("ann-4", 1)]
+
+
+def test_an_engine_is_gone_only_if_nothing_in_that_turn_says_that_another_life_comes(hand):
+    hand.submit("ann", task("ann-1", targets=(0,)))
+    ends(hand, "engine a", "ann-1")
+    for lane in ("tasks", "control"):
+        hand.close(f"engine a/{lane}")
+    hand.wait(60)  # it is given up
+    hand.supervisor("engine a")
+    submit = m.Submit(2, [task("ann-2", **terms(follow=["ann-1"]))])
+    died = m.Exited(secret("engine a"), secret("engine a1"), 1, 1, "signal 9 (SIGKILL)", True)
+    effects = []
+    hand.core.feed(Received("ann/tasks", "client", submit), hand.now, effects)
+    hand.core.feed(Received("supervisor/control", "engine", died), hand.now, effects)
+    hand.core.settle(hand.now, effects)
+    assert hand.state("ann-2") == "waiting"
 
 
 def test_targets_and_what_is_followed_must_agree(hand):

@@ -42,6 +42,7 @@ class Conditions:
         self.timeouts: list[tuple[float, int, Record]] = []  # a heap: when, a number, whose
         self._timeouts = 0  # how many there ever were
         self.moved: dict[int, Place] = {}
+        self._looked_at: list[Record] = []
         self._give_up, self._address = give_up, address
 
     def accept(
@@ -106,14 +107,18 @@ class Conditions:
                 return
         record.move("wait", now, cause)
         self.placement.add(record)
-        self.check(record, now)
+        self.look_at(record)
 
-    def check(self, record: Record, now: float) -> None:
+    def look_at(self, record: Record) -> None:
+        """A task waits for an engine (again): whether there is one is seen at the turn's end."""
+        self._looked_at.append(record)
+
+    def _check(self, record: Record, now: float) -> None:
         """End a waiting task that no engine will run: those to follow have gone, or all refused.
 
         One with a timeout waits until then, for engines that join.
         """
-        if record.limited:
+        if record.state != "waiting" or record.limited:
             return
         if record.follows and not any(self.places[id].there for id in record.allowed):
             gone = " and ".join(map(str, record.allowed))
@@ -156,8 +161,11 @@ class Conditions:
         """Engines have come or gone, so that perhaps none is left that would run some task."""
         for place in self.moved.values():
             for record in self.placement.with_conditions(place.id):
-                self.check(record, now)
+                self._check(record, now)
         self.moved.clear()
+        looked_at, self._looked_at = self._looked_at, []
+        for record in looked_at:
+            self._check(record, now)
 
     def deadline(self) -> float | None:
         """When the first task that still waits has waited for too long."""
@@ -186,12 +194,14 @@ class Conditions:
             for released in self.graph.ended(record):
                 if released.wait is not None:
                     self._released(released, released.wait, now, "dependencies met")
+            if self._looked_at:
+                self._strand(now)
 
     def settle(self, ended: list[Record], now: float) -> None:
         """See to what time, the coming and going of engines, and the `ended` have decided."""
         if self.timeouts and not self.placement.paused:
             self._time_out(now)
-        if self.moved:
+        if self.moved or self._looked_at:
             self._strand(now)
         if ended:
             self._resolve(ended, now)

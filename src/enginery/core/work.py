@@ -518,8 +518,7 @@ class Work:
         record.refuse(place.id, refusal, for_good=result.status == "refused")
         record.move("refuse", now, f"refused: {result.reason}", place.id)
         self._put_back(record, now)
-        if record.outcome is None:
-            self.conditions.check(record, now)
+        self.conditions.look_at(record)
 
     def _recover(
         self, record: Record, recovery: m.Task, cause: str, now: float, place: Place
