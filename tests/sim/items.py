@@ -69,7 +69,7 @@ class Items:
         task, item = self.tasks[chunk], self.chunks[chunk][number]
         item.attempts.add(attempt.attempt)
         if refusal:
-            if engine in item.refused:
+            if engine in item.refused and not self.world.ledger.doubts:
                 raise Broken(
                     f"unexpected: item {number} of {chunk} is tried again on {engine.name}"
                 )

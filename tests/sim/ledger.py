@@ -297,9 +297,16 @@ class Ledger(Observer):
         if terms.follow is not None and terms.follow.ids:
             if not self.forgotten.keys().isdisjoint(terms.follow.ids):
                 return  # they have run again, and it had been decided before
+            if any(self._may_have_run(id) for id in terms.follow.ids):
+                return
             engines = rules.engines_of(terms.follow, self.ends)
             if engine not in engines:
                 raise Broken(f"unexpected: {record!r} goes to engine {engine}, not to {engines}")
+
+    def _may_have_run(self, id: str) -> bool:
+        """Whether nobody knows if a direct request was started on its engine."""
+        outcome = None if id not in self.tasks else self.tasks[id].outcome
+        return outcome is not None and outcome.facts.get("reason") == IN_DOUBT
 
     def _refuses(self, entry: Entry, record: Record, engine: int) -> None:
         said = entry.ends.get(record.attempt, ("",))[0]

@@ -656,6 +656,17 @@ def test_so_is_what_a_client_says_again_only_after_the_others_were_given_up():
     assert runs(hand.submit("ann", task(new)), "engine1/tasks") == [(new, 1)]
 
 
+def test_who_is_refused_then_is_told_that_it_may_have_been_started():
+    hand = doubtful("engine1", "engine2")
+    has(hand, "engine1")
+    hand.wait(60)  # the other engine does not come back
+    claims(hand, sent=1)
+    hand.core.journal.broken = "No space left on device"
+    hand.submit("ann", task(mine(hand)))
+    outcome = hand.outcome(mine(hand))
+    assert (outcome.status, outcome.facts["started"]) == ("lost", True)
+
+
 @pytest.mark.parametrize("first", ["client", "engine"])
 def test_and_after_the_next_restart(first):
     hand = doubtful("engine1", "engine2")

@@ -116,6 +116,7 @@ class Intake:
         tasks, work, at = self._lacking_of(session, submit.tasks), self.work, 0
         work.note(session.identity, submit.seq, tasks)
         normal = work.doubtful is None and not (broken or session.repeats)
+        again = submit.seq <= session.sent  # the controller before may have got it
         while at < len(tasks):
             if normal:
                 at = work.accept_plain(tasks, at, session.identity, now)
@@ -131,16 +132,17 @@ class Intake:
                 out.append(Send(conn, m.Refused("this is no task", "ProtocolError")))
                 continue
             hidden = () if task.terms is None else self._hidden(session, task.terms.inputs)
-            if work.doubtful is not None and submit.seq <= session.sent:
+            if work.doubtful is not None and again:
                 work.doubtful[task.id] = True
             record = work.accept(task, session.identity, now, hidden)
             if record is None:
                 work.complete(task)
                 self._known_already(session, task.id)
             elif broken and not record.direct:
-                work.refuse(record, f"the controller cannot write its journal: {broken}", now)
-            elif work.untold and submit.seq <= session.sent:
-                work.doubt(record, now)  # the controller before may have given it to who has gone
+                reason = f"the controller cannot write its journal: {broken}"
+                work.refuse(record, reason, now, again)
+            elif work.untold and again:
+                work.doubt(record, now)  # and may have given it to who has gone
         session.take(submit, self.work.journal.mark)
         if session.repeats and session.taken >= session.sent:
             self._repeated(session, now, out)

@@ -306,10 +306,10 @@ class Work:
         facts = {"reason": f"no engine {id} is registered", "engines": here, "started": False}
         self.end(record, "lost", now, facts=facts, engine=id)
 
-    def refuse(self, record: Record, reason: str, now: float) -> None:
-        """A task that has just been accepted cannot be kept."""
+    def refuse(self, record: Record, reason: str, now: float, again: bool) -> None:
+        """A task that has just been accepted (`again`) cannot be kept."""
         if record.outcome is None:
-            started = self.doubtful is not None and record.spec.id in self.doubtful
+            started = again and (self.untold or self.doubtful is not None)
             self.end(record, "lost", now, facts={"reason": reason, "started": started})
 
     def abort(self, record: Record, running: bool, now: float, gently: bool = False) -> bool:
