@@ -305,7 +305,8 @@ class Ledger(Observer):
 
     def _may_have_run(self, id: str) -> bool:
         """Whether nobody knows if a direct request was started on its engine."""
-        outcome = None if id not in self.tasks else self.tasks[id].outcome
+        record = self.world.controller.core.work.tasks.get(id)
+        outcome = None if record is None else record.outcome
         return outcome is not None and outcome.facts.get("reason") == IN_DOUBT
 
     def _refuses(self, entry: Entry, record: Record, engine: int) -> None:
@@ -360,7 +361,8 @@ class Ledger(Observer):
             if not late or record.state not in {"held", "waiting"} or entry.bodies or entry.level:
                 raise Broken(f"unexpected: {record!r} times out: {entry}")
         entry.dropped = status == "lost" and self._was_dropped(record, engine)
-        ran = entry.task.chunk is not None or self._ran(record, status, engine)
+        divided = entry.task.chunk is not None and record.state != "new"
+        ran = divided or self._ran(record, status, engine)
         self.ends[id] = rules.End(status, engine if ran else -1)
 
     def _was_dropped(self, record: Record, engine: int) -> bool:
@@ -565,9 +567,10 @@ class Ledger(Observer):
                 else:
                     entry.expired.add(client.name)
                 continue  # what really becomes of it may still come
-            if outcome.status == "expired" and self.restarts and entry.client is not client:
+            asked = entry.client is not client or entry.told[client.name] > 0
+            if outcome.status == "expired" and self.restarts and asked:
                 entry.expired.add(client.name)
-                continue  # it was forgotten before the controller knew who else wanted it
+                continue  # it was forgotten before the controller knew who wanted it (again)
             entry.told[client.name] += 1
             right = entry.fetched[client.name] + (entry.client is client)
             if entry.told[client.name] > right:

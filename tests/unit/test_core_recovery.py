@@ -486,6 +486,15 @@ def test_what_has_run_again_is_told_to_a_client_that_had_no_answer():
     assert told(after.say_all("ann/tasks", claim)) == [("ann-2", "ok")]
 
 
+def test_what_a_client_asks_for_before_its_claim_arrives_is_wanted():
+    hand = done()
+    after = Durable(hand.turns, complete=False)
+    after.client("ann")
+    after.say("ann/control", m.Resubmit(["ann-1"], ["ann-2"], 1))
+    after.say_all("ann/tasks", m.Claim([], 1, 1))
+    assert after.state("ann-2") == "waiting"
+
+
 def test_a_result_that_was_heard_and_is_told_again_counts_no_more(monkeypatch):
     hand = Durable()
     hand.supervisor("engine1", "engine2")

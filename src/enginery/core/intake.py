@@ -377,6 +377,8 @@ class Intake:
                     reason += " any more; submit it anew"
                     return m.Refused(reason, "UnknownTask", number)
             old.append(record)
+        if session.silent or session.repeats:  # what it is about to claim may not name them
+            session.claimed.update(message.new)
         renamed = dict(pairs)
         for id in [new for new in message.new if new in self.work.tasks]:
             self._known_already(session, id)  # the controller before has done as it was asked
