@@ -57,6 +57,10 @@ RARE = {
         "unit/test_core_engine.py",
         "test_what_is_meant_for_the_former_life_is_not_heard",
     ),
+    "what is asked for again is answered before it is on the disk": (
+        "unit/test_core_recovery.py",
+        "test_what_is_to_run_again_is_answered_when_that_is_on_the_disk",
+    ),
     "what all have refused waits on when the last of them comes back": (
         "property/test_graph.py",
         "test_what_all_have_refused_is_given_up_when_the_last_of_them_comes_back",
@@ -118,7 +122,6 @@ WRITTEN = {
     "what is answered after its connection was cut is not said",
     "what is not on the disk is accepted",
     "what is not on the disk is acknowledged",
-    "what is asked for again is answered before it is on the disk",
     "a controller that starts again does not hear what engines have",
     "what engines have that nobody wants goes on",
     "who is given up is taken back after a restart",
@@ -140,14 +143,13 @@ HINTS: dict[str, int] = {
     "what a client is about to submit again is unwanted": 1002163,
     "what has ended and is forgotten is adopted again": 1001536,
     "what nobody has is not told to who comes late": 1010113,
-    "what was turned away is submitted again though it has ended": 1002324,
+    "what was turned away is submitted again though it has ended": 1060209,
     "what was turned away was never taken": 1010494,
     "an engine that lacks a function nobody has waits for it": 1008130,
     "the retries that were spent are forgotten": 36,
     "what runs of a share goes elsewhere, too": 1033,
     "a client that claims is told of nothing": 36,
     "a controller that starts again does not hear what engines have": 36,
-    "what is asked for again is answered before it is on the disk": 47,
     "what is not on the disk is accepted": 21,
     "what is not on the disk is acknowledged": 88,
     "run again it takes the value it took": 176,
@@ -346,7 +348,7 @@ MUTANTS: dict[str, Mutant] = {
         "in self.graph.ended(record) if record.outcome.status != 'impossible' else ():",
     ),
     "who follows an engine that is gone waits on": (
-        conditions.Conditions, "check",
+        conditions.Conditions, "_check",
         "if record.follows and not any", "if False and not any",
     ),
     "an engine is gone although a new life has come": (
@@ -397,7 +399,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     # --- refusals
     "what all have refused waits on": (
-        conditions.Conditions, "check",
+        conditions.Conditions, "_check",
         "if record.refused:", "if False:",
     ),
     "what all have refused waits on when the last of them comes back": (
@@ -532,7 +534,7 @@ MUTANTS: dict[str, Mutant] = {
         "elif spent and record.recovery is not None", "elif False and record.recovery",
     ),
     "a recovery has no retries": (
-        work.Work, "_recover",
+        work.Work, "_turn_to",
         "record.spent = 0", "pass",
     ),
     "functions of recoveries are not kept": (
@@ -540,12 +542,12 @@ MUTANTS: dict[str, Mutant] = {
         "for function in spec.functions():", "for function in spec.functions()[:1]:",
     ),
     "functions of recoveries are let go of too early": (
-        work.Work, "_recover",
+        work.Work, "_turn_to",
         "self.functions.release(spec.function)",
         "[self.functions.release(function) for function in spec.functions()]",
     ),
     "a recovery waits until a timeout": (
-        work.Work, "_recover",
+        work.Work, "_turn_to",
         "terms = replace(terms, after=None, follow=None, timeout=0.0, recoveries=rest)",
         "terms = replace(terms, recoveries=rest)",
     ),
@@ -632,8 +634,8 @@ MUTANTS: dict[str, Mutant] = {
         "if self.over:", "if False:",
     ),
     "what was turned away is submitted again though it has ended": (
-        client.Client, "_claim",
-        "self._leave_out_done(self.unsent)", "pass",
+        client.Client, "_send_unsent",
+        "self._leave_out_done([submit])", "pass",
     ),
     "what was turned away was never taken": (
         client.Client, "_welcome",

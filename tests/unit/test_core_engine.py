@@ -207,7 +207,7 @@ def test_it_is_given_up_once_though_both_lanes_say_so(engine):
 @pytest.mark.parametrize(
     "message",
     [
-        m.Run([attempt(1)]),
+        m.Run([attempt(2)]),
         m.Abort(["t1"], numbers=[1]),
         m.Clear(count=1, life=life_name(LIFE)),
         m.Acked(1, life_name(LIFE)),
@@ -220,7 +220,7 @@ def test_what_is_meant_for_the_former_life_is_not_heard(engine, message):
     assert hear(engine, m.Welcome("c", 0, incarnation=LIFE)) == []
     assert hear(engine, message) == []
     hear(engine, welcome(engine))
-    assert started(hear(engine, m.Run([attempt(2)]))) == ["t2"]
+    assert started(hear(engine, m.Run([attempt(3)]))) == ["t3"]
 
 
 def test_nor_when_it_is_read_after_the_welcome(engine):

@@ -8,7 +8,7 @@ from enginery.core import messages as m
 from enginery.core.controller import Controller, Limits
 from enginery.core.engines import AWAY
 from enginery.core.entries import Came, Complete, Over
-from enginery.core.events import Append, Received, Send, Tick
+from enginery.core.events import Append, Received, Send, Synced, Tick
 from enginery.core.recovery import NO_FUNCTION
 from enginery.core.replay import Replay
 from enginery.core.work import IN_DOUBT
@@ -484,6 +484,19 @@ def test_what_has_run_again_is_told_to_a_client_that_had_no_answer():
     assert told(after.result("engine1", ok("ann-2"), seq=1)) == [("ann-2", "ok")]
     claim = m.Claim([], 1, 1, asked=["ann-2"])
     assert told(after.say_all("ann/tasks", claim)) == []
+
+
+def replies(effects):
+    return [x.message for x in effects if isinstance(x, Send) and isinstance(x.message, m.Reply)]
+
+
+def test_what_is_to_run_again_is_answered_when_that_is_on_the_disk():
+    hand = done()
+    again = Received("ann/control", "client", m.Resubmit(["ann-1"], ["ann-2"], 7))
+    effects = hand.core.handle(again, hand.now)
+    [append] = [effect for effect in effects if isinstance(effect, Append)]
+    assert replies(effects) == []
+    assert replies(hand.core.handle(Synced(append.number, 1, 1), hand.now)) == [m.Reply(7)]
 
 
 def test_what_a_client_asks_for_before_its_claim_arrives_is_wanted():
