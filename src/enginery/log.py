@@ -114,10 +114,10 @@ class PrivateFile(logging.FileHandler):
 
 @dataclass(slots=True)
 class Repeated:
-    """An event that was told at `since`, and came `times` more since then."""
+    """An event that was told at `since`, and came `times` more since then, the `last` time so."""
 
     since: float
-    last: logging.LogRecord
+    last: logging.LogRecord | None = None  # they are large, and most come once
     times: int = 0
 
 
@@ -147,7 +147,7 @@ class RepeatFilter(logging.Handler):
         if known := self._seen.get(key):
             known.last, known.times = record, known.times + 1
             return
-        self._seen[key] = Repeated(now, record)
+        self._seen[key] = Repeated(now)
         self._pass(record)
         if len(self._seen) > KINDS:
             _, oldest = self._seen.popitem(last=False)
@@ -177,10 +177,10 @@ class RepeatFilter(logging.Handler):
             del self._seen[key]
             if oldest.times:  # it goes on: the next window begins, silently
                 self._tell(oldest, now)
-                self._seen[key] = Repeated(now, oldest.last)
+                self._seen[key] = Repeated(now)
 
     def _tell(self, repeated: Repeated, now: float) -> None:
-        if repeated.times:
+        if repeated.last is not None:
             summary = logging.makeLogRecord(repeated.last.__dict__)
             summary.repeats = (repeated.times, now - repeated.since)
             self._pass(summary)
