@@ -42,7 +42,7 @@ class Conditions:
         self.timeouts: list[tuple[float, int, Record]] = []  # a heap: when, a number, whose
         self._timeouts = 0  # how many there ever were
         self.moved: dict[int, Place] = {}
-        self._looked_at: list[Record] = []
+        self._to_check: list[Record] = []  # they wait (again) since this turn
         self._give_up, self._address = give_up, address
 
     def accept(
@@ -107,11 +107,11 @@ class Conditions:
                 return
         record.move("wait", now, cause)
         self.placement.add(record)
-        self.look_at(record)
+        self.check_later(record)
 
-    def look_at(self, record: Record) -> None:
-        """A task waits for an engine (again): whether there is one is seen at the turn's end."""
-        self._looked_at.append(record)
+    def check_later(self, record: Record) -> None:
+        """A task waits (again): whether any engine is left for it is seen at the turn's end."""
+        self._to_check.append(record)
 
     def _check(self, record: Record, now: float) -> None:
         """End a waiting task that no engine will run: those to follow have gone, or all refused.
@@ -158,13 +158,13 @@ class Conditions:
             heappush(self.timeouts, (accepted + terms.timeout, self._timeouts, record))
 
     def _strand(self, now: float) -> None:
-        """Engines have come or gone, so that perhaps none is left that would run some task."""
+        """Engines have come or gone, or tasks wait (again): perhaps none is left for some task."""
         for place in self.moved.values():
             for record in self.placement.with_conditions(place.id):
                 self._check(record, now)
         self.moved.clear()
-        looked_at, self._looked_at = self._looked_at, []
-        for record in looked_at:
+        to_check, self._to_check = self._to_check, []
+        for record in to_check:
             self._check(record, now)
 
     def deadline(self) -> float | None:
@@ -194,14 +194,14 @@ class Conditions:
             for released in self.graph.ended(record):
                 if released.wait is not None:
                     self._released(released, released.wait, now, "dependencies met")
-            if self._looked_at:
+            if self._to_check:
                 self._strand(now)
 
     def settle(self, ended: list[Record], now: float) -> None:
         """See to what time, the coming and going of engines, and the `ended` have decided."""
         if self.timeouts and not self.placement.paused:
             self._time_out(now)
-        if self.moved or self._looked_at:
+        if self.moved or self._to_check:
             self._strand(now)
         if ended:
             self._resolve(ended, now)

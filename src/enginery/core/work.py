@@ -518,7 +518,7 @@ class Work:
         record.refuse(place.id, refusal, for_good=result.status == "refused")
         record.move("refuse", now, f"refused: {result.reason}", place.id)
         self._put_back(record, now)
-        self.conditions.look_at(record)
+        self.conditions.check_later(record)
 
     def _recover(
         self, record: Record, recovery: m.Task, cause: str, now: float, place: Place
