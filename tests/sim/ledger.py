@@ -305,9 +305,9 @@ class Ledger(Observer):
 
     def _may_have_run(self, id: str) -> bool:
         """Whether nobody knows if a direct request was started on its engine."""
-        record = self.world.controller.core.work.tasks.get(id)
-        outcome = None if record is None else record.outcome
-        return outcome is not None and outcome.facts.get("reason") == IN_DOUBT
+        known = self.tasks.get(id), self.world.controller.core.work.tasks.get(id)
+        outcomes = [each.outcome for each in known if each is not None]
+        return any(o is not None and o.facts.get("reason") == IN_DOUBT for o in outcomes)
 
     def _refuses(self, entry: Entry, record: Record, engine: int) -> None:
         said = entry.ends.get(record.attempt, ("",))[0]

@@ -301,6 +301,21 @@ def done():
     return hand
 
 
+def test_a_result_counts_that_came_before_it_was_clear_whose_the_task_is():
+    hand = Durable()
+    for name in ("engine1", "engine2"):
+        hand.engine(name)
+    hand.client("ann")
+    hand.submit("ann", task("ann-1", retries=5))
+    after = Durable(hand.turns, complete=False)
+    after.engine("engine2", seen=9)
+    has(after, "engine2", (9, "ann-1", 2), seen=9)  # it had been called back from the other one
+    after.result("engine2", ok("ann-1", 2), seq=1)
+    assert after.state("ann-1") == "sent"
+    after.wait(60)  # the other engine does not come back
+    assert (after.outcome("ann-1").status, after.outcome("ann-1").attempt) == ("ok", 2)
+
+
 def test_what_has_ended_and_is_forgotten_is_not_adopted_again():
     hand = doubtful("engine1", "engine2")
     hand.core.work.history.limit_records = 0

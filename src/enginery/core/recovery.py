@@ -245,7 +245,7 @@ class Recovery:
         work.give_away(record, NO_FUNCTION, now, forget=id in work.had and not others)
         self._refuse(held, out)
 
-    def _settle_disputes(self, out: list[Effect]) -> None:
+    def _settle_disputes(self, now: float, out: list[Effect]) -> None:
         """All have said what they have: a task that several have is with the last of them."""
         work = self._work
         for held in sorted(self._disputed, key=lambda held: held.attempt):
@@ -258,7 +258,10 @@ class Recovery:
             self._adopt(held)
             place.sent = dict(sorted(place.sent.items()))
             work.joined(place)
+            if (result := work.unheard.get((place.id, held.id, held.attempt))) is not None:
+                work.result(place, result, now)  # it has ended meanwhile
         self._disputed.clear()
+        work.unheard.clear()
 
     def _owner(self, id: str) -> bytes:
         """The client of a task of this id, or nobody."""
@@ -345,7 +348,7 @@ class Recovery:
         if self.over or any(place.silent for place in work.places.values()):
             return
         self.over = True
-        self._settle_disputes(out)
+        self._settle_disputes(now, out)
         doubtful, work.doubtful = work.doubtful, None
         work.forgotten.clear()
         work.untold = self.untold is not None

@@ -90,6 +90,7 @@ class Work:
         # They may have been started; whether a client has submitted them again, so that the journal
         # does not know since when.
         self.doubtful: dict[str, bool] | None = None
+        self.unheard: dict[tuple[int, str, int], m.Result] = {}  # while there is doubt: by engine
         self.untold = False  # lives have gone that have not told what they had since a restart
         self.forgotten: set[str] = set()  # tasks that have ended since then
         self.had: set[str] = set()  # tasks that engines had and no client has submitted, so far
@@ -467,6 +468,8 @@ class Work:
             or record.state != "sent"
             or place.sent.get(record.n) is not record
         ):
+            if self.doubtful is not None:  # it may be found yet that this engine has it
+                self.unheard[place.id, result.id, result.attempt] = result
             self.late += 1
             place.late += 1
             return
