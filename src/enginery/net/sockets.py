@@ -40,7 +40,7 @@ LARGE = 65536
 MAX_FRAME = (1 << 17) + 4096
 """Bytes of the largest frame that is let in: a piece (`wire.pieces`) and what CURVE adds to it."""
 
-HEARTBEAT = 1300
+HEARTBEAT = 1000
 """Milliseconds between two heartbeats; libzmq's thread sends and answers them."""
 
 SILENCE = 3600
