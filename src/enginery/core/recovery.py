@@ -63,7 +63,7 @@ class Recovery:
         self._work = controller.work
         self.over = True
         self.doubt = False  # the journal may lack what happened last
-        self.untold: e.Untold | None = None
+        self.untold: e.Untold | None = None  # that an engine has gone, and what it had is not known
         self._known: dict[int, int] = {}  # place -> the last `n` that it is known to be sent
         self._disputed: list[Held] = []
         self._claimed: dict[str, Session] = {}  # tasks of which nobody has said anything yet
@@ -221,6 +221,7 @@ class Recovery:
             self._adopt(held)
         elif held.n > 0:
             self._disputed.append(held)
+            self._work.disputed[held.place.id, held.id, held.attempt] = None
         elif held.attempt >= last and record.place >= 0:
             self._adopt(held)  # it has run here, and its result follows
 
@@ -258,10 +259,10 @@ class Recovery:
             self._adopt(held)
             place.sent = dict(sorted(place.sent.items()))
             work.joined(place)
-            if (result := work.unheard.get((place.id, held.id, held.attempt))) is not None:
+            if (result := work.disputed[place.id, held.id, held.attempt]) is not None:
                 work.result(place, result, now)  # it has ended meanwhile
         self._disputed.clear()
-        work.unheard.clear()
+        work.disputed.clear()
 
     def _owner(self, id: str) -> bytes:
         """The client of a task of this id, or nobody."""

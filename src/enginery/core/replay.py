@@ -155,7 +155,7 @@ class Replay:
         record = self.tasks[id] = Record(entry.origin, entry.owner)
         if entry.spec is not None:
             record.spec, record.submission = entry.spec, entry.origin
-            record.stage = left(entry.origin) - left(entry.spec)
+            record.stage = recoveries_of(entry.origin) - recoveries_of(entry.spec)
         record.attempt = entry.attempt
         for name in FEW:
             if (value := getattr(entry, name)) != getattr(record, name):
@@ -181,7 +181,7 @@ def is_name(record: Record) -> bool:
     return not record.spec.function and record.outcome is None
 
 
-def left(task: m.Task) -> int:
+def recoveries_of(task: m.Task) -> int:
     """How many recoveries a task has."""
     return 0 if task.terms is None else len(task.terms.recoveries)
 

@@ -87,10 +87,10 @@ class Work:
         self.late = 0
         self.retried = 0  # how often a task was run once more
         self.ended: list[Record] = []
-        # They may have been started; whether a client has submitted them again, so that the journal
-        # does not know since when.
+        # They may have been started; True: a client has submitted them again, perhaps of long ago.
         self.doubtful: dict[str, bool] | None = None
-        self.unheard: dict[tuple[int, str, int], m.Result] = {}  # while there is doubt: by engine
+        # What came of attempts (engine, task, number) that may turn out to be those that count.
+        self.disputed: dict[tuple[int, str, int], m.Result | None] = {}
         self.untold = False  # lives have gone that have not told what they had since a restart
         self.forgotten: set[str] = set()  # tasks that have ended since then
         self.had: set[str] = set()  # tasks that engines had and no client has submitted, so far
@@ -267,7 +267,7 @@ class Work:
         record.size += more
         self.quota.grow(record.owner, more)
         record.allowed = spec.targets = tuple(sorted(set(spec.targets)))
-        record.stage, stage = 0, record.stage
+        record.stage, stage = 0, record.stage  # which an engine has told
         self._reach(record, stage)
         record.spent = record.spent_before(record.attempt)
         if spec.terms is not None:
@@ -308,7 +308,9 @@ class Work:
         self.end(record, "lost", now, facts=facts, engine=id)
 
     def refuse(self, record: Record, reason: str, now: float, again: bool) -> None:
-        """A task that has just been accepted (`again`) cannot be kept."""
+        """A task that has just been accepted cannot be kept; another controller may have got it
+        before, if it comes `again`.
+        """
         if record.outcome is None:
             started = again and (self.untold or self.doubtful is not None)
             self.end(record, "lost", now, facts={"reason": reason, "started": started})
@@ -468,8 +470,8 @@ class Work:
             or record.state != "sent"
             or place.sent.get(record.n) is not record
         ):
-            if self.doubtful is not None:  # it may be found yet that this engine has it
-                self.unheard[place.id, result.id, result.attempt] = result
+            if (place.id, result.id, result.attempt) in self.disputed:
+                self.disputed[place.id, result.id, result.attempt] = result
             self.late += 1
             place.late += 1
             return
