@@ -328,3 +328,11 @@ def test_what_the_last_controller_had_said_and_is_read_late_counts_no_more(clien
     assert hello.seen == 0
     hear(client, m.Welcome("d", "c1", 1, 10_000, session=1, asks=True, since=2.0))
     assert told(deliver(client, 1, "t1", "t2")) == [("t1", "ok"), ("t2", "ok")]
+
+
+def test_one_that_lost_the_end_of_its_journal_is_told_what_was_sent_to_the_last_one(client):
+    submit(client, "t1")
+    _, effects = reconnect(client, m.Welcome("d", "c1", 0, 10_000, session=7, since=2.0, torn=True))
+    kinds = [word for word in said(effects) if isinstance(word, (m.Claim, m.Submit))]
+    assert [type(word) for word in kinds] == [m.Claim, m.Submit]
+    assert (kinds[0].sent, kinds[1].seq) == (1, 1)

@@ -598,6 +598,13 @@ def mapped(hand, *items):
         )
 
 
+def tells_the_last(hand):
+    """The engine is back, and has done the last item of that map meanwhile."""
+    hand.engine("engine1", seen=3)
+    has(hand, "engine1", (0, "ann-1.2", 1), seen=3, items=[(2, 3)])
+    hand.result("engine1", m.Result("ann-1.2", 1, "ok", b"v2", completed=40.0, items=1), seq=1)
+
+
 def given(hand):
     """What ann-2 takes."""
     [value] = hand.core.work.tasks["ann-2"].inputs
@@ -629,9 +636,7 @@ def test_so_does_one_that_had_not_ended_after_two():
     mapped(hand, 0, 1)
     after = small(hand.turns)
     again = small(after.turns)
-    again.engine("engine1", seen=3)
-    has(again, "engine1", (0, "ann-1.2", 1), seen=3, items=[(2, 3)])
-    again.result("engine1", m.Result("ann-1.2", 1, "ok", b"v2", completed=40.0, items=1), seq=1)
+    tells_the_last(again)
     assert given(again) == [b"v0", b"v1", b"v2"]
 
 
@@ -641,9 +646,7 @@ def test_nor_does_it_lack_the_values_of_shares_that_were_purged():
     hand.say("ann/control", m.Purge(every=True, number=1))
     assert "ann-1.0" not in hand.core.work.tasks
     after = Durable(hand.turns)
-    after.engine("engine1", seen=3)
-    has(after, "engine1", (0, "ann-1.2", 1), seen=3, items=[(2, 3)])
-    after.result("engine1", m.Result("ann-1.2", 1, "ok", b"v2", completed=40.0, items=1), seq=1)
+    tells_the_last(after)
     assert given(after) == [b"v0", b"v1", b"v2"]
 
 
@@ -693,6 +696,35 @@ def test_so_is_what_a_client_says_again_only_after_the_others_were_given_up():
     assert runs(hand.submit("ann", task(new)), "engine1/tasks") == [(new, 1)]
 
 
+@pytest.mark.parametrize("order", [("client", "engine"), ("engine", "client")])
+def test_and_after_the_next_restart(order):
+    hand = doubtful("engine1", "engine2")
+    has(hand, "engine1")
+    hand.wait(60)  # the other engine does not come back
+    after = Durable(hand.turns, complete=False)
+    id = mine(after)
+    for who in order:
+        if who == "client":
+            claims(after, sent=1)
+            after.submit("ann", task(id))
+        else:
+            after.engine("engine1", seen=1)
+            has(after, "engine1")
+    assert after.outcome(id).facts["reason"] == IN_DOUBT
+
+
+def test_and_of_a_client_that_is_not_known_any_more():
+    hand = doubtful("engine1", "engine2")
+    has(hand, "engine1")
+    hand.wait(60)  # the other engine does not come back
+    hand.client("bob")
+    hand.say_all("bob/tasks", m.Claim([], 0, 1))
+    hand.submit("bob", task("bob-1"))
+    said = hand.submit("bob", task("bob-2"))
+    assert hand.outcome("bob-1").facts["reason"] == IN_DOUBT
+    assert runs(said, "engine1/tasks") == [("bob-2", 1)]
+
+
 def test_who_is_refused_then_is_told_that_it_may_have_been_started():
     hand = doubtful("engine1", "engine2")
     has(hand, "engine1")
@@ -702,23 +734,6 @@ def test_who_is_refused_then_is_told_that_it_may_have_been_started():
     hand.submit("ann", task(mine(hand)))
     outcome = hand.outcome(mine(hand))
     assert (outcome.status, outcome.facts["started"]) == ("lost", True)
-
-
-@pytest.mark.parametrize("first", ["client", "engine"])
-def test_and_after_the_next_restart(first):
-    hand = doubtful("engine1", "engine2")
-    has(hand, "engine1")
-    hand.wait(60)  # the other engine does not come back
-    after = Durable(hand.turns, complete=False)
-    id = mine(after)
-    for who in ("engine", "client") if first == "engine" else ("client", "engine"):
-        if who == "client":
-            claims(after, sent=1)
-            after.submit("ann", task(id))
-        else:
-            after.engine("engine1", seen=1)
-            has(after, "engine1")
-    assert after.outcome(id).facts["reason"] == IN_DOUBT
 
 
 def refused(id, attempt):
