@@ -115,8 +115,8 @@ class Intake:
         refusal, broken = self._refusal(session), self.work.journal.broken
         tasks, work, at = self._lacking_of(session, submit.tasks), self.work, 0
         work.note(session.identity, submit.seq, tasks)
-        normal = work.doubtful is None and not (broken or session.repeats)
         again = submit.seq <= session.sent  # the controller before may have got it
+        normal = work.doubtful is None and not (broken or again or session.repeats)
         while at < len(tasks):
             if normal:
                 at = work.accept_plain(tasks, at, session.identity, now)
