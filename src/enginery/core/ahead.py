@@ -3,9 +3,11 @@
 A task that waits at its engine is there when the one before it ends: no message has to come and go
 in between, which for brief tasks would take longer than they do. But one that waits there may wait
 in vain while another engine has nothing to do. So only as much waits there as is done in no time
-(`WORTH`), by what such tasks took so far; a long one, or one of which nothing is known yet, goes
-only to an engine that has nothing else. If one takes long after all, what waits behind it is
-called back as soon as another engine has nothing to do (`PATIENCE`).
+(`WORTH`), by what such tasks took so far. Of those that take a little longer (`SHORT`) one waits at
+each engine, as long as more of them wait for all engines than there are. A long one, or one of
+which nothing is known yet, goes only to an engine that has nothing else. As soon as another engine
+has nothing to do, what waits is called back: at once, or if brief ones were thought to be before
+it, when they take long after all (`PATIENCE`).
 """
 
 from __future__ import annotations
@@ -18,9 +20,14 @@ AUTO = -1
 WORTH = 2000
 """Microseconds of work that an engine is sent ahead; what takes as long is not brief."""
 
-LEAST, MOST = 8, 16 * WORTH
-"""Microseconds that anything counts as at least, and at most: after one that took long, some twenty
-have to be brief until they are thought to be.
+SHORT = 50 * WORTH
+"""Microseconds of which a task takes less that may wait behind another one. It is found out in vain
+that this one waits while its engine answers nothing, so that it must not be for long.
+"""
+
+LEAST, MOST = 8, 2 * SHORT
+"""Microseconds that anything counts as at least, and at most: after one that took long, some
+forty have to be brief until they are thought to be. What nothing is known of counts as `MOST`.
 """
 
 BUNDLE = 100
@@ -58,8 +65,8 @@ class Durations:
         return not 0 < took < WORTH and self._took[function] < WORTH
 
     def expected(self, function: bytes) -> int:
-        """What another one is thought to take; `WORTH` when nothing is known."""
-        return self._took.get(function, WORTH)
+        """What another one is thought to take."""
+        return self._took.get(function, MOST)
 
 
 def written(hwm: int) -> int | str:

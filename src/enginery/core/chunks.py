@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from . import entries
 from . import messages as m
-from .ahead import WORTH
+from .ahead import MOST
 from .engines import Death, Place
 from .pools import Pool, chunk_id, is_chunk, part_of
 from .tasks import Record
@@ -183,8 +183,8 @@ class Chunks:
             self._cut_off(share, end, now)
         if result.running:
             if end < chunk.stop:  # it takes long, so that nothing is to wait behind it
-                place.backlog += WORTH - share.expected
-                share.expected = WORTH
+                place.backlog += MOST - share.expected
+                share.expected = MOST
                 share.recalled = 0
             if result.items:
                 self._goes_on(share, place, done)
@@ -349,13 +349,17 @@ class Chunks:
         return gone
 
     def adopt(self, place: Place, n: int, id: str, attempt: int, *, items: tuple[int, int]) -> bool:
-        """An engine has items that were not known to be given to it; False when others have them.
+        """An engine has items that were not known to be given to it.
+
+        False when others have them, or nobody wants them any more.
 
         Of a chunk that is not known (yet) it cannot be said what else was done of it.
         """
         record = self._work.tasks.live.get(chunk_id(id))
         if record is None or record.pool is None:
             self._unknown.add(chunk_id(id))
+            return False
+        if record.outcome is not None:
             return False
         pool, (start, stop) = record.pool, items
         for i, (begin, end) in enumerate(pool.todo):

@@ -67,10 +67,15 @@ class Dispatch:
         for place in self.touched.values():
             placement.changed(place)
         self._give_out(now)
-        if placement.crowded and (placement.idle or self.surprised):
+        for place in self.touched.values():
+            if (record := placement.behind(place)) is not None:
+                self._give(record, place, now)
+        if placement.crowded and (placement.idle or self.surprised or placement.urgent):
             self._call_back(now, out)
             self._give_out(now, again=True)
-        self.surprised = False
+        elif not placement.crowded:
+            placement.humblest = inf
+        self.surprised = placement.urgent = False
         for place in self.touched.values():
             if place.open and not placement.paused:
                 self._send(place, now, out)
@@ -82,23 +87,28 @@ class Dispatch:
         What is given out `again` may wait there for as long as anything: else it would be called
         back at once, over and over, where the engine that has nothing may not run it.
         """
-        placement, chunks = self._work.placement, self._work.chunks
+        placement = self._work.placement
         while placement.waiting:
             found = placement.next()
             if found is None:
                 break
             record, place = found
-            if record.pool is not None and is_chunk(record):
-                record = chunks.take(record, now)
-            record.move("assign", now, "assign", place.id)
-            record.expected = placement.expected(record)
-            place.put(record)
-            for following in placement.more(place, record) if record.pool is None else ():
-                following.move("assign", now, "assign", place.id)
-                place.put(following)
-            self._was_given(place)
+            self._give(record, place, now)
             if again:
                 place.heard = now
+
+    def _give(self, record: Record, place: Place, now: float) -> None:
+        """An engine gets this task, or a share of this chunk, and brief ones that follow it."""
+        placement = self._work.placement
+        if record.pool is not None and is_chunk(record):
+            record = self._work.chunks.take(record, now)
+        record.move("assign", now, "assign", place.id)
+        record.expected = placement.expected(record)
+        place.put(record)
+        for following in placement.more(place, record) if record.pool is None else ():
+            following.move("assign", now, "assign", place.id)
+            place.put(following)
+        self._was_given(place)
 
     def deadline(self) -> float | None:
         """When `settle` is due, if nothing happens before."""
@@ -107,19 +117,26 @@ class Dispatch:
         return min([place.heard + PATIENCE for place in self._stuck()], default=None)
 
     def _stuck(self) -> list[Place]:
-        """Engines at which something waits while another one has nothing to do."""
+        """Engines at which something waits while another one has nothing to do.
+
+        Or while something more urgent waits for any: then what is done in no time may stay.
+        """
         placement = self._work.placement
-        return list(placement.crowded.values()) if placement.idle or self.surprised else []
+        crowded = placement.crowded.values()
+        if placement.idle or self.surprised:
+            return list(crowded)
+        return [place for place in crowded if not place.brief] if placement.urgent else []
 
     def _call_back(self, now: float, out: list[Effect]) -> None:
         """What waits for long behind something that is not as brief as thought runs elsewhere.
 
-        At once when items of a map turn out to be long: they go one by one from now on.
+        At once when it was not thought to be brief, and when items of a map turn out to be long:
+        they go one by one from now on.
         """
         placement = self._work.placement
         stuck, surprised, self.surprised = self._stuck(), self.surprised, False
         for place in stuck:
-            if now < place.heard + PATIENCE and not surprised:
+            if place.brief and now < place.heard + PATIENCE and not surprised:
                 continue
             queued, sent = place.call_back()
             for record in reversed(queued):

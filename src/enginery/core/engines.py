@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from . import messages as m
-from .ahead import WORTH
+from .ahead import MOST, WORTH
 from .events import Conn
 from .names import life_name
 from .tasks import Record
@@ -183,6 +183,11 @@ class Place:
         if record.pool is not None:
             self.spare += record.items - 1
 
+    @property
+    def brief(self) -> bool:
+        """Whether what it runs, as far as is known, is thought to be done in no time."""
+        return not self.sent or next(iter(self.sent.values())).expected < WORTH
+
     def take(self) -> Iterator[Record]:
         """The tasks that may be sent now, each from then on counted as sent."""
         queue, sent = self.queue, self.sent
@@ -209,6 +214,12 @@ class Place:
         self.load += 1
         self.backlog += record.expected
         self.spare += record.items - 1
+
+    def renumber(self, record: Record, n: int) -> None:
+        """The engine has this attempt under another number than is known."""
+        del self.sent[record.n]
+        record.n = n
+        self.sent[n] = record
 
     def abort_stale(self) -> m.Abort:
         """What it is told about attempts that nobody wants."""
@@ -241,8 +252,8 @@ class Place:
         """
         if self.sent:
             running = next(iter(self.sent.values()))
-            self.backlog += WORTH - running.expected
-            running.expected = WORTH
+            self.backlog += MOST - running.expected
+            running.expected = MOST
         queued = [r for r in self.queue if r.state == "queued" and not r.direct]
         if queued:
             self.queue = deque(r for r in self.queue if r.state == "queued" and r.direct)

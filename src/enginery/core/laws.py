@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import messages as m
-from .ahead import AUTO, WORTH
+from .ahead import AUTO, SHORT, WORTH
 from .engines import Place
 from .placement import key_of
 from .pools import Pool, is_chunk
@@ -216,11 +216,12 @@ def _check_places(work: Work) -> list[int]:
 
 
 def _check_ahead(place: Place, balanced: list[Record]) -> None:
-    """Brief tasks only wait at an engine, and not many; it is known that one of them is not."""
+    """Brief tasks only wait at an engine, and not many, or one that is short."""
     # Numbers below 1 are of what has ended, see `recovery`.
     first = min((n for n in place.sent if n > 0), default=0)
     waiting = [r for r in balanced if r.n != first]
     brief = all(r.expected < WORTH for r in waiting)
-    hold(brief, "only what is brief waits at an engine", place, waiting)
+    short = len(waiting) == 1 and waiting[0].expected < SHORT
+    hold(brief or short, "only what is brief waits at an engine, or one that is short", place)
     worth = sum(r.expected for r in waiting[:-1])
     hold(worth < WORTH, "no more waits at an engine than is done in no time", place, worth)

@@ -17,7 +17,7 @@ from math import ceil
 
 from msgspec import Struct
 
-from .ahead import FUNCTIONS, LEAST, WORTH
+from .ahead import FUNCTIONS, LEAST, MOST, WORTH
 
 SHARE = 1000
 """Microseconds that a share is to take."""
@@ -65,11 +65,11 @@ class Paces:
         return surprise
 
     def expected(self, function: bytes, items: int) -> int:
-        """Microseconds that so many items are thought to take; `WORTH` when nothing is known."""
+        """Microseconds that so many items are thought to take."""
         pace = self._paces.get(function)
         if pace is None:
-            return WORTH
-        return max(LEAST, min(ceil(pace.item * items), 16 * WORTH))
+            return MOST
+        return max(LEAST, min(ceil(pace.item * items), MOST))
 
     def share(self, function: bytes, left: int, engines: int, last: bool) -> int:
         """How many of the items that are left go to one of these engines now.

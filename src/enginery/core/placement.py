@@ -10,7 +10,7 @@ An engine on which the task has failed is the last choice, never a forbidden one
 has failed everywhere still runs. One that has refused the task is forbidden.
 
 With `hwm=AUTO` an engine that has nothing goes before any that has something, and one gets more
-than one task only while these are brief (`ahead`).
+than one task only while these are brief, or one more that is short (`ahead`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from heapq import heappop, heappush
-from math import isnan
+from math import inf, isnan
 
 from ..schemes import Load, Scheme
-from .ahead import AUTO, BUNDLE, WORTH, Durations
+from .ahead import AUTO, BUNDLE, SHORT, WORTH, Durations
 from .engines import Place
 from .paces import Paces
+from .pools import is_chunk
 from .tasks import Record
 
 
@@ -116,6 +117,8 @@ class Placement:
         self.paces = Paces()
         self.idle: dict[int, Place] = {}  # with AUTO: engines that have nothing
         self.crowded: dict[int, Place] = {}  # with AUTO: those where something may wait
+        self.humblest = inf  # the lowest rank of what waits behind something that is not brief
+        self.urgent = False  # something of a higher one has come
         self.paused = False  # nothing is given out
         self.waiting = 0
         self.lines: dict[Key, Line] = {}
@@ -199,6 +202,8 @@ class Placement:
                 self.unnamed[key] = None
         self._hopeful[key] = None
         self.waiting += 1
+        if record.rank > self.humblest:
+            self.urgent = True
         return line
 
     def _key(self, record: Record) -> Key:
@@ -348,6 +353,28 @@ class Placement:
             self.waiting -= 1
             found.append(head)
         return found
+
+    def behind(self, place: Place) -> Record | None:
+        """What this engine gets to wait behind the one task that it has, taken from its line.
+
+        One that is short, if no engine has nothing to do, and more of them wait than there are
+        engines. A chunk is still to be divided, as by `next`.
+        """
+        if self.hwm != AUTO or self.idle or self.paused or not (place.open and place.watched):
+            return None
+        line = self.lines.get(EVERY)
+        head = None if line is None or len(self.lines) > 1 else line.head()
+        if line is None or head is None or place.load != 1 or place.id in head.avoid:
+            return None
+        if max(place.backlog, self.expected(head)) >= SHORT:
+            return None
+        items = head.pool.left if head.pool is not None and is_chunk(head) else 1
+        if self.waiting - 1 + items <= len(self.places):
+            return None
+        line.pop()
+        self._waits_no_more()
+        self.humblest = min(self.humblest, head.rank)
+        return head
 
     def _best(self, key: Key, head: Record) -> Load | None:
         best = self._by_scheme(key, head)

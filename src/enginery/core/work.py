@@ -371,7 +371,7 @@ class Work:
         """Its engine has it, as it stands."""
         place = self.places[record.place]
         self._take_inputs(record)
-        record.expected = LEAST  # what waited there was brief
+        record.expected = LEAST  # what waited there was brief, or one that was short
         place.hold(record, record.n)
         place.n = record.n
 
