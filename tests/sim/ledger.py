@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from enginery.core import messages as m
 from enginery.core.ahead import AUTO, WORTH
+from enginery.core.controller import Limits
 from enginery.core.events import Answered
 from enginery.core.recovery import RESTARTED
 from enginery.core.tasks import Record
@@ -263,6 +264,13 @@ class Ledger(Observer):
             found = {rules.verdict(terms, ends, entry.direct) for ends in self._all_ends}
         if entry.unknown or wanted not in found:
             raise Broken(f"unexpected: {entry.task} is taken as {wanted}, but is {found}")
+
+    @property
+    def forgets_records(self) -> bool:
+        """Whether there is room for few records, so that it happens."""
+        limits, default = self.world.settings.limits, Limits()
+        few = limits.record_limit < default.record_limit
+        return few or limits.record_bytes < default.record_bytes
 
     @property
     def _all_ends(self) -> list[rules.Ends]:
@@ -653,7 +661,9 @@ class Ledger(Observer):
         task, facts, stage = entry.task, outcome.facts, entry.stage(entry.level)
         if facts["reason"] == RESTARTED:
             unheard = not entry.attempts or bool(self.doubts)
-            return task.engine >= 0 and self.restarts > 0 and unheard
+            # Of a task whose client came back late, the outcome may have been forgotten.
+            forgets = self.doubts and self.forgets_records and facts["started"]
+            return bool(self.restarts and unheard and (task.engine >= 0 or forgets))
         if facts["reason"].startswith(NO_ROOM):
             return task.engine < 0 and bool(facts["started"] or not entry.attempts)
         if facts["reason"] == IN_DOUBT:  # and each attempt that is not known counts as a retry

@@ -192,6 +192,16 @@ def test_what_was_promised_comes_though_it_is_not_known_any_more(client):
     assert (client.watched, client.promised) == (set(), set())
 
 
+def test_a_promise_ends_with_who_gave_it_though_it_is_asked_for_again(client):
+    client.handle(e.Asked(m.Query(1, "fetch", ["x1"])), 0.0)
+    hear(client, m.Reply(1, {"unknown": []}), "control")
+    client.handle(e.Asked(m.Query(2, "fetch", ["x1"])), 0.0)
+    _, effects = reconnect(client, welcome(controller="another"))
+    assert told(effects) == [("x1", "lost")]
+    hear(client, m.Reply(2, {"unknown": ["x1"]}), "control")
+    assert (client.watched, client.promised) == (set(), set())
+
+
 def test_an_abort_says_what_was_submitted_before_it(client):
     submit(client, "t1")
     (abort,) = said(client.handle(e.Asked(m.Abort(["t1"], number=1)), 0.0))

@@ -328,6 +328,20 @@ def test_what_has_ended_and_is_forgotten_is_not_adopted_again():
     assert told(claims(hand, id)) == [(id, "ok")]
 
 
+def test_what_was_sent_to_the_same_engine_once_more_is_aborted_there():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    after = Durable(hand.turns, complete=False)
+    after.engine("engine1", seen=5)
+    has(after, "engine1", (5, "ann-1", 1), seen=5)
+    claims(after, "ann-1", accepted=1, sent=1)
+    said = after.say_all("ann/control", m.Abort(["ann-1"], running=True, number=1))
+    aborts = [(to, word.numbers) for to, word in said if isinstance(word, m.Abort)]
+    assert aborts == [("engine1/control", [5])]
+
+
 def test_what_has_run_is_told_to_a_client_that_submits_it_again():
     hand = doubtful("engine1")
     hand.core.work.history.limit_records = 0
@@ -472,6 +486,19 @@ def test_of_two_attempts_at_a_share_the_later_one_counts():
     share = m.Result("ann-1.0", 2, "ok", b"v", completed=40.0, items=1)
     after.result("engine2", share, seq=1)
     assert after.outcome("ann-1").status == "ok"
+
+
+def test_items_that_an_engine_has_of_a_map_that_is_lost_are_nobodys():
+    hand = doubtful("engine1", "engine2")
+    hand.supervisor("engine1", "engine2")
+    id = mine(hand)
+    has(hand, "engine2", (0, f"{id}.1", 1), items=[(1, 2)])
+    claims(hand)
+    hand.submit("ann", m.Task(id, FIT, b"xy", chunk=m.Chunk(0, 2, 1, (1, 2)), retries=2))
+    assert hand.outcome(id).status == "lost"
+    said = has(hand, "engine1", (1, f"{id}.0", 1), items=[(0, 1)])
+    assert [word.numbers for _, word in said if isinstance(word, m.Abort)] == [[1]]
+    assert hand.state(id) == "done"
 
 
 def test_what_is_told_to_who_submits_it_again_is_not_taken_up_by_the_next_controller():

@@ -541,9 +541,10 @@ class Client:
         for outcome in lost:
             self._release(self.outstanding.pop(outcome.id))
         asked = self._asked
-        lost += [m.Outcome(id, "lost", facts=facts) for id in self.watched - asked]
+        gone = self.watched - (asked - self.promised)  # who asks may get an answer, others none
+        lost += [m.Outcome(id, "lost", facts=facts) for id in gone]
         self.watched &= asked
-        self.promised &= asked
+        self.promised.clear()
         self.shares.clear()
         self.farming.give_up()
         self.unaccepted.clear()
