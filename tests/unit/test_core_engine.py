@@ -259,6 +259,15 @@ def test_another_controller_is_not_told_what_the_last_one_has_had(engine):
     assert (message.seq, [r.id for r in message.results]) == (1, ["t3"])
 
 
+def test_a_former_controller_gives_nobody_up(engine):
+    another = m.Welcome("another", 0, incarnation=LIFE, asks=True, since=1.0)
+    hear(engine, another)
+    assert hear(engine, m.Again(given_up=LIFE), "control") == []  # it was read late
+    hear(engine, another, "control")
+    hear(engine, m.Again(given_up=LIFE), "control")
+    assert engine.incarnation != LIFE
+
+
 # --- results that are held ------------------------------------------------------------------------
 
 

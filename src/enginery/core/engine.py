@@ -103,6 +103,7 @@ class Engine:
         self.joined: set[str] = set()  # lanes on which the controller knows us
         self.greeting: set[str] = set()  # lanes on which a hello waits for its answer
         self.stale: set[str] = set()  # lanes that may still bring what is for a former life
+        self.former: set[str] = set()  # lanes that may still bring what a former controller said
         self.queue: deque[m.Attempt] = deque()
         self.current: m.Attempt | None = None
         self.typed: deque[tuple[int, int]] = deque()  # inputs of consoles, and after which n
@@ -227,8 +228,8 @@ class Engine:
                 if not given_up:
                     if lane not in self.greeting:  # it comes once for each thing we said
                         self._greet(lane, out)
-                elif given_up == self.incarnation:  # and not a former one: both lanes are told
-                    self._begin_again(now, out)
+                elif given_up == self.incarnation and lane not in self.former:
+                    self._begin_again(now, out)  # both lanes are told, each of which life
             case m.Signal(signum=signum):
                 if signum != SIGINT:
                     out.append(Kill(signum))
@@ -262,8 +263,11 @@ class Engine:
         self.joined.add(lane)
         self.stale.discard(lane)
         self.greeting.discard(lane)
-        if self.controller and welcome.controller != self.controller and not welcome.asks:
-            self._drop_work(now, out)  # another controller, which knows of none
+        if self.controller and welcome.controller != self.controller:
+            self.former = {"tasks", "control"}
+            if not welcome.asks:
+                self._drop_work(now, out)  # another controller, which knows of none
+        self.former.discard(lane)
         self.controller, self.since = welcome.controller, welcome.since
         self.id = int(welcome.id)
         if welcome.memory is not None:
