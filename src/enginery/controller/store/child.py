@@ -26,7 +26,7 @@ from ...net import private
 from ..config import ControllerConfig
 from . import talk
 
-START = 0.5
+START = 2.0
 """Seconds after which it is started: the cluster comes first."""
 
 NEWS = 0.5

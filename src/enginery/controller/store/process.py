@@ -25,9 +25,6 @@ from .answers import LIMIT, Answers, TooMuch
 from .database import Database, Unusable
 from .filler import Filler
 
-NICENESS = 19
-"""The least there is: with 10, no-op tasks on two processors were a tenth slower."""
-
 COLLECT = 0.5
 """Seconds for which rows are collected, when not much happens."""
 
@@ -51,7 +48,6 @@ def main(argv: Sequence[str]) -> int:
     """Serve the controller at the other end of the descriptor that is named."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)  # this ends when the controller does
-    os.nice(NICENESS)
     line = socket.socket(fileno=int(argv[0]))
     threading.Thread(target=_watch, args=(line,), daemon=True).start()
     store = Store(line)
