@@ -109,6 +109,22 @@ RARE = {
         "unit/test_core_recovery.py",
         "test_what_an_engine_has_and_nobody_wants_is_to_end",
     ),
+    "a controller that is gone gives an engine up": (
+        "unit/test_core_engine.py",
+        "test_a_former_controller_gives_nobody_up",
+    ),
+    "an engine is told to abort what it has under another number": (
+        "unit/test_core_recovery.py",
+        "test_what_was_sent_to_the_same_engine_once_more_is_aborted_there",
+    ),
+    "items of a map that has ended are taken up": (
+        "unit/test_core_recovery.py",
+        "test_items_that_an_engine_has_of_a_map_that_is_lost_are_nobodys",
+    ),
+    "what a controller that is gone had promised is waited for": (
+        "unit/test_core_client.py",
+        "test_a_promise_ends_with_who_gave_it_though_it_is_asked_for_again",
+    ),
     "what was written before the disk was full counts as all": (
         "unit/test_core_journal.py",
         "test_after_a_full_disk_nothing_counts_until_all_is_written_anew",
@@ -302,7 +318,11 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "an engine is given up twice": (
         engine.Engine, "_received",
-        "elif given_up == self.incarnation:", "else:",
+        "elif given_up == self.incarnation and lane not in self.former:", "else:",
+    ),
+    "a controller that is gone gives an engine up": (
+        engine.Engine, "_received",
+        " and lane not in self.former", "",
     ),
     # --- dependencies
     "a task that counts is not counted": (
@@ -608,6 +628,18 @@ MUTANTS: dict[str, Mutant] = {
     "a controller that starts again does not hear what engines have": (
         recovery.Recovery, "holds",
         "if not there and numbers.get(record.n) != record.attempt:", "if True:",
+    ),
+    "an engine is told to abort what it has under another number": (
+        recovery.Recovery, "holds",
+        "elif n > 0 and n not in place.sent:", "elif False:",
+    ),
+    "items of a map that has ended are taken up": (
+        chunks.Chunks, "adopt",
+        "if record.outcome is not None:", "if False:",
+    ),
+    "what a controller that is gone had promised is waited for": (
+        client.Client, "_begin_again",
+        "self.watched - (asked - self.promised)", "self.watched - asked",
     ),
     "what engines have that nobody wants goes on": (
         recovery.Recovery, "_refuse",
