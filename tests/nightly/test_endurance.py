@@ -1,22 +1,19 @@
-"""Millions of tasks: queued (E1), streamed (E2), and in a cluster that is disturbed (E4)."""
+"""Millions of tasks: queued (E1) and streamed (E2)."""
 
 from __future__ import annotations
 
 import os
-import random
-import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
-from enginery import Client, Cluster
+from enginery import Cluster
 from enginery.core import messages as m
 from enginery.wire import payload
 from enginery.wire.functions import FunctionCache
-from tests.faults.killing import Counts
 from tests.hostile.peer import Peer, hello, key_file, peers_of
 
 from .scale import scaled
@@ -30,6 +27,7 @@ WARM = 200_000
 """Tasks after which the history is full, and nothing should grow any more."""
 
 
+@pytest.mark.usefixtures("quiet")
 def test_a_million_queued_tasks(tmp_path: Path, figures: Figures) -> None:
     """E1: by a client that says what the protocol asks for and no more."""
     number, round = scaled(1_000_000), 4000
@@ -102,73 +100,3 @@ def open_things(pid: int) -> tuple[int, int]:
     """How many files and threads a process has."""
     process = psutil.Process(pid)
     return process.num_fds(), process.num_threads()
-
-
-def work(item: int) -> int:
-    """A few milliseconds of work."""
-    time.sleep(item % 7 / 1000)
-    return item * item
-
-
-class Soak:
-    """A cluster in which engines die, come and leave, and clients too, while maps go on."""
-
-    def __init__(self, rc: Client, seconds: float) -> None:
-        self.rc, self.until = rc, time.monotonic() + seconds
-        self.random = random.Random(20261128)
-        self.lost = self.wrong = self.maps = self.tasks = self.events = 0
-        self.samples: list[tuple[int, float]] = []
-
-    def maps_of(self, rc: Client) -> None:
-        """Map after map, each of which must come out right."""
-        view = rc.load_balanced_view(retries=20)
-        while time.monotonic() < self.until:
-            result = view.map_async(work, range(500), return_exceptions=True)
-            if not result.wait(PATIENCE):
-                self.lost += 500 - result.progress
-                return
-            self.wrong += sum(v != i * i for i, v in enumerate(result.get()))
-            self.maps, self.tasks = self.maps + 1, self.tasks + 500
-
-    def disturb(self) -> None:
-        """One thing after the other happens."""
-        while time.monotonic() < self.until:
-            engines = list(self.rc.link.engines.values())
-            self.events += 1
-            match self.random.randrange(4):
-                case 0 | 1 if len(engines) > 1:
-                    os.kill(self.random.choice(engines).pid, signal.SIGKILL)
-                case 2:
-                    with self.rc.cluster.connect_client_sync() as guest:
-                        guest.wait_for_engines(1, timeout=PATIENCE)
-                        guest.load_balanced_view(retries=20).map_sync(abs, range(-100, 0))
-                case 3:
-                    self.rc[:].execute("x = 1; print(x)", block=False).wait(PATIENCE)
-            self.samples.append((self.tasks, resident(self.rc.cluster.controller_pid)))
-            time.sleep(0.5)
-
-
-def test_soak(tmp_path: Path, figures: Figures) -> None:
-    """E4."""
-    seconds = scaled(600)
-    with Cluster(n=4, profile_dir=tmp_path / "profile_soak") as rc:
-        soak = Soak(rc, seconds)
-        with rc.cluster.connect_client_sync() as other:
-            other.wait_for_engines(4, timeout=PATIENCE)
-            threads = [threading.Thread(target=soak.maps_of, args=(c,)) for c in (rc, other)]
-            for thread in threads:
-                thread.start()
-            soak.disturb()
-            for thread in threads:
-                thread.join(PATIENCE + 10)
-        counts = Counts(soak.lost, 0, soak.wrong, soak.events)
-        warm = [s for s in soak.samples if s[0] > WARM] or soak.samples
-        rising = slope(warm)
-        figures(
-            "E4 engines die, clients come and leave, maps go on", f"{seconds} s",
-            f"{soak.tasks:,} tasks, {soak.events} events; lost {counts.lost}, duplicated "
-            f"{counts.duplicated}, unexpected {counts.unexpected}; controller {rising:+.2f} MB "
-            "per 100,000 tasks",
-        )  # fmt: skip
-        assert counts[:3] == (0, 0, 0)
-        assert rc.link.wait(lambda: rc.ids == [0, 1, 2, 3], PATIENCE)
