@@ -209,6 +209,7 @@ class Ledger(Observer):
             self._arrives(entry)
         if self.doubts and record.stage > entry.level and move != "recover":
             entry.level, entry.spent = record.stage, record.spent - (move == "retry")
+            entry.barred.clear()
         match move:
             case "wait" if record.state == "divided":
                 pass  # some of it has come back

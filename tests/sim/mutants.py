@@ -631,7 +631,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "an engine is told to abort what it has under another number": (
         recovery.Recovery, "holds",
-        "elif n > 0 and n not in place.sent:", "elif False:",
+        "elif n not in place.sent:", "elif False:",
     ),
     "items of a map that has ended are taken up": (
         chunks.Chunks, "adopt",

@@ -198,11 +198,11 @@ class World(Cluster):
 
     def _finish(self) -> None:
         """Until all is done; what can end in no other way is aborted."""
-        last, most = self.clock.now, 0
+        last, most, fewest = self.clock.now, 0, inf
         while unfinished := self._unfinished():
             ended = sum(n for (_, move), n in self.moves.count.items() if move == "end")
-            if ended > most:  # of the shares of a map, too
-                last, most = self.clock.now, ended
+            if ended > most or len(unfinished) < fewest:  # of the shares of a map, too; or is told
+                last, most, fewest = self.clock.now, ended, len(unfinished)
             if self.clock.now - last > PATIENCE:
                 raise Broken(f"lost: {unfinished[:5]} hang")
             if not any(e.alive for e in self.engines):

@@ -778,6 +778,24 @@ def test_in_doubt_what_an_engine_had_refused_may_have_run_elsewhere_since():
     assert hand.outcome(id).facts["reason"] == IN_DOUBT
 
 
+@pytest.mark.parametrize("chunk", [None, m.Chunk(0, 1, 1, (1,))])
+def test_so_may_what_the_journal_says_it_has(chunk):
+    hand = Durable()
+    hand.supervisor("engine1", "engine2")
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", m.Task("ann-1", FIT, b"x", chunk=chunk))
+    hand.engine("engine2")
+    after = Durable(hand.turns, complete=False)
+    after.supervisor("engine1", "engine2")
+    after.engine("engine1", seen=1)
+    id = "ann-1" if chunk is None else "ann-1.0"
+    has(after, "engine1", (0, id, 1), items=[] if chunk is None else [(0, 1)])
+    after.wait(60)  # the other engine does not come back
+    after.result("engine1", m.Result(id, 1, "refused", b"", items=int(chunk is not None)), seq=1)
+    assert after.outcome(id).facts["reason"] == IN_DOUBT
+
+
 def test_attempts_that_were_refused_use_up_no_retries_after_a_restart():
     hand = doubtful("engine1", "engine2")
     id = mine(hand)

@@ -204,8 +204,9 @@ class Recovery:
                 life, number = place.incarnation, n or done
                 self._hear(Held(place, life, number, id, attempt, name, stage), out)
                 done += not n
-            elif n > 0 and n not in place.sent:  # it was called back and sent here once more
-                place.renumber(known, n)
+            elif n not in place.sent:  # it has ended, or was called back and sent here once more
+                place.renumber(known, n or done)
+                done += not n
         work.never_sent(place, RESTARTED, now)
         place.sent = dict(sorted(place.sent.items()))
         self._look(now, out)

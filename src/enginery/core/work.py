@@ -687,7 +687,7 @@ class Work:
             return
         self.journal.changed(record)
         self.conditions.put_back(record, now)
-        if self.untold and record.n < 0 and record.pool is None:
+        if self.untold and record.n < 0:
             record.n = 0  # that attempt had ended before the restart: another one may have begun
             self.doubt(record, now)
 
