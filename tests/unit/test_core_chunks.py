@@ -1,5 +1,8 @@
 """Chunks in the controller's machine: how they are divided, and what becomes of each item."""
 
+import gc
+from weakref import ref
+
 import pytest
 
 from enginery.core import messages as m
@@ -47,6 +50,21 @@ def brief(hand, items=1000):
 def ranges(hand, id="ann-1"):
     """What nobody was given of a chunk."""
     return hand.core.work.tasks[id].pool.todo
+
+
+def test_nothing_is_left_of_a_map_that_is_forgotten(hand):
+    gc.collect()
+    gc.disable()  # it seldom looks in a controller
+    try:
+        hand.submit("ann", chunk("ann-1", items=2))
+        left = [ref(hand.core.work.tasks[id]) for id in ("ann-1", "ann-1.0")]
+        hand.result("engine1", well("ann-1.0", 1), seq=1)
+        hand.result("engine1", well("ann-1.1", 1), seq=2)
+        assert hand.outcome("ann-1").status == "ok"
+        hand.say("ann/control", m.Purge(every=True, number=1))
+        assert [each() for each in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def told(said):

@@ -14,7 +14,7 @@ from . import entries as e
 from . import messages as m
 from .engines import Place
 from .graph import Condition
-from .pools import Pool, share_id
+from .pools import Pool, is_chunk, share_id
 from .sessions import Session
 from .tasks import Record
 
@@ -62,7 +62,7 @@ class Account:
                 continue
             if not record.direct:
                 yield self.state(record), record.size
-                if record.pool is not None and record.pool.record is record:
+                if is_chunk(record) and record.pool is not None:
                     yield self.divided(record.pool), SMALL
                     yield from self._values(record.pool)
             elif record.outcome is None:
@@ -83,7 +83,7 @@ class Account:
     def _values(self, pool: Pool) -> Iterator[tuple[e.Kept, int]]:
         """What shares have given that are forgotten, of a chunk whose values are waited for."""
         for start, value in list((pool.values or {}).items()):
-            share = share_id(pool.record.spec.id, start)
+            share = share_id(pool.id, start)
             if pool.record.outcome is None and share not in self._work.tasks:
                 yield e.Kept(share, value), value.size()
 
@@ -125,8 +125,7 @@ class Account:
     def divided(self, pool: Pool) -> e.Divided:
         """A chunk as it is now."""
         return e.Divided(
-            pool.record.spec.id, list(pool.todo), list(pool.shares), list(pool.ended), pool.done,
-            pool.bad,
+            pool.id, list(pool.todo), list(pool.shares), list(pool.ended), pool.done, pool.bad,
         )  # fmt: skip
 
     def _wait(self, condition: Condition) -> e.Condition:

@@ -138,7 +138,7 @@ class Chunks:
     def _give_back(self, pool: Pool, start: int, stop: int, now: float) -> None:
         pool.add(start, stop)
         if self._work.doubtful is not None:  # others may have been given them since
-            self._work.doubtful.setdefault(pool.record.spec.id, False)
+            self._work.doubtful.setdefault(pool.id, False)
         self._work.journal.divided(pool)
         if pool.record.state == "divided":
             pool.record.move("wait", now, "items came back")
@@ -392,7 +392,7 @@ class Chunks:
 
     def parts(self, record: Record) -> tuple[Record, ...]:
         """A task, and of a chunk its shares that have not ended."""
-        if record.pool is None or record.pool.record is not record:
+        if record.pool is None or not record.pool.of(record):
             return (record,)
         return (record, *record.pool.shares.values())
 

@@ -63,9 +63,9 @@ class Delivery:
             for watcher in self.watchers.pop(record.spec.id, ()):
                 watcher.fetching.remove(record.spec.id)
                 self.owe(watcher, outcome)
-        if record.pool is not None and record.pool.record is not record:
+        if record.pool is not None and not record.pool.of(record):
             record.pool.told += 1
-            for watcher in self.watchers.get(record.pool.record.spec.id, ()):
+            for watcher in self.watchers.get(record.pool.id, ()):
                 self.owe(watcher, outcome)
         owner = self.sessions.get(record.owner)
         if owner is None:
@@ -104,7 +104,7 @@ class Delivery:
     def fetch(self, session: Session, record: Record) -> None:
         """Deliver a task's outcome to this client too, when it is there; of a chunk, all."""
         id = record.spec.id
-        pool = record.pool if record.pool is not None and record.pool.record is record else None
+        pool = record.pool if record.pool is not None and record.pool.of(record) else None
         if pool is not None:
             for outcome in pool.outcomes():
                 self.owe(session, outcome)

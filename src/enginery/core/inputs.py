@@ -46,7 +46,7 @@ class Inputs:
                 size += kept[id].size()
             elif first and id in tasks:
                 pool = tasks[id].pool
-                if pool is not None and pool.record is tasks[id]:
+                if pool is not None and pool.of(tasks[id]):
                     pool.restore(tasks, kept)
                 size += self.ended(tasks[id])
         return size
@@ -72,7 +72,7 @@ class Inputs:
             return 0
         if id not in self.needed:
             return 0
-        chunk = pool is not None and pool.record is record
+        chunk = pool is not None and pool.of(record)
         if pool is not None and chunk and outcome is None:
             pool.keep()
         if outcome is None or outcome.status != "ok":

@@ -101,7 +101,7 @@ class Journal:
     def divided(self, pool: Pool) -> None:
         """How far this chunk is divided is written, as it is at the end of the turn."""
         if self.name:
-            self._divided[pool.record.spec.id] = pool
+            self._divided[pool.id] = pool
 
     def resume(self, turn: int) -> None:
         """Go on behind this record, which is on disk."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from weakref import ref
 
 from msgspec.structs import replace
 
@@ -57,11 +58,12 @@ class Pool:
     """The items of one chunk."""
 
     __slots__ = (
-        "bad", "done", "ended", "record", "shares", "tasks", "todo", "told", "values",
+        "_record", "bad", "done", "ended", "id", "shares", "tasks", "todo", "told", "values",
     )  # fmt: skip
 
     def __init__(self, record: Record, chunk: m.Chunk, tasks: Mapping[str, Record]) -> None:
-        self.record = record  # the chunk
+        self.id = record.spec.id
+        self._record = ref(record)  # a circle would be left for the collector, which seldom looks
         self.tasks = tasks  # all that are known
         self.todo = [(chunk.start, chunk.stop)]  # given to nobody: ranges, apart and ascending
         self.shares: dict[str, Record] = {}  # those that have not ended
@@ -70,6 +72,17 @@ class Pool:
         self.done = 0  # items that have ended
         self.bad: m.Outcome | None = None  # of the first share that did not end well
         self.values: dict[int, m.Value] | None = None  # if they are wanted, by the first item
+
+    @property
+    def record(self) -> Record:
+        """The chunk, as long as anybody knows it."""
+        record = self._record()
+        assert record is not None
+        return record
+
+    def of(self, record: Record) -> bool:
+        """Whether this is the chunk, and no share."""
+        return self._record() is record
 
     @property
     def left(self) -> int:
@@ -111,7 +124,7 @@ class Pool:
         """
         self.values = dict(self._known(tasks))
         for start in self.ended:
-            if (value := kept.get(share_id(self.record.spec.id, start))) is not None:
+            if (value := kept.get(share_id(self.id, start))) is not None:
                 self.values.setdefault(start, value)
 
     @property
@@ -142,7 +155,7 @@ class Pool:
 
     def _outcomes(self, tasks: Mapping[str, Record], starts: list[int]) -> Iterator[m.Outcome]:
         for start in starts:
-            share = tasks.get(share_id(self.record.spec.id, start))
+            share = tasks.get(share_id(self.id, start))
             if share is not None and share.outcome is not None:
                 yield share.outcome
 
@@ -160,4 +173,4 @@ def stands_for(record: Record | None, items: tuple[int, int]) -> bool:
 
 def is_chunk(record: Record) -> bool:
     """Whether it is divided into others."""
-    return record.pool is not None and record.pool.record is record
+    return record.pool is not None and record.pool.of(record)

@@ -85,8 +85,8 @@ class Record:
     """
 
     __slots__ = (
-        "__dict__", "attempt", "expected", "finished", "kept", "n", "number", "order", "outcome",
-        "owner", "place", "size", "spec", "state", "steps",
+        "__dict__", "__weakref__", "attempt", "expected", "finished", "kept", "n", "number",
+        "order", "outcome", "owner", "place", "size", "spec", "state", "steps",
     )  # fmt: skip
 
     spent = 0  # retries used up
