@@ -93,13 +93,13 @@ def test_an_outcome_is_told_once_and_in_order(client):
 
 def test_deliveries_are_confirmed_together_and_at_once_when_they_come_again(client):
     confirmed = [said(deliver(client, seq), m.Got) for seq in range(1, GOT_LATER + 1)]
-    assert confirmed == [[]] * (GOT_LATER - 1) + [[m.Got(GOT_LATER)]]
-    assert said(deliver(client, 1), m.Got) == [m.Got(GOT_LATER)]
+    assert confirmed == [[]] * (GOT_LATER - 1) + [[m.Got(GOT_LATER, "c/1")]]
+    assert said(deliver(client, 1), m.Got) == [m.Got(GOT_LATER, "c/1")]
 
 
 def test_large_output_is_confirmed_at_once(client):
     output = m.Output("t1", 1, 0, "stdout", "x" * (1 << 20))
-    assert said(hear(client, m.Deliver(1, [], [output])), m.Got) == [m.Got(1)]
+    assert said(hear(client, m.Deliver(1, [], [output])), m.Got) == [m.Got(1, "c/1")]
 
 
 def test_a_hello_says_how_far_deliveries_have_come(client):
@@ -238,6 +238,19 @@ def test_who_was_forgotten_gives_up_what_it_had_said_and_says_the_rest(client):
     assert told(effects) == [("t1", "lost")]
     assert [[task.id for task in s.tasks] for s in said(effects, m.Submit)] == [["t2"]]
     assert client.submitted == 1
+
+
+def test_what_is_read_late_of_a_former_session_is_not_taken_for_this_one(client):
+    submit(client, "t1")
+    deliver(client, 1, "t0")
+    client.handle(e.Closed("control"), 0.0)
+    (hello,) = said(client.handle(e.Opened("control"), 0.0))
+    assert (hello.seen, hello.session) == (1, "c/1")
+    hear(client, welcome(session=2), "control")
+    assert told(deliver(client, 1, "t1")) == []  # the other lane still brings what was said before
+    hear(client, welcome(session=2))
+    submit(client, "t2")
+    assert told(deliver(client, 1, "t2")) == [("t2", "ok")]
 
 
 def restart(client, accepted=0):

@@ -8,7 +8,7 @@ from enginery.core.controller import FEW, FORGET_CLIENT
 from enginery.core.engines import AWAY, EARLY, LONG_AWAY
 from enginery.core.events import Received
 from enginery.core.intake import TELL_ACCEPTED
-from enginery.core.names import content_hash
+from enginery.core.names import content_hash, session_name
 from enginery.version import PROTOCOL
 
 from .hand_controller import BLOB, FIT, Hand, kinds, runs, secret, task
@@ -274,6 +274,24 @@ def test_what_a_dead_engine_still_says_is_heard_first():
     assert delivered(said, "ann/tasks") == [("ann-1", "ok")]
     hand.close("engine a/tasks")
     assert not hand.core.work.places[0].here
+
+
+def test_what_a_client_has_seen_in_a_former_session_confirms_nothing():
+    hand = Hand()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.result("engine1", m.Result("ann-1", 1, "ok", b""), seq=1)
+    hello = m.Hello(
+        PROTOCOL, "0", "client", "tasks", secret("ann"), seen=1, session=session_name("c", 0)
+    )
+    said = hand.say("ann again/tasks", hello, "client")
+    assert [word.seq for _, word in said if isinstance(word, m.Deliver)] == [1]
+    session = hand.core.sessions[secret("ann")]
+    hand.say("ann again/tasks", m.Got(1, session_name("c", 0)), "client")
+    assert len(session.under_way) == 1
+    hand.say("ann again/tasks", m.Got(1, session_name(hand.core.name, session.number)), "client")
+    assert not session.under_way
 
 
 def test_a_direct_request_waits_for_the_promised_life():

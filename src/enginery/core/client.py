@@ -35,6 +35,7 @@ from .events import (
     Submitted,
 )
 from .farming import Farming
+from .names import session_name
 from .pools import chunk_id
 from .quota import CREDIT
 from .sessions import EMPTY
@@ -57,8 +58,9 @@ AT_ONCE = frozenset({"status", "engines", "kept"})
 CLAIM = 50_000
 """Tasks in one claim at most."""
 
-OF_ONE_CONTROLLER = (m.Deliver, m.Accepted, m.Room, m.Engines)
-"""What says nothing once another controller is there: these are numbered anew, or its own."""
+OF_ONE_SESSION = (m.Deliver, m.Accepted, m.Room, m.Engines)
+"""What says nothing in another session, or to another controller: it is numbered anew, or its own.
+"""
 
 SEEN = 100_000
 """Functions remembered as sent."""
@@ -176,9 +178,14 @@ class Client:
         hello = m.Hello(
             PROTOCOL, self.version, "client", "tasks" if lane == "tasks" else "control",
             self.identity, host=self.host, pid=self.pid, seen=self.delivered, python=self.python,
-            memory=self.memory if lane == "tasks" else None,
+            memory=self.memory if lane == "tasks" else None, session=self._session_name,
         )  # fmt: skip
         out.append(Send(lane, hello))
+
+    @property
+    def _session_name(self) -> str:
+        """In which session deliveries are counted."""
+        return session_name(self.controller, self.session)
 
     def _dated(self, message: m.Message) -> m.Message:
         """An abort takes effect after those of its tasks that the controller may not have yet."""
@@ -296,7 +303,7 @@ class Client:
     # --- what the controller says -----------------------------------------------------------------
 
     def _received(self, lane: str, message: m.Message, out: list[Effect]) -> None:
-        if lane in self.stale and isinstance(message, OF_ONE_CONTROLLER):
+        if lane in self.stale and isinstance(message, OF_ONE_SESSION):
             return
         match message:
             case m.Deliver():
@@ -424,7 +431,7 @@ class Client:
         """Tell how far deliveries have arrived; best together with something else."""
         self.confirmed = self.delivered
         self.unconfirmed_bytes = 0
-        out.append(Send("tasks", m.Got(self.delivered)))
+        out.append(Send("tasks", m.Got(self.delivered, self._session_name)))
 
     def _release(self, functions: tuple[bytes, ...]) -> None:
         for function in functions:
@@ -441,6 +448,8 @@ class Client:
             self._greet(lane, out)
             return
         again = bool(self.controller) and welcome.controller != self.controller
+        if again or (self.session and welcome.session != self.session):
+            self.stale = {"tasks", "control"}
         # One that has all of the journal and does not ask has heard of us, and given us up.
         knew = bool(welcome.journal) and welcome.journal == self.journal and not welcome.torn
         if again and not (welcome.asks or knew):
@@ -453,8 +462,6 @@ class Client:
         elif again or (self.session and welcome.session != self.session):
             waiting = [submit for submit in self.unsent if submit.seq > self.sent]
             self._begin_again("the controller had given this client up", waiting, out)
-        if again:
-            self.stale = {"tasks", "control"}
         self.stale.discard(lane)
         self.controller, self.session = welcome.controller, welcome.session
         self.since, self.journal = welcome.since, welcome.journal

@@ -43,7 +43,7 @@ from .hosts import Hosts
 from .inquiries import ANSWERS, Inquiries, Usage
 from .intake import Intake
 from .journal import Journal
-from .names import public_name
+from .names import public_name, session_name
 from .notices import Notices, Rate
 from .past import FINDING, Past
 from .quota import CREDIT, Quota
@@ -574,7 +574,7 @@ class Controller:
             session.told = session.accepted
             engines = [p.info() for p in self.work.places.values() if p.here]
             out.append(Send(conn, m.Engines(engines)))
-            self._got(session, hello.seen)
+            self._got(session, hello.seen, hello.session)
             if new:
                 session.resume(out)
             self.delivery.touch(session)
@@ -809,8 +809,8 @@ class Controller:
                 self.intake.submit(conn, session, message, now, out)
             case m.Define(hash=hash, blob=blob):
                 self.intake.define(conn, hash, blob, now, out)
-            case m.Got(seq=seq):
-                self._got(session, seq)
+            case m.Got(seq=seq, session=name):
+                self._got(session, seq, name)
                 self.delivery.touch(session)
             case m.Claim():
                 self.recovery.claim(session, message, now, out)
@@ -842,7 +842,9 @@ class Controller:
             case _:
                 self._misplaced("client", message, out)
 
-    def _got(self, session: Session, seq: int) -> None:
+    def _got(self, session: Session, seq: int, name: str) -> None:
+        if name and name != session_name(self.name, session.number):
+            return  # it was in another one, and does not know of this yet
         for deliver in session.got(seq):
             if self.work.unfetched:
                 self.work.fetched(session.identity, deliver.outcomes)

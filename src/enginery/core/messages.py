@@ -111,7 +111,8 @@ class Hello(Message, tag="!"):
     `kind` says what speaks; what it may do comes from its key alone. `identity` is a 128-bit
     secret of the speaker: the place of an engine (the same for each of its lives), or the client.
     `incarnation` is the secret of this life of an engine. `seen` is the last number this side has
-    from the controller: the `n` of the last `Attempt` (engine), the last `Deliver.seq` (client).
+    from the controller: the `n` of the last `Attempt` (engine), the last `Deliver.seq` (client, in
+    the `session` of this name: it may have been forgotten meanwhile, and be in another one).
     `patience` is how many seconds an engine or a supervisor needs to be back when its connection
     breaks, where that takes longer than usual. `rank` is what an engine is in a job of MPI, in
     words.
@@ -132,6 +133,7 @@ class Hello(Message, tag="!"):
     patience: float = 0.0
     rank: str = ""
     keeps: bool = False  # a supervisor can keep copies, an engine can open them: see `Keep`
+    session: str = ""  # or "": the one that there is
 
 
 class Welcome(Message, tag="W"):
@@ -553,9 +555,10 @@ class Deliver(Message, tag="E"):
 
 
 class Got(Message, tag="g"):
-    """The client has every `Deliver` up to `seq`."""
+    """The client has every `Deliver` up to `seq` of the `session` of this name."""
 
     seq: int
+    session: str = ""  # or "": the one that there is
 
 
 # --- control: on connections of its own, so that it never queues behind work --------------------

@@ -18,3 +18,8 @@ def life_name(incarnation: bytes) -> str:
 def content_hash(blob: bytes) -> bytes:
     """The name of a function: 16 bytes."""
     return blake2b(blob, digest_size=16).digest()
+
+
+def session_name(controller: str, number: int) -> str:
+    """What tells this session of a client from those before, and at other controllers."""
+    return f"{controller}/{number}"
