@@ -198,6 +198,7 @@ def test_a_promise_ends_with_who_gave_it_though_it_is_asked_for_again(client):
     client.handle(e.Asked(m.Query(2, "fetch", ["x1"])), 0.0)
     _, effects = reconnect(client, welcome(controller="another"))
     assert told(effects) == [("x1", "lost")]
+    hear(client, welcome(controller="another"), "control")
     hear(client, m.Reply(2, {"unknown": ["x1"]}), "control")
     assert (client.watched, client.promised) == (set(), set())
 
@@ -271,6 +272,14 @@ def test_what_was_promised_is_claimed_though_it_is_asked_for_again(client):
     client.handle(e.Asked(m.Query(2, "fetch", ["x1"])), 0.0)
     [claim] = [word for word in restart(client)[0] if isinstance(word, m.Claim)]
     assert claim.watches == ["x1"]
+
+
+def test_what_a_controller_promised_that_is_gone_is_asked_for_again(client):
+    client.handle(e.Asked(m.Query(1, "fetch", ["x1"])), 0.0)
+    again = m.Welcome("d", "c1", 0, 10_000, session=1, asks=True, since=2.0)
+    hear(client, again)
+    assert hear(client, m.Reply(1, {"unknown": []}), "control") == []  # it is read late
+    assert [word.ids for word in said(hear(client, again, "control"), m.Query)] == [["x1"]]
 
 
 def test_what_has_run_again_is_not_asked_for_once_more(client):

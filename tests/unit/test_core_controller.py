@@ -285,7 +285,7 @@ def test_what_a_client_has_seen_in_a_former_session_confirms_nothing():
     hello = m.Hello(
         PROTOCOL, "0", "client", "tasks", secret("ann"), seen=1, session=session_name("c", 0)
     )
-    said = hand.say("ann again/tasks", hello, "client")
+    said = hand.say_all("ann again/tasks", hello)
     assert [word.seq for _, word in said if isinstance(word, m.Deliver)] == [1]
     session = hand.core.sessions[secret("ann")]
     hand.say("ann again/tasks", m.Got(1, session_name("c", 0)), "client")

@@ -318,6 +318,8 @@ class Client:
             case m.Engines(engines=engines):
                 self.farming.engines(engines, out)
                 out.append(EnginesChanged(engines))
+            case m.Reply(number=number) if lane in self.stale and self._fetches(number):
+                pass  # what is gone has promised it: it will be asked for again
             case m.Reply(number=number, value=value):
                 if (request := self.requests.pop(number, None)) is not None:
                     if isinstance(request, m.Query) and request.what == "fetch":
@@ -407,6 +409,11 @@ class Client:
     def _asked(self) -> set[str]:
         """The tasks of requests that are not answered."""
         return {id for request in self.requests.values() for id in _watched(request)}
+
+    def _fetches(self, number: int) -> bool:
+        """Whether this request asks for outcomes, which an answer only promises."""
+        request = self.requests.get(number)
+        return isinstance(request, m.Query) and request.what == "fetch"
 
     def _unwatch(self, ids: list[str]) -> None:
         """The outcomes of these will not come, unless for another request."""
