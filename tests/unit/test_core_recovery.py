@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from enginery.core import engines, journal
 from enginery.core import messages as m
-from enginery.core.controller import Controller, Limits
+from enginery.core.controller import FORGET_CLIENT, Controller, Limits
 from enginery.core.engines import AWAY
 from enginery.core.entries import Came, Complete, Over
 from enginery.core.events import Append, Received, Send, Synced, Tick
@@ -851,3 +851,13 @@ def test_nor_when_its_client_submits_the_task_only_then():
     assert hand.core.work.tasks[id].spec.name == "third"
     hand.result("engine1", m.Result(id, 3, "error", b"", completed=40.0), seq=1)
     assert hand.outcome(id).status == "error"
+
+
+def test_who_was_given_up_in_doubt_is_not_taken_for_one_that_was_never_heard_of():
+    hand = doubtful("engine1")
+    has(hand, "engine1")
+    hand.wait(FORGET_CLIENT + 1)
+    welcome = next(word for _, word in hand.client("ann") if isinstance(word, m.Welcome))
+    assert (welcome.asks, welcome.torn) == (False, False)
+    other = next(word for _, word in hand.client("bob") if isinstance(word, m.Welcome))
+    assert other.torn

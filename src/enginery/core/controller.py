@@ -176,7 +176,7 @@ class Controller:
         self.keepers: dict[bytes, Supervisor] = {}  # by place: of other hosts, who keep copies
         self.hosts = Hosts(self)
         self.by_identity: dict[bytes, Place] = {}
-        self.over: OrderedDict[bytes, None] = OrderedDict()  # lives that are over
+        self.over: OrderedDict[bytes, None] = OrderedDict()  # lives, and clients given up
         self.leaving: dict[int, Place] = {}  # engines that are given up at a time
         self.heirs: dict[Conn, tuple[str, m.Hello]] = {}  # new lives at places not yet given up
         self.stale = False  # the clients have not been told about the engines of now
@@ -284,6 +284,8 @@ class Controller:
                 self._supervisor_gone(party, now, out)
             else:
                 self._session_gone(party)
+                if self.recovery.doubt:  # else who has all of the journal knows it anyway
+                    self.is_over(party.identity)
         self.intake.tick(now, out)
         self.inquiries.tick(now, out)
         self.past.tick(now, out)
@@ -567,7 +569,7 @@ class Controller:
             "pure" if self.farm.front else self.scheme.name, self.limits.hwm, role=role,
             farm_port=0 if role == "monitor" else self.farm.front, session=session.number,
             memory=self._offer(conn, hello), journal=self.journal.name, asks=session.silent,
-            since=self.since or 0.0, torn=self.recovery.doubt,
+            since=self.since or 0.0, torn=self.recovery.doubt and hello.identity not in self.over,
         )  # fmt: skip
         out.append(Send(conn, welcome))
         if hello.lane == "tasks":
@@ -662,7 +664,10 @@ class Controller:
         party.lanes = {}
 
     def is_over(self, incarnation: bytes) -> None:
-        """This life will not be taken back; of 12 bytes: nor any by which that process goes on."""
+        """This life will not be taken back; of 12 bytes: nor any by which that process goes on.
+
+        A client that was given up is told so; not that it was never heard of.
+        """
         self.over[incarnation] = None
         self.journal.note(entries.Over(incarnation))
         while len(self.over) > LIVES:

@@ -159,7 +159,9 @@ class Welcome(Message, tag="W"):
     # To an engine: an `Attempt.n` up to this one is of a former life, or of the last controller.
     after: int = 0
     since: float = 0.0  # when this life of the controller began, in seconds since the epoch
-    torn: bool = False  # something may be missing at the end of the journal with which it began
+    # To a client: something may be missing at the end of the journal with which it began, such as
+    # that this client was there.
+    torn: bool = False
 
 
 class Keep(Message, tag="B"):
