@@ -857,7 +857,7 @@ def test_who_was_given_up_in_doubt_is_not_taken_for_one_that_was_never_heard_of(
     hand = doubtful("engine1")
     has(hand, "engine1")
     hand.wait(FORGET_CLIENT + 1)
-    welcome = next(word for _, word in hand.client("ann") if isinstance(word, m.Welcome))
+    welcome = next(word for word in hand.client("ann") if isinstance(word, m.Welcome))
     assert (welcome.asks, welcome.torn) == (False, False)
-    other = next(word for _, word in hand.client("bob") if isinstance(word, m.Welcome))
+    other = next(word for word in hand.client("bob") if isinstance(word, m.Welcome))
     assert other.torn
