@@ -125,6 +125,10 @@ RARE = {
         "unit/test_core_client.py",
         "test_a_promise_ends_with_who_gave_it_though_it_is_asked_for_again",
     ),
+    "what was turned away is submitted again though it has ended": (
+        "unit/test_core_client.py",
+        "test_what_was_turned_away_and_has_ended_is_not_submitted_again",
+    ),
     "what was written before the disk was full counts as all": (
         "unit/test_core_journal.py",
         "test_after_a_full_disk_nothing_counts_until_all_is_written_anew",
@@ -149,7 +153,6 @@ WRITTEN = {
     "what a client is about to submit again is unwanted",
     "what has ended and is forgotten is adopted again",
     "what nobody has is not told to who comes late",
-    "what was turned away is submitted again though it has ended",
     "an engine that lacks a function nobody has waits for it",
     "what was turned away was never taken",
 }
@@ -159,7 +162,6 @@ HINTS: dict[str, int] = {
     "what a client is about to submit again is unwanted": 1002163,
     "what has ended and is forgotten is adopted again": 1001536,
     "what nobody has is not told to who comes late": 1010113,
-    "what was turned away is submitted again though it has ended": 1060209,
     "what was turned away was never taken": 1010494,
     "an engine that lacks a function nobody has waits for it": 1008130,
     "the retries that were spent are forgotten": 36,
