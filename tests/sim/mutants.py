@@ -127,7 +127,7 @@ RARE = {
     ),
     "what was turned away is submitted again though it has ended": (
         "unit/test_core_client.py",
-        "test_what_was_turned_away_and_has_ended_is_not_submitted_again",
+        "test_nor_when_there_is_room",
     ),
     "what was written before the disk was full counts as all": (
         "unit/test_core_journal.py",
