@@ -21,8 +21,8 @@ WORTH = 2000
 """Microseconds of work that an engine is sent ahead; what takes as long is not brief."""
 
 SHORT = 50 * WORTH
-"""Microseconds of which a task takes less that may wait behind another one. It is found out in vain
-that this one waits while its engine answers nothing, so that it must not be for long.
+"""Microseconds of which a task takes less that may wait behind another one. Where that one lets no
+other thread run, an engine does not hear that what waits is called back: so not for long.
 """
 
 LEAST, MOST = 8, 2 * SHORT

@@ -1,4 +1,4 @@
-"""Short public names for 128-bit secrets: who holds the name cannot act as its owner."""
+"""Short public names: who holds that of a 128-bit secret cannot act as its owner."""
 
 from __future__ import annotations
 
