@@ -10,6 +10,7 @@ import numpy
 import pytest
 
 from enginery import Client, CompositeError, EngineError, TaskAborted
+from enginery.client.parts import Parts
 
 
 @pytest.fixture
@@ -59,6 +60,17 @@ def test_brief_items_go_together_and_each_is_told_of_once(lview):
     assert sorted(result.partial()) == list(range(20_000))
     unordered = lview.map_async(lambda x: x + 1, range(20_000), ordered=False)
     assert sorted(unordered) == list(range(1, 20_001))
+
+
+def test_to_go_through_the_items_does_not_look_at_all_parts_each_time(lview, monkeypatch):
+    def slow(x):
+        time.sleep(0.003)  # so that items go one by one
+        return x
+
+    looks, slots = [], Parts.slots.fget
+    monkeypatch.setattr(Parts, "slots", property(lambda self: looks.append(1) or slots(self)))
+    assert sorted(lview.map_async(slow, range(40), ordered=False)) == list(range(40))
+    assert len(looks) <= 1
 
 
 def test_what_an_item_prints_is_its_own(lview):

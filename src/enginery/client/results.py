@@ -625,9 +625,8 @@ class Items(Iterator[Any]):
             self._next += 1  # only now: an interrupted wait for it can be repeated
             return result._give(value)
         while not self._taken:
-            if self._next >= len(result._slots):
-                raise StopIteration
-            result._wait(lambda: len(self._arrivals.order) > self._next or result.ready(), None)
+            if len(self._arrivals.order) <= self._next:
+                result._wait(lambda: len(self._arrivals.order) > self._next or result.ready(), None)
             if len(self._arrivals.order) <= self._next:
                 raise StopIteration
             self._taken = list(self._values.part(self._arrivals.order[self._next]))[::-1]
