@@ -34,6 +34,8 @@ def test_a_million_queued_tasks(tmp_path: Path, figures: Figures) -> None:
     with configured(tmp_path / "profile_queue", {}, n=1) as rc, peers_of(rc.cluster) as peers:
         held = rc[0].apply_async(time.sleep, 3600)
         controller = psutil.Process(rc.cluster.controller_pid)
+        # It takes its share of the processors and their caches: at the beginning as at the end.
+        assert rc.link.wait(lambda: bool(controller.children()), PATIENCE), "there is no database"
         others = controller.children()
         peer = Peer(peers.context, key_file(rc.cluster, "client"))
         peer.say(hello("client"))
