@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from ..error import ClusterError
 from ..net.wakeup import Wakeup
-from .process import Process, pidfd
+from .process import NotStarted, Process, pidfd
 
 OFTEN, WITHIN = 3, 60.0
 """So many times in so many seconds at most it is started again."""
@@ -75,6 +75,9 @@ class Guard:
             try:
                 self._controller = self._again()
             except ClusterError as error:
+                if isinstance(error, NotStarted) and error.process.ended.startswith("signal"):
+                    self._controller = error.process  # it was killed again, before it was there
+                    continue
                 self._logger.error("the controller could not be started again: %s", error)
                 return
 

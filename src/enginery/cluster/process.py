@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from ..error import ClusterError
+
 GRACE = 5.0
 """Seconds that a process has to end when it is asked to, before it is killed."""
 
@@ -121,6 +123,14 @@ class Process:
     def to_json(self) -> dict[str, Any]:
         """What a cluster file keeps of it."""
         return {"what": self.what, "pid": self.pid, "born": self.born, "output": self.output}
+
+
+class NotStarted(ClusterError):
+    """A process ended before it was ready."""
+
+    def __init__(self, text: str, process: Process) -> None:
+        super().__init__(text)
+        self.process = process
 
 
 def end_all(processes: Iterable[Process], grace: float = GRACE) -> None:
