@@ -39,7 +39,8 @@ FUNCTIONS = 10_000
 """Functions of which this is remembered."""
 
 PATIENCE = 0.005
-"""Seconds without a result after which what waits at an engine is called back, if another is idle.
+"""Seconds without a result after which what waits behind brief ones is called back, if another
+engine is idle.
 """
 
 

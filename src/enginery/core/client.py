@@ -455,7 +455,8 @@ class Client:
             self._greet(lane, out)
             return
         again = bool(self.controller) and welcome.controller != self.controller
-        if again or (self.session and welcome.session != self.session):
+        another = again or bool(self.session and welcome.session != self.session)
+        if another:
             self.stale = {"tasks", "control"}
         # One that has all of the journal and does not ask has heard of us, and given us up.
         knew = bool(welcome.journal) and welcome.journal == self.journal and not welcome.torn
@@ -466,7 +467,7 @@ class Client:
         elif again and welcome.asks:
             self.delivered = self.confirmed = self.unconfirmed_bytes = 0  # it counts anew
             self._lack_less()
-        elif again or (self.session and welcome.session != self.session):
+        elif another:
             waiting = [submit for submit in self.unsent if submit.seq > self.sent]
             self._begin_again("the controller had given this client up", waiting, out)
         self.stale.discard(lane)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from . import messages as m
 from .engines import Place
 from .events import Effect, Log
-from .pools import chunk_id
+from .pools import chunk_id, is_chunk
 from .sessions import Session
 from .tasks import Record
 
@@ -104,7 +104,7 @@ class Delivery:
     def fetch(self, session: Session, record: Record) -> None:
         """Deliver a task's outcome to this client too, when it is there; of a chunk, all."""
         id = record.spec.id
-        pool = record.pool if record.pool is not None and record.pool.of(record) else None
+        pool = record.pool if is_chunk(record) else None
         if pool is not None:
             for outcome in pool.outcomes():
                 self.owe(session, outcome)

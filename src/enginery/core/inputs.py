@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from . import messages as m
+from .pools import is_chunk
 
 if TYPE_CHECKING:
     from .tasks import Record
@@ -72,7 +73,7 @@ class Inputs:
             return 0
         if id not in self.needed:
             return 0
-        chunk = pool is not None and pool.of(record)
+        chunk = is_chunk(record)
         if pool is not None and chunk and outcome is None:
             pool.keep()
         if outcome is None or outcome.status != "ok":
