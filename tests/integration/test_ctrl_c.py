@@ -350,14 +350,15 @@ def test_other_waits_of_a_call(prelude: str, observer: Client, tmp_path: Path) -
         tell(lambda: waited[9])
         tell(waited.wait_interactive)
         tell(waited.wait)
-        waited.abort(running=True)
+        waited.abort(running=True), waited.wait()
         code = f"open({GATE!r}).close()"
         dview.targets = [0, 1]
         tell(lambda: dview.execute(code), done=0)
-        rc.last.abort(running=True)
+        rc.last.abort(running=True), rc.last.wait()
         other = rc[1].apply_async(slow, 8)
         tell(lambda: rc[0].apply_sync(slow, 8), done=0)
-        rc.last.abort(running=True), other.abort(running=True)
+        for ended in (rc.last, other):
+            ended.abort(running=True), ended.wait()
         values = rc.load_balanced_view().imap(slow, range(60))
         rc.last = None
         print([next(values) for _ in range(8)])

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from ..error import ClusterError
 from ..net.wakeup import Wakeup
-from .process import NotStarted, Process, pidfd
+from .process import Process, pidfd
 
 OFTEN, WITHIN = 3, 60.0
 """So many times in so many seconds at most it is started again."""
@@ -26,7 +26,10 @@ BROKEN_LAW = 70
 
 
 class Guard:
-    """See the module's theory. `again` starts a controller, and raises ClusterError."""
+    """See the module's theory.
+
+    `again` gives a controller that listens, or one that was killed before; it raises ClusterError.
+    """
 
     def __init__(self, controller: Process, again: Callable[[], Process]) -> None:
         self._again = again
@@ -61,7 +64,7 @@ class Guard:
         starts: deque[float] = deque(maxlen=OFTEN)
         while self._ended():
             reason = self._controller.ended
-            if not (reason.startswith("signal") or reason == f"exit code {BROKEN_LAW}"):
+            if not (self._controller.killed or reason == f"exit code {BROKEN_LAW}"):
                 return
             now = time.monotonic()
             if len(starts) == OFTEN and now - starts[0] < WITHIN:
@@ -75,9 +78,6 @@ class Guard:
             try:
                 self._controller = self._again()
             except ClusterError as error:
-                if isinstance(error, NotStarted) and error.process.ended.startswith("signal"):
-                    self._controller = error.process  # it was killed again, before it was there
-                    continue
                 self._logger.error("the controller could not be started again: %s", error)
                 return
 

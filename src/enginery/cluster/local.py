@@ -19,7 +19,7 @@ from typing import Any
 from ..error import ClusterError
 from ..net.profile import Profile
 from .guard import Guard
-from .process import GRACE, NotStarted, Process, birth, end_all, wait_any
+from .process import GRACE, Process, birth, end_all, wait_any
 
 AGAIN = 60.0
 """Seconds that a controller has to start again."""
@@ -62,7 +62,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def failed(process: Process) -> NotStarted:
+def failed(process: Process) -> ClusterError:
     """The error for a process that ended while the cluster started; it carries its last lines."""
     lines = process.last_lines()
     text = [f"the {process.what} process did not start: {process.ended or 'it has ended'}"]
@@ -70,7 +70,7 @@ def failed(process: Process) -> NotStarted:
     if process.popen is not None and isinstance(process.popen.args, list):
         text.append(f"  command: {' '.join(map(str, process.popen.args))}")
     text.append(f"  its output: {process.output}")
-    return NotStarted("\n".join(text), process)
+    return ClusterError("\n".join(text))
 
 
 class LocalProcesses:
@@ -114,10 +114,16 @@ class LocalProcesses:
             ready = self.start_controller(settings)
             if old is not None:
                 self.all.remove(old)
-            self.await_controller(ready, AGAIN)
-            changed()
-            assert self.controller is not None
-            return self.controller
+            controller = self.controller
+            assert controller is not None
+            try:
+                self.await_controller(ready, AGAIN)
+            except ClusterError:
+                if not controller.killed:
+                    raise
+            else:
+                changed()
+            return controller
 
         self._guard = Guard(controller, again)
 

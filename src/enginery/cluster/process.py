@@ -16,8 +16,6 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from ..error import ClusterError
-
 GRACE = 5.0
 """Seconds that a process has to end when it is asked to, before it is killed."""
 
@@ -82,6 +80,11 @@ class Process:
             return f"exit code {code}"
         return f"signal {-code} ({signal.Signals(-code).name})"
 
+    @property
+    def killed(self) -> bool:
+        """Whether it is known that a signal ended it."""
+        return self.ended.startswith("signal")
+
     def signal(self, signum: int) -> None:
         """Send it a signal, if it still runs."""
         with contextlib.suppress(ProcessLookupError):
@@ -123,14 +126,6 @@ class Process:
     def to_json(self) -> dict[str, Any]:
         """What a cluster file keeps of it."""
         return {"what": self.what, "pid": self.pid, "born": self.born, "output": self.output}
-
-
-class NotStarted(ClusterError):
-    """A process ended before it was ready."""
-
-    def __init__(self, text: str, process: Process) -> None:
-        super().__init__(text)
-        self.process = process
 
 
 def end_all(processes: Iterable[Process], grace: float = GRACE) -> None:
