@@ -25,6 +25,7 @@ from ..frames import trims
 from ..net.keys import ConnectionFile
 from . import record
 from .local import LocalProcesses, failed
+from .old_logs import remove_old_logs
 from .places import check_cluster_id, cluster_file, open_profile, refuse_second
 from .process import Process, birth
 
@@ -323,6 +324,7 @@ class Cluster:
         """Start the controller and the supervisor side by side; wait until the one listens."""
         processes = self._processes
         refuse_second(self.profile, self.cluster_id)
+        remove_old_logs(self.profile)  # before there may be new ones of the same names
         ready = processes.start_controller(self._controller_settings)
         try:
             if self.n:

@@ -15,6 +15,7 @@ from ..error import ClusterError, ConnectionFileError, EngineryError, NoControll
 from ..net.keys import ConnectionFile
 from ..net.profile import Profile, RunningCluster, is_running
 from .cluster import Cluster
+from .old_logs import remove_old_logs
 from .places import check_cluster_id
 
 ASK = 2.0
@@ -93,7 +94,7 @@ def _remove_work(profile: Profile, cluster_id: str) -> list[Path]:
 
 
 def remove_stale(profile: Profile) -> list[Path]:
-    """Remove the files of controllers of this host that are gone, and their journals; which.
+    """Remove the files of controllers of this host that are gone, journals and old logs; which.
 
     Files of other hosts, and those that were copied here under other names, stay.
     """
@@ -113,4 +114,4 @@ def remove_stale(profile: Profile) -> list[Path]:
             if not Cluster.from_file(path).processes:
                 path.unlink(missing_ok=True)
                 removed.append(path)
-    return removed
+    return removed + remove_old_logs(profile)
