@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,6 +95,35 @@ def test_a_cluster_that_is_started_again_knows_what_was_done(url: str, profile: 
             rc.get_result(ids[0]).get(PATIENCE)
         rc.purge_results("all")
         assert rc.hub_history() == []
+
+
+def test_commands_and_queries_of_all_keys_know_what_was_done_before(profile: Path) -> None:
+    with running(profile) as (_, rc):
+        bad = rc.load_balanced_view().apply_async(int, "x")
+        bad.wait(PATIENCE)
+    with running(profile) as (_, rc):
+        later = rc.load_balanced_view().apply_async(square, 8)
+        later.get(PATIENCE)
+        assert command("errors", profile)["errors"][0]["msg_ids"] == bad.msg_ids
+        assert rc.db_query({"status": "error"}, ["items", "name"]) == [
+            {"items": [], "name": "apply(int)"}
+        ]
+        before = {"completed": {"$lt": later.metadata["submitted"]}}
+        [found] = rc.db_query(before, ["msg_id"])
+        assert [found["msg_id"]] == bad.msg_ids
+        listed = command("list", profile, "tasks", "--state=done")["tasks"]
+        assert [each["msg_id"] for each in listed] == [*bad.msg_ids, *later.msg_ids]
+
+
+def command(name: str, profile: Path, *words: str) -> Any:
+    """What a command of `enginery` tells as JSON."""
+    told = subprocess.run(
+        [sys.executable, "-m", "enginery", name, *words, "-o", "json",
+         f"--profile-dir={profile}", "--cluster-id=kept"],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert told.stderr == ""
+    return json.loads(told.stdout)
 
 
 def test_what_the_controller_forgets_can_be_had_all_the_same(profile: Path) -> None:

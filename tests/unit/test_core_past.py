@@ -82,6 +82,29 @@ def test_what_is_found_is_told_before_what_is_remembered(hand):
     assert told == [m.Reply(7, [{"msg_id": "t-1"}, {"msg_id": "t-2"}])]
 
 
+def test_the_items_of_a_map_are_asked_for_as_any_key(hand):
+    assert hand.ask("database", keys=["msg_id", "items"]) == []
+    assert hand.question.keys == ["msg_id", "items"]
+    told = hand.answer([(0.0, "t-1", {"msg_id": "t-1", "items": [0, 5]})])
+    both = [{"msg_id": "t-1", "items": [0, 5]}, {"msg_id": "t-2", "items": []}]
+    assert told == [m.Reply(7, both)]
+
+
+@pytest.mark.parametrize(
+    ("what", "keys", "why"),
+    [
+        ("database", ["msg_id", "engine_uuid"], "tasks have no key 'engine_uuid'; there are attem"),
+        ("names", ["items"], "names are those of one key: label or name"),
+        ("names", ["name", "label"], "names are those of one key: label or name"),
+    ],
+)
+def test_a_key_that_there_is_not_is_told_without_asking(hand, what, keys, why):
+    [refused] = hand.ask(what, keys=keys)
+    assert (type(refused), refused.error) == (m.Refused, "QueryError")
+    assert refused.reason.startswith(why)
+    assert hand.asked == []
+
+
 def test_a_history_is_both(hand):
     hand.ask("history")
     assert hand.answer([(0.0, "t-1", {})]) == [m.Reply(7, ["t-1", "t-2"])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,12 +103,13 @@ class Recorded:
             rc.db_query({"status": "error", "completed": {"$gt": time.time() - 60}})
 
         Keys: msg_id, client, name, label, state, status, engine_id, attempt, retries, priority,
-        submitted, started, completed (seconds since the epoch), size (bytes), reason. Operators:
-        $eq $ne $lt $lte $gt $gte $in $nin $all $mod $exists $glob. QueryError for anything else.
+        submitted, started, completed (seconds since the epoch; a query may have a datetime there),
+        size (bytes), reason; items can be told, not looked for. Operators: $eq $ne $lt $lte $gt
+        $gte $in $nin $all $mod $exists $glob. QueryError for anything else.
         Tasks that the controller has forgotten are looked for in its database.
         """
         found: list[dict[str, Any]] = self.link.ask(
-            Query(0, "database", where=dict(query), keys=list(keys or ()))
+            Query(0, "database", where=_without_datetimes(query), keys=list(keys or ()))
         )
         return found
 
@@ -161,6 +163,17 @@ class Recorded:
         self.link.ask(Choose(name))
         if self.link.welcome is not None:
             self.link.welcome.scheme = name
+
+
+def _without_datetimes(query: Any) -> Any:
+    """The same with seconds since the epoch in the place of datetimes, as in the metadata."""
+    if isinstance(query, datetime):
+        return query.timestamp()
+    if isinstance(query, Mapping):
+        return {key: _without_datetimes(each) for key, each in query.items()}
+    if isinstance(query, list | tuple):
+        return [_without_datetimes(each) for each in query]
+    return query
 
 
 def _slot(id: str, told: dict[str, Any], now: float) -> Slot:

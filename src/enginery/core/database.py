@@ -10,7 +10,7 @@ run anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -20,7 +20,10 @@ KEYS = frozenset(
         "priority", "submitted", "started", "completed", "size", "reason",
     }
 )  # fmt: skip
-"""What can be asked for."""
+"""What tasks can be looked for by."""
+
+TOLD = KEYS | {"items"}
+"""What can be told of them."""
 
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
@@ -71,6 +74,13 @@ def checked(query: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 raise LookupError(f"{operator} of {key!r} cannot take {operand!r}")
         conditions[key] = dict(operators)
     return conditions
+
+
+def check_told(keys: Sequence[str]) -> None:
+    """LookupError for a key that cannot be told of a task."""
+    for key in keys:
+        if key not in TOLD:
+            raise LookupError(f"tasks have no key {key!r}; there are {', '.join(sorted(TOLD))}")
 
 
 def _fits(operator: str, operand: Any) -> bool:

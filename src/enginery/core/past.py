@@ -91,8 +91,11 @@ class Past:
 
     def _find(self, session: Session, query: m.Query, now: float, out: list[Effect]) -> bool:
         where = database.checked(query.where)
-        if not set(query.keys) <= database.KEYS:
-            return False
+        match query.what:
+            case "database":
+                database.check_told(query.keys)
+            case "names":
+                queries.check_names(query.keys)
         if not database.matches(
             {"state": "done"}, {k: c for k, c in where.items() if k == "state"}
         ):

@@ -191,10 +191,15 @@ def _warnings(controller: Controller, session: Session) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def names(work: Work, session: Session, keys: list[str]) -> list[str]:
-    """The different labels, or names of calls, of all tasks."""
+def check_names(keys: list[str]) -> None:
+    """LookupError for what `names` cannot tell."""
     if keys not in (["label"], ["name"]):
         raise LookupError("names are those of one key: label or name")
+
+
+def names(work: Work, session: Session, keys: list[str]) -> list[str]:
+    """The different labels, or names of calls, of all tasks."""
+    check_names(keys)
     if roles.sees_all_tasks(session.role):
         return sorted(work.tasks.different(keys[0]))
     own = [r.origin for _, r in work.tasks.items() if r.owner == session.identity]
@@ -279,6 +284,7 @@ def document(record: Record) -> dict[str, Any]:
 
 def found(work: Work, session: Session, query: m.Query) -> Iterator[Found]:
     """What a query of the history finds, in the order of submission."""
+    database.check_told(query.keys)
     wanted = database.checked(query.where)
     for id, record in candidates(work.tasks, wanted):
         if visible(work, session, id) is not None:

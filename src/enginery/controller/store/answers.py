@@ -89,9 +89,10 @@ class Answers:
     def _find(self, connection: Connection, question: Question) -> list[Any]:
         """When each was submitted, its id and document."""
         which = self._which(question)
-        keys = question.keys or ORDER
+        keys = question.keys or (*ORDER, "items")
         told = dict.fromkeys((*keys, *which.rest))
-        if not question.keys:
+        if "items" in told:
+            del told["items"]
             told |= {"start": None, "stop": None}
         columns = [tasks.c.accepted, tasks.c.submitted.label("at"), tasks.c.msg_id.label("id")]
         columns += [tasks.c[key] for key in told]
@@ -104,7 +105,7 @@ class Answers:
             document = dict(zip(told, values, strict=True))
             if which.rest and not language.matches(document, which.rest):
                 continue
-            document = _told(document, question.keys)
+            document = _told(document, keys)
             if len(found) == ROWS:
                 raise TooMuch(
                     f"more than {ROWS:,} tasks are found; ask for fewer, "
@@ -190,11 +191,10 @@ HOW: Final[dict[str, Callable[[Answers, Connection, Question], Any]]] = {
 
 
 def _told(document: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """What is told of a task: all, or of these keys."""
-    if keys:
-        return {key: document[key] for key in keys}
-    start, stop = document.pop("start"), document.pop("stop")
-    return document | {"items": [start, stop] if stop else []}
+    """What is told of a task: these keys."""
+    if "items" in keys:
+        document["items"] = [document["start"], document["stop"]] if document["stop"] else []
+    return {key: document[key] for key in keys}
 
 
 def _expired(row: Row[Any], reason: str) -> m.Outcome:
