@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     )
     from .client.dependency import Dependency
     from .client.direct import DirectView
-    from .client.results import AsyncResult
+    from .client.display.progress import Watcher
+    from .client.results import AsyncHubResult, AsyncResult
     from .client.views import View
     from .cluster.cluster import Cluster
     from .engine.console import bind_kernel
@@ -67,11 +68,13 @@ if TYPE_CHECKING:
         UnsendableError,
         VersionMismatch,
     )
+    from .wire.canning import register_type
     from .wire.dependent import depend, dependent, require
     from .wire.reference import Reference
 
 __all__ = [
     "AbortedTask",
+    "AsyncHubResult",
     "AsyncResult",
     "Client",
     "Cluster",
@@ -112,6 +115,7 @@ __all__ = [
     "UnsendableError",
     "VersionMismatch",
     "View",
+    "Watcher",
     "__version__",
     "bind_kernel",
     "client",
@@ -121,11 +125,13 @@ __all__ = [
     "interactive",
     "parallel",
     "progress",
+    "register_type",
     "remote",
     "require",
 ]
 
 _HOMES = {
+    "AsyncHubResult": ".client.results",
     "AsyncResult": ".client.results",
     "Client": ".client.client",
     "Cluster": ".cluster.cluster",
@@ -136,12 +142,14 @@ _HOMES = {
     "Reference": ".wire.reference",
     "RemoteFunction": ".client.decorators",
     "View": ".client.views",
+    "Watcher": ".client.display.progress",
     "bind_kernel": ".engine.console",
     "depend": ".wire.dependent",
     "dependent": ".wire.dependent",
     "interactive": ".client.decorators",
     "parallel": ".client.decorators",
     "progress": ".engine.part",
+    "register_type": ".wire.canning",
     "remote": ".client.decorators",
     "require": ".wire.dependent",
 }

@@ -1,7 +1,7 @@
 """Every exception a user can catch, as one tree.
 
 `RemoteError` and `CompositeError` carry failures of the user's own code; everything else here is
-said by the system. The last line of what is shown names the page of the documentation.
+said by the system, and its text says what to do next.
 """
 
 from __future__ import annotations

@@ -76,6 +76,9 @@ WITHOUT_TIMEOUT: dict[str, Call] = {
     "view.reduce": lambda rc, ar: rc[:].reduce(sleep, range(4)),
     "view.run": lambda rc, ar: rc[:].run(__file__, block=True),
     "view.get_properties": lambda rc, ar: rc[:].get_properties(block=True),
+    "view.has_properties": lambda rc, ar: rc[:].has_properties("a", block=True),
+    "view.set_properties": lambda rc, ar: rc[:].set_properties({}, block=True),
+    "view.del_properties": lambda rc, ar: rc[:].del_properties("a", block=True),
     "view.push_module": lambda rc, ar: rc[:].push_module("tests.gate", block=True),
     "ar.wait_for_item": lambda rc, ar: ar.wait_for_item(0),
 }

@@ -11,11 +11,12 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from enginery import Client, Cluster, ClusterError, ControllerLost
+from enginery import Client, Cluster, ClusterError, ControllerLost, NoControllerError
 from enginery.cluster.process import Process, birth
 
 SOON = 5.0
@@ -93,6 +94,25 @@ def test_awaited_forms(tmp_path: Path) -> None:
 def test_several_in_one_profile(tmp_path: Path) -> None:
     with Cluster(n=1, profile_dir=tmp_path) as a, Cluster(n=1, profile_dir=tmp_path) as b:
         assert a[0].apply_sync(os.getpid) != b[0].apply_sync(os.getpid)
+
+
+def test_a_client_waits_for_a_cluster_that_is_about_to_start(tmp_path: Path) -> None:
+    with pytest.raises(NoControllerError):
+        Client(profile_dir=tmp_path, cluster_id="soon", wait=0.05)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(Client, profile_dir=tmp_path, cluster_id="soon", wait=60)
+        with (
+            Cluster(n=1, profile_dir=tmp_path, cluster_id="soon") as own,
+            waiting.result(60) as rc,
+        ):
+            assert rc[0].apply_sync(os.getpid) == own[0].apply_sync(os.getpid)
+
+
+def test_activated_outside_ipython_it_ends_again(tmp_path: Path) -> None:
+    cluster = Cluster(n=1, profile_dir=tmp_path)
+    with pytest.raises(RuntimeError, match="IPython"):
+        cluster.start_and_connect_sync(activate=True)
+    assert not cluster.running
 
 
 def test_started_again_after_a_stop(tmp_path: Path) -> None:

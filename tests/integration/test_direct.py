@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 import signal
 
@@ -10,7 +11,14 @@ import pandas
 import pytest
 
 import enginery
-from enginery import Client, CompositeError, NoEnginesRegistered, RemoteError, TaskAborted
+from enginery import (
+    Client,
+    CompositeError,
+    NoEnginesRegistered,
+    NotSupportedError,
+    RemoteError,
+    TaskAborted,
+)
 from enginery.client.display import working
 
 # --- clients, views, targets (C2, C3, C5) -----------------------------------------------------
@@ -188,7 +196,7 @@ def test_received_arrays_are_read_only(rc):
 
 def test_clear_removes_names(rc):
     rc[:].push({"a": 1}, block=True)
-    rc[0, 1].clear()
+    rc[0, 1].clear(block=True)
     assert rc[2, 3]["a"] == [1, 1]
     with pytest.raises(NameError):
         rc[0].pull("a", block=True)
@@ -278,6 +286,44 @@ def test_sync_imports(rc):
     assert rc[:].pull("tw.__name__", block=True) == ["textwrap"] * 4
     assert rc[0].execute("Fraction(1, 2)", block=True).result == "Fraction(1, 2)"
     assert Fraction(1, 2) * 2 == 1
+
+
+def test_sync_imports_imports_here_too(rc):
+    with pytest.raises(NotSupportedError, match="On the engines alone"):
+        rc[:].sync_imports(local=False)
+
+
+def test_properties_of_engines(rc):
+    view = rc[0, 1]
+    view.block = True
+    try:
+        assert view.set_properties({"RAM": 64, "gpu": True}) == [None, None]
+        view.update_properties({"RAM": 32}, targets=1)
+        assert view.get_properties("RAM") == [{"RAM": 64}, {"RAM": 32}]
+        assert view.has_properties(["gpu", "disk"]) == [[True, False]] * 2
+        view.del_properties("gpu", targets=0)
+        assert view.get_properties() == [{"RAM": 64}, {"RAM": 32, "gpu": True}]
+        with pytest.raises(KeyError, match="gpu"):
+            rc[0].get_properties("gpu", block=True)
+    finally:
+        view.clear_properties()
+        view.block = False
+
+
+def test_a_type_that_says_how_it_is_sent(rc):
+    names = {"__name__": "__main__"}  # of a script
+    exec(
+        "class Grid:\n    def __init__(self, cells): self.cells = cells; self.it = iter(cells)",
+        names,
+    )
+    grid, can = names["Grid"], lambda grid: grid.cells
+    rc[:].apply_sync(enginery.register_type, grid, can, grid)
+    enginery.register_type(grid, can, grid)
+    try:
+        doubled = rc[:].apply_sync(lambda g: type(g)(g.cells * 2), grid(numpy.ones(10_000)))
+    finally:
+        del copyreg.dispatch_table[grid]
+    assert [each.cells.sum() for each in doubled] == [20_000] * 4
 
 
 def test_sync_path(rc, monkeypatch, tmp_path):

@@ -502,6 +502,7 @@ def test_a_wait_that_takes_too_long(two: Cluster, place: Path) -> None:
           File "script.py", line 9, in <module>
             rc.wait_for_engines(9, timeout=0.01)
         enginery.TimeoutError: 2 of 9 engines are registered after TIME
+          Why they do not come:  enginery status    Start more:  ipcluster engines -n 4
         """
     )
 
@@ -650,6 +651,8 @@ def test_no_controller(place: Path) -> None:
           File "script.py", line 4, in <module>
             enginery.Client("elsewhere/ipcontroller-client.json")
         enginery.NoControllerError: there is no connection file ~/elsewhere/ipcontroller-client.json
+          It is made when a controller starts:  ipcluster start -n 4
+          From another host:  copy it, and let nobody else read it
 
         Traceback (most recent call last):
           File "script.py", line 5, in <module>

@@ -143,7 +143,8 @@ class LoadBalancedView(View):
     ) -> LazyMap:
         """Map lazily: read the input as results are taken; endless input is fine.
 
-        At most `max_outstanding` tasks ("auto": 16 an engine) are under way or wait to be taken.
+        At most `max_outstanding` tasks ("auto": 16 an engine, at least 64) are under way or wait to
+        be taken.
         """
         view = self.variant(**flags)
         f = bound_copy(f) if bound else local_function(f)

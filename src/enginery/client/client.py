@@ -32,7 +32,7 @@ from .recorded import Recorded
 from .records import Records
 from .results import AsyncResult
 from .slots import ChunkSlot
-from .targets import START_ENGINES, present, resolve, some
+from .targets import MORE_ENGINES, START_ENGINES, present, resolve, some
 from .views import View
 
 V = TypeVar("V", bound=View)
@@ -52,8 +52,9 @@ class Client(Recorded, Classic):
 
     `Client()` finds the cluster of the default profile, `Client(profile=…)` that of another one,
     `Client("…/ipcontroller-client.json")` that of a connection file, `Client("tcp://host:port")`
-    one whose key is in the profile. Waits at most `timeout` seconds for the controller's answer;
-    raises NoControllerError, which says what was looked for and what to do.
+    one whose key is in the profile. Waits at most `timeout` seconds for the controller's answer,
+    and `wait` seconds (default: none) for one that is about to start; raises NoControllerError,
+    which says what was looked for and what to do.
 
     With `sshserver="me@host"` it goes through the system's ssh, to a controller that listens where
     only that host can connect; `sshkey` is the path of a key, when ssh would not find it by itself.
@@ -80,6 +81,7 @@ class Client(Recorded, Classic):
         profile_dir: str | Path | None = None,
         cluster_id: str = "",
         timeout: float = 10.0,
+        wait: float = 0.0,
         sshserver: str | None = None,
         sshkey: str | Path | None = None,
         password: str | None = None,
@@ -95,6 +97,7 @@ class Client(Recorded, Classic):
             profile_dir=profile_dir,
             cluster_id=cluster_id,
             timeout=timeout,
+            wait=wait,
             sshserver=sshserver,
             sshkey=sshkey,
         )
@@ -140,7 +143,7 @@ class Client(Recorded, Classic):
         """
         if not follow(Engines(self.link, n), "auto", timeout=timeout):
             there = f"{len(self)} of {n} engines are registered after {timeout:g} s"
-            raise TimeoutError(there + told_failed(self.link))
+            raise TimeoutError(there + (told_failed(self.link) or MORE_ENGINES))
 
     @inner
     def expect_engines(self) -> None:
@@ -277,12 +280,18 @@ class Client(Recorded, Classic):
     def spin(self) -> None:
         """Do nothing: news arrives by itself."""
 
-    def abort(self, jobs: Any = None, targets: Any = None, running: bool = False) -> None:
+    def abort(
+        self,
+        jobs: Any = None,
+        targets: Any = None,
+        running: bool = False,
+        block: bool | None = None,
+    ) -> None:
         """Keep jobs from running: those that have not started fail with TaskAborted.
 
         `jobs` as for `wait`; `targets`: only what is for these engines. What runs is left alone
-        (and not tried again) unless `running`; what is done stays done. UnknownTask for an id that
-        is none.
+        (and not tried again) unless `running`; what is done stays done. `block` as in `clear`.
+        UnknownTask for an id that is none.
         """
         if jobs is None:
             slots = self.calls.outstanding()
@@ -330,12 +339,20 @@ class Client(Recorded, Classic):
         queues: dict[Any, Any] = self.link.ask(query)
         return queues[meant] if isinstance(meant, int) else queues
 
-    def clear(self, targets: Any = "all") -> None:
-        """Remove every name of the user from engines, before they start anything else."""
+    def clear(self, targets: Any = "all", block: bool | None = None) -> None:
+        """Remove every name of the user from engines, before they start anything else.
+
+        It waits until the controller has taken this, whatever `block` says.
+        """
         self.link.ask(Clear(some(targets, self.ids)))
 
-    def send_signal(self, signal: int | str, targets: Any = "all") -> None:
-        """Send a signal, by number or by name, to engines; SIGINT interrupts what runs."""
+    def send_signal(
+        self, signal: int | str, targets: Any = "all", block: bool | None = None
+    ) -> None:
+        """Send a signal, by number or by name, to engines; SIGINT interrupts what runs.
+
+        `block` as in `clear`. ValueError for a signal that there is not.
+        """
         if isinstance(signal, str):
             name = signal.upper()
             number = getattr(signals, name if name.startswith("SIG") else f"SIG{name}", None)

@@ -23,6 +23,9 @@ from .link import Link
 ROLES: tuple[Role, ...] = ("client", "task", "monitor")
 """Roles of connection files that a client can use, the one that may do most first."""
 
+AGAIN = 0.1
+"""Seconds between two looks for a controller that is about to start."""
+
 
 class Origin(NamedTuple):
     """A connection file, what people call its cluster, and where the file is, if it is one."""
@@ -39,20 +42,33 @@ def connect(
     profile_dir: str | Path | None = None,
     cluster_id: str = "",
     timeout: float = 10.0,
+    wait: float = 0.0,
     sshserver: str | None = None,
     sshkey: str | Path | None = None,
 ) -> tuple[Link, str]:
     """Connect to a controller, through ssh if `sshserver` is given.
 
-    Gives the link and what to call the cluster. Raises NoControllerError, or ConnectionFileError
-    when a file cannot be used.
+    One that is not there yet may come within `wait` seconds. Gives the link and what to call the
+    cluster. Raises NoControllerError, or ConnectionFileError when a file cannot be used.
     """
-    where = Path(profile_dir) if profile_dir is not None else profile or "default"
-    origin = find(info, Profile(where), cluster_id)
-    if sshserver:
-        return _through(sshserver, str(sshkey or ""), origin, timeout), origin.name
+    profile_at = Profile(Path(profile_dir) if profile_dir is not None else profile or "default")
+    end = time.monotonic() + wait
+    while True:
+        try:
+            origin = find(info, profile_at, cluster_id)
+            if sshserver:
+                return _through(sshserver, str(sshkey or ""), origin, timeout), origin.name
+            return _direct(origin, timeout), origin.name
+        except NoControllerError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(AGAIN)
+
+
+def _direct(origin: Origin, timeout: float) -> Link:
+    """A link without a tunnel."""
     try:
-        return Link(origin.file, timeout), origin.name
+        return Link(origin.file, timeout)
     except NoControllerError as error:
         raise NoControllerError(unreached.text(origin, error, timeout)) from None
 

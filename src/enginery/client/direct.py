@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..error import NotSupportedError
 from ..frames import inner, trims
 from . import actions, magics
 from .actions import Action
@@ -33,7 +34,9 @@ class DirectView(View):
     """Runs each request once on every engine of `targets`, and gives results in their order.
 
     One engine (`rc[0]`) gives bare values, several (`rc[:]`, `rc[0, 2]`) lists, "all" lists over
-    the engines there are at each call. Every method takes `targets` and `block` for this call.
+    the engines there are at each call. What sends code or data by name (`execute`, `run`, `push`,
+    `pull`, `scatter`, `gather`, …) takes `targets` and `block` for this call. `apply` hands all
+    that it is given to the function: for one call, use `rc[0]`, or `view.temp_flags`.
     """
 
     __slots__ = ()
@@ -43,8 +46,13 @@ class DirectView(View):
 
     # --- code -----------------------------------------------------------------------------------
 
-    def execute(self, code: str, targets: Any = None, block: bool | None = None) -> Any:
-        """Run code in the engines' namespaces; results are `ExecuteReply` objects."""
+    def execute(
+        self, code: str, targets: Any = None, block: bool | None = None, *, silent: bool = False
+    ) -> Any:
+        """Run code in the engines' namespaces; results are `ExecuteReply` objects.
+
+        Nothing depends on `silent`: what the code gives is shown only where a result is.
+        """
         view = self.variant(targets=targets, block=block)
         return view.finish(view.execute_at(code, "", "execute"))
 
@@ -75,8 +83,17 @@ class DirectView(View):
         """
         magics.activate(self, suffix)
 
-    def sync_imports(self) -> SyncImports:
-        """Make a context manager: what its block imports is imported on the engines too."""
+    def sync_imports(self, local: bool = True, quiet: bool = True) -> SyncImports:
+        """Make a context manager: what its block imports is imported on the engines too.
+
+        It says nothing of that, also without `quiet`. NotSupportedError unless `local`: Python
+        imports it here before it can be known what is imported.
+        """
+        if not local:
+            raise NotSupportedError(
+                "sync_imports imports here, too\n"
+                '  On the engines alone:  view.execute("import numpy")'
+            )
         return SyncImports(lambda code: self.execute(code, block=True))
 
     def sync_path(self, targets: Any = None, block: bool | None = None) -> Any:
@@ -155,15 +172,38 @@ class DirectView(View):
 
     # --- properties, by which balanced tasks choose their engine ---------------------------------
 
-    def get_properties(self, targets: Any = None, block: bool | None = None) -> Any:
-        """The properties of each engine, a dictionary."""
-        return self._do(actions.get_properties, (), targets, block)
+    def get_properties(
+        self,
+        names: str | Iterable[str] | None = None,
+        targets: Any = None,
+        block: bool | None = None,
+    ) -> Any:
+        """The properties of each engine, a dictionary; `names`: only these, else KeyError."""
+        return self._do(actions.get_properties, (names and name_or_names(names),), targets, block)
+
+    def has_properties(
+        self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
+    ) -> Any:
+        """Whether each engine has a property; of several, a list for each engine."""
+        return self._do(actions.has_properties, (name_or_names(names),), targets, block)
+
+    def set_properties(
+        self, properties: Mapping[str, Any], targets: Any = None, block: bool | None = None
+    ) -> Any:
+        """Give the engines these properties, and take all others from them."""
+        return self._do(actions.set_properties, (dict(properties),), targets, block)
 
     def update_properties(
         self, properties: Mapping[str, Any], targets: Any = None, block: bool | None = None
     ) -> Any:
         """Set properties of the engines; tasks that were waiting for these (`fits`) start."""
         return self._do(actions.update_properties, (dict(properties),), targets, block)
+
+    def del_properties(
+        self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
+    ) -> Any:
+        """Take these properties from the engines; KeyError for one that is not there."""
+        return self._do(actions.del_properties, (name_or_names(names),), targets, block)
 
     def clear_properties(self, targets: Any = None, block: bool | None = None) -> Any:
         """Remove all properties of the engines."""
@@ -223,12 +263,21 @@ class DirectView(View):
 
     # --- engines --------------------------------------------------------------------------------
 
-    def clear(self, targets: Any = None) -> None:
-        """Remove every name of the user from the engines, before they start anything else."""
+    def clear(self, targets: Any = None, block: bool | None = None) -> None:
+        """Remove every name of the user from the engines; see `Client.clear`."""
         self.client.clear(self._targets if targets is None else targets)
 
-    def abort(self, jobs: Any = None, targets: Any = None, running: bool = False) -> None:
-        """Abort jobs of this client; without any named, all it has on these engines."""
+    def abort(
+        self,
+        jobs: Any = None,
+        targets: Any = None,
+        running: bool = False,
+        block: bool | None = None,
+    ) -> None:
+        """Abort jobs of this client; without any named, all it has on these engines.
+
+        See `Client.abort`.
+        """
         if jobs is None:
             engines = set(self.variant(targets=targets).places())
             jobs = [s.id for s in self.client.calls.outstanding() if s.engine in engines]

@@ -284,7 +284,7 @@ class Link:
         try:
             self._ask(message, number)
             if not self.wait(lambda: self._answers[number] is not None, timeout):
-                raise _unanswered(message, timeout)
+                raise _unanswered(timeout)
             return self._answer(number)
         finally:
             self._asked(number)
@@ -308,7 +308,7 @@ class Link:
             while not told():
                 rest = end - time.monotonic()
                 if rest <= 0:
-                    raise _unanswered(message, timeout)
+                    raise _unanswered(timeout)
                 if self.lost_since is None:
                     self.wait(lambda: told() or self.lost_since is not None, rest)
                 elif probe(self.file.url) == "closed":
@@ -555,6 +555,8 @@ def _forgetful(slots: Sequence[Slot]) -> None:
     """Nobody has to know them."""
 
 
-def _unanswered(message: Any, timeout: float | None) -> errors.TimeoutError:
-    what = type(message).__name__.lower()
-    return errors.TimeoutError(f"the controller has not answered ({what}) in {timeout:g} s")
+def _unanswered(timeout: float | None) -> errors.TimeoutError:
+    return errors.TimeoutError(
+        f"the controller has not answered in {timeout:g} s; it may be busy, or cut off\n"
+        "  What was submitted goes on.  Look what it does:  enginery doctor"
+    )

@@ -632,3 +632,7 @@ class Items(Iterator[Any]):
             self._taken = list(self._values.part(self._arrivals.order[self._next]))[::-1]
             self._next += 1
         return result._give(self._taken.pop())
+
+
+AsyncHubResult = AsyncResult
+"""The name for results of tasks that were submitted by others; these are as any."""

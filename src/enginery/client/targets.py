@@ -12,6 +12,7 @@ Targets = int | list[int] | Literal["all"]
 """Targets of a view: one engine (bare values), several (lists), or all there are at each call."""
 
 START_ENGINES = "start some: ipcluster engines -n 4; or wait for them: rc.wait_for_engines(4)"
+MORE_ENGINES = "\n  Why they do not come:  enginery status    Start more:  ipcluster engines -n 4"
 
 
 def resolve(targets: Any, ids: Sequence[int]) -> Targets:

@@ -54,7 +54,11 @@ def _start_here(given: str) -> str:
 
 def no_such_file(path: Path) -> str:
     """The connection file that was named is not there."""
-    return f"there is no connection file {short(path)}{_running_now()}"
+    hint = _running_now() or (
+        "\n  It is made when a controller starts:  ipcluster start -n 4"
+        "\n  From another host:  copy it, and let nobody else read it"
+    )
+    return f"there is no connection file {short(path)}{hint}"
 
 
 def no_key(url: str, profile: Profile) -> str:

@@ -77,8 +77,9 @@ class Cluster:
     and a cluster whose controller is killed has ended. `database` is where the history is kept:
     "sqlite" (in the profile, the default), "none", or a URL.
 
-    Every method has two forms: `start_cluster()` is awaited, `start_cluster_sync()` blocks.
-    Raises ClusterError when a process does not start, ValueError for what cannot be.
+    Of methods whose names end in `_sync` there is a form without it: `start_cluster_sync()`
+    blocks, `start_cluster()` is awaited. Raises ClusterError when a process does not start,
+    ValueError for what cannot be.
     """
 
     def __init__(
@@ -104,7 +105,11 @@ class Cluster:
         timeout: float = 60.0,
     ) -> None:
         if engines != "local":
-            raise ValueError(f"engines={engines!r}: engines are started on this host ('local')")
+            raise ValueError(
+                f"engines={engines!r}: engines are started on this host ('local')\n"
+                "  On others:  ipcontroller --ip=ADDRESS  here, and there  ipengine -n 8\n"
+                "  (by ssh, mpiexec or a batch system; it needs the file ipcontroller-engine.json)"
+            )
         self.n = _cpus() if n is None else _number(n)
         self.profile = open_profile(profile or "default", profile_dir)
         self.cluster_id = check_cluster_id(
@@ -264,13 +269,18 @@ class Cluster:
         with self._starting(n, deadline):
             self._await_engines(self._connected(), self.n, self._processes.all, deadline)
 
-    def start_and_connect_sync(self, n: int | None = None) -> Client:
-        """Start it; a client, with all engines there."""
+    def start_and_connect_sync(self, n: int | None = None, activate: bool = False) -> Client:
+        """Start it; a client, with all engines there.
+
+        `%px` works on them then if `activate` (RuntimeError outside IPython).
+        """
         deadline = time.monotonic() + self.timeout
         with self._starting(n, deadline):
             client = self.connect_client_sync(timeout=max(1.0, deadline - time.monotonic()))
             try:
                 self._await_engines(client.link, self.n, self._processes.all, deadline)
+                if activate:
+                    client.activate()
             except BaseException:
                 client.close()
                 raise
