@@ -66,6 +66,8 @@ def _stop_controller(world: World, fails: bool) -> bool:
     controller.die()
     if fails:
         controller.disk.fail(random)
+    else:
+        controller.disk.kill(random)
     for peer in world.peers():
         for wires in peer.wires.values():
             for wire in wires:

@@ -499,6 +499,8 @@ class Ledger(Observer):
         if entry.bodies[level] > allowed:
             raise Broken(f"duplicated: {attempt.id} starts {entry.bodies[level]} times")
         self._starts_where_it_may(entry, task, engine, attempt)
+        if task is entry.task and attempt.buffers != task.buffers:
+            raise Broken(f"unexpected: {attempt.id} starts with {attempt.buffers}")
         for id, value in zip(entry.takes, attempt.inputs, strict=True):
             if not self._has_given(self.tasks[id], value):
                 raise Broken(f"unexpected: {attempt.id} takes {value.value!r} from {id}")
@@ -564,6 +566,8 @@ class Ledger(Observer):
                 raise Broken(f"duplicated: output {output.number} of {output.id}")
             self.outputs[key] = output.number
         for outcome in outcomes:
+            if any(buffer.nbytes < 0 for buffer in outcome.buffers):
+                raise Broken(f"unexpected: {outcome} cannot be read")
             if outcome.stop:
                 whole = self.tasks[outcome.id.partition(".")[0]]
                 right = whole.fetched[client.name] + (whole.client is client)

@@ -95,11 +95,11 @@ class ControllerNode(Process):
     def start(self) -> None:
         """Go on where the journal ends."""
         self.alive = True
-        complete = not self.disk.torn
         journal = Journal(self.core.journal.name)
         self.core = self._new_core(journal)
         replay = Replay()
         replay.follow(self.disk.turns())
+        complete = not self.disk.torn
         journal.resume(self.disk.last)
         self.disk.synced = self.disk.last  # what it has read is there for good, it saw to that
         self.cluster.restarts_now(complete)
@@ -118,7 +118,7 @@ class ControllerNode(Process):
     def synced(self, era: int, number: int, size: int) -> None:
         """Something is there for good; what was written before it, too."""
         if era == self.era and self.disk.synced < number <= self.disk.last:
-            self.disk.synced = number
+            self.disk.sync(number)
             self.hear_of(era, e.Synced(number, size, size))
 
     def hear_of(self, era: int, event: e.Event) -> None:

@@ -15,6 +15,7 @@ from enginery.core.client import Client
 from enginery.core.engine import Engine
 from enginery.core.supervisor import Supervisor
 
+from .network import Batch, Connection
 from .nodes import Outbox, Peer
 from .shares import Share
 
@@ -75,6 +76,8 @@ class EngineNode(Peer):
         self.welcomes = 0
         self.loaded: set[bytes] = set()
         self.doomed: set[tuple[bytes, int]] = set()  # what an abort has reached in time
+        self.unread: list[tuple[Connection, Batch]] = []  # while user code runs, nobody reads
+        self.news = False  # the same of the ends and beginnings of that connection
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -93,6 +96,33 @@ class EngineNode(Peer):
         effects = super().hear(event, outbox)
         self.wake()
         return effects
+
+    @property
+    def absorbed(self) -> bool:
+        """Whether the thread that connects for tasks runs user code."""
+        return self.cluster.absorbed and (self.running is not None or self.share is not None)
+
+    def arrived(self, connection: Connection, batch: Batch) -> None:
+        """What comes for tasks is read between tasks."""
+        if connection.lane == "tasks" and (self.absorbed or self.unread):
+            self.unread.append((connection, batch))
+        else:
+            super().arrived(connection, batch)
+
+    def tell_news(self, lane: str) -> None:
+        """So are the ends and beginnings of that connection, after what came before them."""
+        if lane == "tasks" and (self.absorbed or self.unread):
+            self.news = True
+        else:
+            super().tell_news(lane)
+
+    def look(self) -> None:
+        """User code has ended."""
+        while self.unread and self.alive and not self.absorbed:
+            super().arrived(*self.unread.pop(0))
+        if self.news and not (self.unread or self.absorbed):
+            self.news = False
+            super().tell_news("tasks")
 
     def wake(self) -> None:
         """See when the machine wants to be woken."""
@@ -219,12 +249,14 @@ class EngineNode(Peer):
         self.page.finished = attempt.n
         self.cluster.observer.finished(self, attempt, status)
         value = value_of(attempt.id, status, level_of(attempt))
-        result = m.Result(attempt.id, attempt.attempt, status, value, outputs=len(outputs))
+        buffers = self.cluster.buffers(f"result of {attempt.id}", value)
+        result = m.Result(attempt.id, attempt.attempt, status, value, buffers, len(outputs))
         result.stage = attempt.stage
         result.started, result.completed = self.began, clock.now
         if refusal:
             result.reason, result.changes = f"{status} by {self.name}", self.unfit_at
         self.handle(e.Finished(result))
+        self.look()
 
     def exit(self, status: int) -> None:
         """The process ends; `status` as `os.waitstatus_to_exitcode`."""

@@ -60,6 +60,7 @@ class Settings:
     constants: dict[str, Any] = field(default_factory=dict)
     journal: str = ""  # its name; without one the controller is not killed
     sync: float = 0.005  # seconds until what was written is on disk, on average
+    large: float = 0.0  # which share of tasks, and of results, has a buffer of its own
 
 
 TIGHT: dict[str, tuple[int, int]] = {
@@ -101,6 +102,10 @@ def draw_journal(s: Settings, random: Random) -> None:
         for name, (low, high) in WRITTEN.items()
         if random.random() < 0.25
     }
+    s.large = random.choice((0.0, 0.2, 0.9))
+    if random.random() < 0.3:  # results of direct requests that are not written
+        s.constants |= {"work.LARGE": 15, "account.LARGE": 15}
+        s.constants |= {"engines.HELD": random.randint(1, 20), "engines.HELD_FOR": random.random()}
 
 
 def draw(random: Random) -> Settings:

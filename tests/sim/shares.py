@@ -103,11 +103,13 @@ class Share:
         if last is not None and quiet and status == "ok" and not outputs:
             last.items += 1
             last.value += value
+            last.buffers = last.buffers and (m.Buffer(last.value),)
             last.completed = engine.cluster.clock.now
             return
         result = m.Result(
-            f"{self.name}.{item}", self.attempt.attempt, status, value, outputs=outputs, items=1
-        )
+            f"{self.name}.{item}", self.attempt.attempt, status, value,
+            engine.cluster.buffers(f"result of {self.name}.{item}", value), outputs, items=1,
+        )  # fmt: skip
         result.completed = engine.cluster.clock.now
         if status in {"refused", "unfit"}:
             result.reason, result.changes = f"{status} by {engine.name}", engine.unfit_at
@@ -139,6 +141,7 @@ class Share:
         engine.page.finished = self.attempt.n
         *before, last = self._take(self.item + 1)
         engine.handle(e.Finished(last, tuple(before)))
+        engine.look()
 
 
 def value_of_item(chunk: str, item: int, status: str) -> bytes:

@@ -132,8 +132,8 @@ class User:
             retries = 0 if engine >= 0 else random.randint(0, world.settings.retries)
             terms = self.terms(id, functions, engine >= 0)
             task = m.Task(
-                id, hash, bytes(random.randint(0, 50)), engine=engine, targets=targets,
-                retries=retries, terms=terms,
+                id, hash, bytes(random.randint(0, 50)), world.buffers(id, f"data of {id}".encode()),
+                engine=engine, targets=targets, retries=retries, terms=terms,
             )  # fmt: skip
             world.jobs[id] = self.job(id)
             if terms is not None and terms.recoveries:

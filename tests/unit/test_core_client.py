@@ -2,6 +2,7 @@
 
 import pytest
 
+from enginery.core import account
 from enginery.core import events as e
 from enginery.core import messages as m
 from enginery.core.client import GOT_LATER, ROUND, Client
@@ -95,6 +96,13 @@ def test_deliveries_are_confirmed_together_and_at_once_when_they_come_again(clie
     confirmed = [said(deliver(client, seq), m.Got) for seq in range(1, GOT_LATER + 1)]
     assert confirmed == [[]] * (GOT_LATER - 1) + [[m.Got(GOT_LATER, "c/1")]]
     assert said(deliver(client, 1), m.Got) == [m.Got(GOT_LATER, "c/1")]
+
+
+def test_a_large_result_is_confirmed_at_once(client):
+    """Until then its engine keeps it, and all that came after it."""
+    submit(client, "t1")
+    outcome = m.Outcome("t1", "ok", bytes(account.LARGE + 1))
+    assert said(hear(client, m.Deliver(1, [outcome])), m.Got) == [m.Got(1, "c/1")]
 
 
 def test_large_output_is_confirmed_at_once(client):

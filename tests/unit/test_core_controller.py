@@ -238,8 +238,54 @@ def test_without_a_supervisor_everything_counts_as_started():
     hand.client("ann")
     hand.submit("ann", task("ann-1"), task("ann-2"))
     hand.close("engine/tasks")
+    hand.close("engine/control")
     hand.wait(AWAY)
     assert [hand.outcome(id).status for id in ("ann-1", "ann-2")] == ["lost", "lost"]
+
+
+def test_an_engine_at_work_may_take_its_time_to_connect_for_tasks_again():
+    """The thread that does so runs user code; the other one shows that it lives."""
+    hand = Hand(hwm=1)
+    hand.engine("engine")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.close("engine/tasks")
+    hand.wait(100 * AWAY)
+    assert hand.state("ann-1") == "sent"
+    hand.close("engine/control")
+    hand.engine("engine", lanes=("control",), conn="engine again")
+    hand.wait(100 * AWAY)
+    assert hand.state("ann-1") == "sent"
+    hand.engine("engine", seen=1, lanes=("tasks",), conn="engine again")
+    hand.say_all("engine again/tasks", m.Results(1, [m.Result("ann-1", 1, "ok", b"v")]), "engine")
+    assert hand.outcome("ann-1").status == "ok"
+
+
+def test_an_engine_that_has_nothing_to_do_must_connect_for_tasks_soon():
+    hand = Hand(hwm=1)
+    hand.engine("engine")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.close("engine/tasks")
+    hand.wait(100 * AWAY)
+    result = m.Results(1, [m.Result("ann-1", 1, "ok", b"v")])
+    hand.say_all("engine/control", result, "engine")
+    assert hand.core.work.places[0].here
+    hand.wait(AWAY)
+    assert not hand.core.work.places[0].here
+
+
+def test_who_wanted_the_place_of_an_engine_at_work_and_left_takes_nothing_from_it():
+    hand = Hand(hwm=1)
+    hand.engine("engine")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.close("engine/tasks")
+    hand.engine("engine", life="2", conn="another")
+    hand.close("another/tasks")
+    hand.close("another/control")
+    hand.wait(100 * AWAY)
+    assert hand.state("ann-1") == "sent"
 
 
 def test_results_that_come_before_earlier_ones_count_in_their_order():

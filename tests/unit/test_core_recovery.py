@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from enginery.core import engines, journal
+from enginery.core import account, engines, journal
 from enginery.core import messages as m
 from enginery.core.controller import FORGET_CLIENT, Controller, Limits
 from enginery.core.engines import AWAY
@@ -115,6 +115,7 @@ def test_what_was_sent_to_a_life_that_is_over_is_in_doubt_where_its_end_was_not_
     hand.submit("ann", task("ann-1", retries=1), task("ann-2"))
     before = len(hand.turns)
     hand.close("engine/tasks")
+    hand.close("engine/control")
     hand.wait(AWAY)
     turns = hand.turns[:before]
     for turn in hand.turns[before:]:
@@ -861,3 +862,95 @@ def test_who_was_given_up_in_doubt_is_not_taken_for_one_that_was_never_heard_of(
     assert (welcome.asks, welcome.torn) == (False, False)
     other = next(word for word in hand.client("bob") if isinstance(word, m.Welcome))
     assert other.torn
+
+
+# --- large results of direct requests, which are not written ------------------------------------
+
+
+LARGE = bytes(account.LARGE + 1)
+
+
+def with_a_large_result(**fields):
+    """Ann has been sent what engine 0 gave her, and has not said that she has it."""
+    hand = Durable()
+    hand.engine("engine")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1", engine=0, **fields))
+    hand.result("engine", m.Result("ann-1", 1, "ok", LARGE), seq=1)
+    return hand
+
+
+def acked(said):
+    return max((word.seq for _, word in said if isinstance(word, m.Acked)), default=0)
+
+
+def came_back(turns):
+    """The controller is started again, and the engine has nothing left to say."""
+    after = Durable(turns)
+    after.engine("engine")
+    after.say_all("engine/tasks", m.Holds(1, 1, 0, []), "engine")
+    return after
+
+
+def got(hand, name, *ids):
+    """What a client is given that comes back and lacks these."""
+    hand.client(name)
+    said = hand.say_all(f"{name}/tasks", m.Claim(list(ids), 1, 1))
+    return [o for _, word in said if isinstance(word, m.Deliver) for o in word.outcomes]
+
+
+def test_an_account_leaves_to_its_engine_what_its_client_has_not_got():
+    hand = with_a_large_result()
+    hand.core.journal.begin_anew()
+    hand.wait(1)
+    after = Durable(hand.turns)
+    after.engine("engine")
+    has = [(0, "ann-1", 1, "", 0)]
+    after.say_all("engine/tasks", m.Holds(1, 0, 0, has), "engine")
+    after.result("engine", m.Result("ann-1", 1, "ok", LARGE), seq=1)
+    assert after.outcome("ann-1").value == LARGE
+
+
+def test_what_is_forgotten_before_its_client_has_it_is_written():
+    hand = with_a_large_result()
+    hand.client("bob")
+    hand.say("bob/control", m.Purge(["ann-1"], number=1))
+    assert not hand.core.work.unfetched
+    assert [o.value for o in got(came_back(hand.turns), "ann", "ann-1")] == [LARGE]
+
+
+def test_what_was_written_for_a_task_that_takes_it_is_written_anew_for_its_client():
+    hand = Durable()
+    hand.engine("engine")
+    hand.client("ann")
+    taker = m.Terms(inputs=("ann-1",))
+    hand.submit("ann", task("ann-1", engine=0), task("ann-2", engine=0, terms=taker))
+    hand.result("engine", m.Result("ann-1", 1, "ok", LARGE), seq=1)
+    hand.core.journal.begin_anew()
+    hand.wait(1)
+    assert [o.value for o in got(came_back(hand.turns), "ann", "ann-1")] == [LARGE]
+
+
+def test_an_engine_need_not_keep_what_a_client_does_not_fetch_for_ever(monkeypatch):
+    monkeypatch.setattr(engines, "HELD", 2)
+    hand = with_a_large_result()
+    for seq in range(2, 6):
+        hand.submit("ann", task(f"ann-{seq}"))
+        said = hand.result("engine", m.Result(f"ann-{seq}", 1, "ok", b"v"), seq=seq)
+        assert not acked(said)
+    hand.now += engines.HELD_FOR + 1
+    hand.submit("ann", task("ann-6"))
+    hand.result("engine", m.Result("ann-6", 1, "ok", b"v"), seq=6)
+    assert hand.core.work.places[0].durable == 6
+
+
+def test_a_client_that_came_back_and_lacks_nothing_has_what_its_engine_keeps():
+    hand = with_a_large_result()
+    after = Durable(hand.turns)
+    after.engine("engine")
+    after.say_all("engine/tasks", m.Holds(1, 0, 0, [(0, "ann-1", 1, "", 0)]), "engine")
+    after.result("engine", m.Result("ann-1", 1, "ok", LARGE), seq=1)
+    assert after.core.work.unfetched
+    assert got(after, "ann") == []
+    assert not after.core.work.unfetched
+    assert after.core.work.places[0].durable == 1

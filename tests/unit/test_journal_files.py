@@ -171,18 +171,59 @@ def test_large_buffers_count_for_the_size_of_each_segment_that_names_them(tmp_pa
     journal.close(remove=True)
 
 
-def test_a_large_buffer_that_is_not_there_is_known_to_be_missing(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal")
+@pytest.mark.parametrize("left", [None, 0, 100])
+def test_the_journal_ends_before_a_large_buffer_that_was_not_written(
+    tmp_path: Path, left: int | None
+) -> None:
+    """Neither was anything after it ever on disk."""
+    directory = tmp_path / "journal"
+    journal = Journal(directory)
     journal.start("name", (1, 2))
-    append(journal, large(1, 2 * BESIDE))
+    append(journal, turn(1), large(2, 2 * BESIDE), turn(3))
+    journal.trim(Trim(1, whole=True))
+    append(journal, turn(4), first=4)
     journal.close(remove=False)
-    file = next((tmp_path / "journal").glob("*.buffer"))
-    for damage in (file.read_bytes()[:-1], b"", b"?" + file.read_bytes()[1:]):
-        file.write_bytes(damage)
-        ((entry,),) = ([t.entries for t in reopened(tmp_path / "journal")[0]],)
-        (ended,) = entry
-        assert isinstance(ended, Ended)
-        assert ended.outcome.buffers[0].nbytes == -1
+    file = next(directory.glob("*.buffer"))
+    if left is None:
+        file.unlink()
+    else:
+        os.truncate(file, left)
+    for _ in range(2):  # also the second time, when nothing shows any more that there was more
+        assert reopened(directory) == ([turn(1)], False)
+    journal = Journal(directory)
+    found = journal.find()
+    assert found is not None
+    assert (list(found.turns), found.last) == ([turn(1)], 1)
+    journal.start("name", (1, 2))
+    append(journal, large(2, 2 * BESIDE), first=2)
+    journal.close(remove=False)
+    assert reopened(directory)[0] == [turn(1), large(2, 2 * BESIDE)]
+
+
+def test_a_large_buffer_that_was_changed_is_told(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    journal = Journal(directory)
+    journal.start("name", (1, 2))
+    append(journal, turn(1), large(2, 2 * BESIDE))
+    journal.close(remove=False)
+    file = next(directory.glob("*.buffer"))
+    file.write_bytes(b"?" + file.read_bytes()[1:])
+    with pytest.raises(JournalError, match=f"{file.name} is damaged: its checksum is wrong"):
+        reopened(directory)
+
+
+def test_what_is_written_in_doubt_stays_in_doubt(written: Path) -> None:
+    directory = written.parent
+    assert reopened(directory)[1]
+    journal = Journal(directory)
+    found = journal.find()
+    assert found is not None
+    list(found.turns)
+    journal.start("name", (1, 2))
+    append(journal, turn(RECORDS + 1), first=RECORDS + 1)
+    journal.trim(Trim(RECORDS + 1, whole=False))
+    journal.close(remove=False)
+    assert reopened(directory) == ([turn(RECORDS + 1)], False)
 
 
 def test_no_descriptor_stays_open_for_a_buffer_that_is_read_again(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ record is
 
 and stands there as a whole or, if it is the last one of its segment, in part: then it does not
 count. A buffer that is large has a file of its own, a checksum in front, which is written by the
-thread before the record counts as being on disk.
+thread before the record counts as being on disk. Where that is missing, the journal ends before the
+record: neither it nor anything after it was ever on disk, and all who were to rely on it know.
 
 The loop appends, so that whatever happens to the process, the kernel has all that was said; the
 thread waits for the disk, for many records at once.
@@ -123,6 +124,10 @@ class Journal:
         for number in segments:
             reader = Reader(self._path(number), self.directory)
             for turn in reader:
+                if reader.missing:
+                    self._cut(reader, [each for each in segments if each > number])
+                    found.complete, found.last = False, reader.number - 1
+                    return
                 found.complete &= reader.number == found.last + 1 or not found.last
                 found.last = reader.number
                 yield turn
@@ -131,6 +136,16 @@ class Journal:
             self._beside |= reader.beside
             with open(self._path(number), "rb") as file:
                 os.fsync(file.fileno())  # so it can be relied upon as any other that is durable
+
+    def _cut(self, reader: Reader, later: list[int]) -> None:
+        """End the journal before the record that was read last."""
+        self._whole.unlink(missing_ok=True)
+        for segment in reversed(later):
+            self._path(segment).unlink()
+        with open(reader.path, "r+b") as file:
+            file.truncate(reader.begin)
+            os.fsync(file.fileno())
+        sync_directory(self.directory)
 
     def _segments(self) -> list[int]:
         names = [path.stem for path in self.directory.glob("*.log")]
@@ -207,9 +222,11 @@ class Journal:
         That one tells everything that is known.
         """
         self._failing, self._vain = False, []
-        if effect.whole:
-            with contextlib.suppress(OSError):  # then there is doubt about it
+        with contextlib.suppress(OSError):
+            if effect.whole:
                 self._whole.touch(0o600)
+            else:  # what it tells is in doubt, whoever goes on from it
+                self._whole.unlink(missing_ok=True)
         self._remove([number for number in self._segments() if number < effect.before])
 
     def _remove(self, segments: list[int]) -> None:
@@ -341,16 +358,18 @@ class _Waiting(msgspec.Struct):
 class Reader:
     """The turns of a segment from an offset on, as far as they were written.
 
-    Afterwards `number` is that of the last record, `offset` where the next one will be, `whole`
-    whether nothing follows it, and `beside` names the buffers that have files of their own. Raises
+    After each, `number` is that of its record, `begin` where this stands, and `missing` whether a
+    buffer of its own was not written; in the end, `offset` is where the next one will be, `whole`
+    whether nothing follows, and `beside` names the buffers that have files of their own. Raises
     JournalError for what was damaged after it had been written.
     """
 
     def __init__(self, path: Path, directory: Path, offset: int = 0) -> None:
         self.path = path
-        self.offset = offset
+        self.begin = self.offset = offset
         self.number = 0
         self.whole = True
+        self.missing = False
         self.beside: set[str] = set()
         self._directory = directory
         self._decode = msgpack.Decoder(Turn, ext_hook=self._buffer).decode
@@ -361,6 +380,7 @@ class Reader:
             self.offset = len(MAGIC) if content.startswith(MAGIC) else 0
         while (record := unframed(content, self.offset)) is not None:
             number, payload = record
+            self.begin, self.missing = self.offset, False
             if number:
                 try:
                     turn = self._decode(payload)
@@ -394,13 +414,16 @@ class Reader:
             return m.Buffer(bytes(data))
         name, nbytes = msgpack.decode(data, type=tuple[str, int])
         self.beside.add(name)
-        return stored(self._directory / name, nbytes)
+        buffer = stored(self._directory / name, nbytes)
+        self.missing |= buffer.nbytes < 0
+        return buffer
 
 
 def stored(path: Path, nbytes: int) -> m.Buffer:
-    """A buffer that has a file of its own; of negative size if that is not as it was written.
+    """A buffer that has a file of its own; of negative size if that was not written to its end.
 
-    No descriptor stays open: there may be many of these. Raises OSError when it cannot be read.
+    No descriptor stays open: there may be many of these. Raises OSError when it cannot be read, and
+    JournalError when it is not as it was written.
     """
     lost = m.Buffer(b"")
     lost.nbytes = -1
@@ -417,7 +440,11 @@ def stored(path: Path, nbytes: int) -> m.Buffer:
         os.close(file)
     data = content[CHECKSUM.size :]
     if CHECKSUM.pack(zlib.crc32(data)) != content[: CHECKSUM.size]:
-        return lost
+        raise JournalError(
+            f"{path} is damaged: its checksum is wrong\n"
+            "  It is an argument or a result of a task.\n"
+            "  To begin without all that was known: ipcontroller --fresh"
+        )
     buffer = m.Buffer(data)
     buffer.stored = path.name
     return buffer

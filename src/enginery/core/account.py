@@ -65,9 +65,9 @@ class Account:
                 if is_chunk(record) and record.pool is not None:
                     yield self.divided(record.pool), SMALL
                     yield from self._values(record.pool)
-            elif record.outcome is None:
+            elif record.outcome is None or id in work.unfetched:  # its engine tells how it ended
                 yield e.Taken(record.owner, 0, [], [e.Direct.of(record.spec)]), SMALL
-            elif id not in work.unfetched:
+            else:
                 yield self._direct(record, record.outcome), min(record.size, LARGE)
         for id, number in list(work.numbers.items()):
             yield e.Numbered(id, number), SMALL
@@ -77,8 +77,13 @@ class Account:
                 yield e.Kept(id, value), value.size()
         for session in list(controller.sessions.values()):
             for outcome in session.owed():
-                if outcome.id not in work.tasks:
+                if outcome.id not in work.tasks or self._is_left_out(outcome):
                     yield e.Owed(session.identity, outcome), outcome.size()
+
+    def _is_left_out(self, outcome: m.Outcome) -> bool:
+        """Whether nothing told of the task has its value, and no engine keeps it."""
+        large = outcome.size() > LARGE and outcome.id not in self._work.unfetched
+        return large and self._work.tasks[outcome.id].direct
 
     def _values(self, pool: Pool) -> Iterator[tuple[e.Kept, int]]:
         """What shares have given that are forgotten, of a chunk whose values are waited for."""

@@ -46,8 +46,10 @@ ROUND = 4096
 GOT_LATER = 32
 """Deliveries that are confirmed together at most, when there is nothing else to say."""
 
-GOT_BYTES = 1 << 18
-"""The same in bytes."""
+GOT_BYTES = 1 << 16
+"""The same in bytes. A large result of a direct request (`account.LARGE`) is confirmed at once:
+until then its engine keeps it, and all that came after it.
+"""
 
 ABOUT_TASKS = m.Query, m.Resubmit, m.Purge
 """What is asked once all that was submitted before has been accepted, so that it is found."""

@@ -178,6 +178,7 @@ class Controller:
         self.by_identity: dict[bytes, Place] = {}
         self.over: OrderedDict[bytes, None] = OrderedDict()  # lives, and clients given up
         self.leaving: dict[int, Place] = {}  # engines that are given up at a time
+        self.detached: dict[int, Place] = {}  # that work, and have no connection for tasks
         self.heirs: dict[Conn, tuple[str, m.Hello]] = {}  # new lives at places not yet given up
         self.stale = False  # the clients have not been told about the engines of now
         self.told = float("-inf")
@@ -252,6 +253,8 @@ class Controller:
         """Give out what can run and tell what has ended, once for all that a turn brought."""
         intake, work = self.intake, self.work
         asked = self.inquiries.open or self.past.open
+        if self.detached:
+            self._look_after(now)
         if self.leaving or self.stale or self.away or intake.accepting or asked:
             self._timers(now, out)
         work.settle(now, out)
@@ -272,7 +275,7 @@ class Controller:
     def _timers(self, now: float, out: list[Effect]) -> None:
         for place in list(self.leaving.values()):
             if place.give_up_at is not None and place.give_up_at <= now:
-                heir = any(hello.identity == place.identity for _, hello in self.heirs.values())
+                heir = self._has_heir(place)
                 reason = "a new life has taken its place" if heir else f"{LOST}{place.company}"
                 if place.silent:
                     reason = "it has not come back to the controller, which was started again"
@@ -496,6 +499,9 @@ class Controller:
                 out.append(Send(conn, place.abort_stale()))
             if place.clears:
                 out.append(Send(conn, m.Clear(count=place.clears, life=place.name)))
+            if place.occupied and "tasks" not in place.lanes and not self._is_over(place):
+                self._back(place)
+                self.detached[place.id] = place
             return
         if place.silent:
             return
@@ -506,6 +512,14 @@ class Controller:
             out.append(Send(conn, m.Run(rest)))
         self._record_lives()
         self.work.joined(place)
+
+    def _is_over(self, place: Place) -> bool:
+        """Whether somebody has told that this life has ended, or is about to."""
+        return self._has_heir(place) or place.silent or place.death is not None
+
+    def _has_heir(self, place: Place) -> bool:
+        """Whether another life waits for its place."""
+        return any(hello.identity == place.identity for _, hello in self.heirs.values())
 
     def _back(self, place: Place) -> None:
         """It need not be given up."""
@@ -603,9 +617,27 @@ class Controller:
             self.work.placement.changed(party)
             if party.death is not None:
                 self._lose(party, party.death.reason, now, out)
-            elif party.give_up_at is None:
-                party.give_up_at = now + party.patience
-                self.leaving[party.id] = party
+            else:
+                self._await(party, now)
+
+    def _await(self, place: Place, now: float) -> None:
+        """An engine has no connection for tasks: soon it has, or it is given up.
+
+        One that runs something makes the next one when that is done, and may take its time.
+        """
+        if place.occupied:
+            self.detached[place.id] = place
+        elif place.give_up_at is None:
+            place.give_up_at = now + place.patience
+            self.leaving[place.id] = place
+
+    def _look_after(self, now: float) -> None:
+        """See to the engines that had no connection for tasks, but something to run."""
+        for place in list(self.detached.values()):
+            if not place.here or "tasks" in place.lanes or not place.occupied:
+                del self.detached[place.id]
+                if place.here and "tasks" not in place.lanes:
+                    self._await(place, now)
 
     def _forget_idle(self) -> None:
         """Forget those first that have been away for longest and are owed nothing."""
@@ -738,7 +770,7 @@ class Controller:
             return
         if message.seq <= place.results:
             place.acked = min(place.acked, message.seq - 1)  # what was said of it has been lost
-        place.settling = Settling(0)
+        place.settling = Settling(0, now)
         following: m.Results | None = message
         while following is not None and following.seq == place.results + 1:
             place.results = following.seq
@@ -750,6 +782,8 @@ class Controller:
             place.early_bytes = 0
         place.settling.seq, place.settling.record = place.results, self.journal.mark
         place.ended.append(place.settling)
+        for id in list(place.held_up(now)):
+            self.work.write_down(id)
         if not place.settle(self.journal.durable):
             self.work.unsettled[place.id] = place
         self.work.dispatch.touch(place)
@@ -798,10 +832,9 @@ class Controller:
     def _no_heir(self, identity: bytes) -> None:
         """Who wanted to take a place does not; if nobody else wants it, its life goes on."""
         place = self.by_identity[identity]
-        wanted = any(hello.identity == identity for _, hello in self.heirs.values())
-        if place.open and place.death is None and not wanted:
-            place.give_up_at = None
-            self.leaving.pop(place.id, None)
+        if (place.open or place.occupied) and not self._is_over(place):
+            self._back(place)
+            self.detached[place.id] = place
 
     # --- from clients -----------------------------------------------------------------------------
 

@@ -30,6 +30,14 @@ AHEAD_BYTES = 64 << 20
 EARLY = 1000
 """Messages with results of one engine at most that wait for an earlier one."""
 
+HELD = 1000
+"""The same that an engine keeps since a client does not fetch a large value before them."""
+
+HELD_BYTES = 16 << 20
+"""The same in bytes."""
+
+HELD_FOR = 10.0
+"""Seconds that a client has for that, even so."""
 
 AWAY = 1.0
 """Seconds that an engine may be without a connection before it is given up."""
@@ -62,6 +70,7 @@ class Settling(Struct):
     """Results that are there, and what has to happen until their engine may forget them."""
 
     seq: int
+    since: float
     record: int = 0  # of the journal, that has to be on disk
     values: set[str] = field(default_factory=set)  # tasks whose clients have to get them
 
@@ -94,7 +103,7 @@ class Place:
         self.results = 0  # the last Results.seq
         self.early: dict[int, m.Results] = {}  # those that came before an earlier one
         self.early_bytes = 0
-        self.settling = Settling(0)  # what is being read
+        self.settling = Settling(0, 0.0)  # what is being read
         self.stale: list[tuple[str, int]] = []  # attempts that it has and that nobody wants
         self.ended: deque[Settling] = deque()
         self.durable = 0  # the last one whose results are on disk
@@ -150,6 +159,11 @@ class Place:
         return self.here and self.recorded and not self.silent and "tasks" in self.lanes
 
     @property
+    def occupied(self) -> bool:
+        """Whether it shows that it lives, and may be too busy to connect for tasks again."""
+        return "control" in self.lanes and bool(self.sent)
+
+    @property
     def there(self) -> bool:
         """Whether it is here, or will be again."""
         return self.here or self.awaited
@@ -173,6 +187,12 @@ class Place:
         while self.ended and self.ended[0].record <= durable and not self.ended[0].values:
             self.durable = self.ended.popleft().seq
         return self.durable > before
+
+    def held_up(self, now: float) -> set[str]:
+        """Large values that a client does not fetch, behind which too much waits to be settled."""
+        first = self.ended[0]
+        much = len(self.ended) > HELD or self.unacked_bytes > HELD_BYTES
+        return first.values if much and now - first.since > HELD_FOR else set()
 
     def put(self, record: Record) -> None:
         """Queue a task here."""

@@ -319,6 +319,8 @@ class Recovery:
         """A client has said again all that it had sent: nothing else is lacked."""
         self._unwanted(session, now, out)
         session.repeats = False
+        had = [o for o in session.may_lack() if chunk_id(o.id) not in session.claimed]
+        self._work.fetched(session.identity, had)
         self._controller.delivery.claimed(session)
 
     def _unwanted(self, session: Session, now: float, out: list[Effect]) -> None:

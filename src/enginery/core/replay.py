@@ -105,7 +105,7 @@ class Replay:
             client.accepted = max(client.accepted, entry.seq)
         for task in entry.tasks:
             known = self.tasks.get(task.id)
-            if (known is None or is_name(known)) and whole(task.buffers):
+            if known is None or is_name(known):
                 record = self.tasks[task.id] = Record(task, entry.owner)
                 record.steps += (at, "accepted", -1)
         for direct in entry.direct:
@@ -122,8 +122,6 @@ class Replay:
             self.waits.pop(id, None)
 
     def _ended(self, owner: bytes, outcome: m.Outcome, at: float) -> None:
-        if not whole(outcome.buffers):
-            return  # its engine still has it
         record = self.tasks.get(outcome.id)
         self._count(outcome, record)
         if record is None:
@@ -149,8 +147,6 @@ class Replay:
 
     def _state(self, entry: e.State) -> None:
         id = entry.origin.id
-        if not whole(entry.origin.buffers):
-            return
         before = self.tasks.get(id)
         record = self.tasks[id] = Record(entry.origin, entry.owner)
         if entry.spec is not None:
@@ -184,8 +180,3 @@ def is_name(record: Record) -> bool:
 def recoveries_of(task: m.Task) -> int:
     """How many recoveries a task has."""
     return 0 if task.terms is None else len(task.terms.recoveries)
-
-
-def whole(buffers: tuple[m.Buffer, ...]) -> bool:
-    """Whether what stands beside the journal in files of its own was written, too."""
-    return all(buffer.nbytes >= 0 for buffer in buffers)

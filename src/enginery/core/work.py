@@ -94,7 +94,8 @@ class Work:
         self.untold = False  # lives have gone that have not told what they had since a restart
         self.forgotten: set[str] = set()  # tasks that have ended since then
         self.had: set[str] = set()  # tasks that engines had and no client has submitted, so far
-        self.unfetched: dict[str, tuple[Place, Settling]] = {}  # large values, not in the journal
+        # Large values that are not in the journal.
+        self.unfetched: dict[str, tuple[Place, Settling, Record]] = {}
         self.unsettled: dict[int, Place] = {}  # engines whose results are not all on disk
         self._accepted = 0  # tasks, ever
 
@@ -709,6 +710,8 @@ class Work:
         if (value := self.inputs.values.get(record.spec.id)) is not None and is_chunk(record):
             # Its shares are forgotten, too, of whose values this one consists.
             self.journal.note(entries.Kept(record.spec.id, value))
+        if record.spec.id in self.unfetched:
+            self.write_down(record.spec.id)  # its client has a right to it all the same
         self.history.remove(record)
         self._drop(record.spec.id)
         return True
@@ -807,7 +810,7 @@ class Work:
         large = record.direct and outcome.size() > LARGE
         if large and place is not None and id not in self.inputs.needed:
             place.settling.values.add(id)
-            self.unfetched[id] = place, place.settling
+            self.unfetched[id] = place, place.settling, record
         else:
             self.journal.note(entries.Ended(record.owner, outcome))
 
@@ -823,11 +826,20 @@ class Work:
         """A client has these, or nobody is left who would want them."""
         for outcome in outcomes:
             if outcome.id in self.unfetched:
-                place, settling = self.unfetched.pop(outcome.id)
+                place, settling, _ = self.unfetched.pop(outcome.id)
                 settling.values.discard(outcome.id)
                 self.journal.note(entries.Passed(owner, replace(outcome, value=b"", buffers=())))
                 settling.record = self.journal.mark
                 self.unsettled[place.id] = place
+
+    def write_down(self, id: str) -> None:
+        """A large value is written after all, and its engine may forget it."""
+        place, settling, record = self.unfetched.pop(id)
+        settling.values.discard(id)
+        assert record.outcome is not None
+        self.journal.note(entries.Ended(record.owner, record.outcome))
+        settling.record = self.journal.mark
+        self.unsettled[place.id] = place
 
     # --- giving out -----------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from msgspec import msgpack
 
 from ...core import messages as m
 from ...core.entries import Turn
+from ...error import JournalError
 from ..journal import IN_RECORD, LONGEST, MAGIC, MARKER, RECORD, Head, stored, unframed
 
 CHUNK = 4 << 20
@@ -221,7 +222,10 @@ def loaded(directory: Path, buffer: m.Buffer) -> m.Buffer | None:
         return buffer
     deadline = time.monotonic() + WRITTEN
     while True:
-        found = stored(directory / buffer.stored, buffer.nbytes)
+        try:
+            found = stored(directory / buffer.stored, buffer.nbytes)
+        except JournalError:  # it is told to who starts a controller
+            return None
         if found.nbytes >= 0:
             return found
         if time.monotonic() > deadline or not _is_named(directory, buffer.stored):
