@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
-from sys import executable
 
 import pytest
 
-from enginery import Client, Cluster
-from enginery.net.keys import ConnectionFile
-from tests.testbeds.proxy import Faults, Proxy
+from tests.testbeds.bad_network import behind
+from tests.testbeds.proxy import Faults
 
 from .load import PATIENCE, Load, told
 
@@ -23,42 +18,6 @@ Figures = Callable[[str, str, str], None]
 
 BYTES = 1_500_000
 """Of a large argument: 12 seconds at 1 Mbit/s."""
-
-
-class Site:
-    """A controller, and proxies before both of its ports; engines and a client behind them."""
-
-    def __init__(self, directory: Path, stack: ExitStack) -> None:
-        profile = directory / "profile_n4"
-        profile.mkdir()
-        (profile / "ipcontroller_config.py").write_text("c.IPController.shared_memory = False\n")
-        cluster = Cluster(n=0, profile_dir=profile)
-        cluster.start_cluster_sync()
-        stack.callback(cluster.stop_cluster_sync)
-        self.proxies: list[Proxy] = []
-        files = {}
-        for role in ("client", "engine"):
-            there = Path(cluster.client_connection_file)
-            file = ConnectionFile.read(there.with_name(there.name.replace("client", role)))
-            port = int(file.url.rpartition(":")[2])
-            self.proxies.append(stack.enter_context(closing(Proxy(port))))
-            files[role] = directory / f"{role}.json"
-            replace(file, url=f"tcp://127.0.0.1:{self.proxies[-1].port}").write(files[role])
-        command = [executable, "-m", "enginery", "engine", "-n", "2", f"--file={files['engine']}"]
-        engines = stack.enter_context(Popen([*command, f"--profile-dir={profile}"]))
-        stack.callback(engines.terminate)
-        self.rc = stack.enter_context(Client(files["client"], timeout=PATIENCE))
-        self.rc.wait_for_engines(2, timeout=PATIENCE)
-
-
-@contextmanager
-def behind(directory: Path, faults: Faults) -> Iterator[Site]:
-    """A cluster in a network like that."""
-    with ExitStack() as stack:
-        site = Site(directory, stack)
-        for proxy in site.proxies:
-            proxy.faults = faults
-        yield site
 
 
 @pytest.mark.parametrize(
