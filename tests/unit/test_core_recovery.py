@@ -7,8 +7,8 @@ from enginery.core import account, engines, journal
 from enginery.core import messages as m
 from enginery.core.controller import FORGET_CLIENT, Controller, Limits
 from enginery.core.engines import AWAY
-from enginery.core.entries import Came, Complete, Over
-from enginery.core.events import Append, Received, Send, Synced, Tick
+from enginery.core.entries import Came, Complete, Divided, Over
+from enginery.core.events import Append, JournalFailed, Received, Send, Synced, Tick
 from enginery.core.recovery import NO_FUNCTION
 from enginery.core.replay import Replay
 from enginery.core.work import IN_DOUBT
@@ -954,3 +954,48 @@ def test_a_client_that_came_back_and_lacks_nothing_has_what_its_engine_keeps():
     assert got(after, "ann") == []
     assert not after.core.work.unfetched
     assert after.core.work.places[0].durable == 1
+
+
+# --- how much is written ------------------------------------------------------------------------
+
+
+def test_how_a_chunk_is_divided_is_written_by_what_is_new():
+    """Its shares may be thousands, and one begins or ends in each turn."""
+    hand = Durable()
+    hand.engine("engine")
+    hand.client("ann")
+    ends = tuple(range(1, 101))
+    hand.submit("ann", m.Task("ann-1", FIT, bytes(100), chunk=m.Chunk(0, 100, 1, ends)))
+    before = len(hand.turns)
+    for seq in range(1, 51):
+        hand.now += 1.0
+        [record] = hand.core.work.places[0].sent.values()
+        result = m.Result(record.spec.id, 1, "ok", b"v", completed=1.0, items=record.items)
+        hand.result("engine", result, seq=seq)
+    told = [entry for turn in hand.turns[before:] for entry in turn.entries]
+    told = [entry for entry in told if isinstance(entry, Divided)]
+    assert sum(len(entry.ended) for entry in told) == 50
+    pool = hand.core.work.tasks["ann-1"].pool
+    for _ in range(2):  # the turns are as they were
+        after = Durable(hand.turns).core.work.tasks["ann-1"].pool
+        assert (after.ended, after.done, after.todo) == (pool.ended, pool.done, pool.todo)
+
+
+def test_after_a_hole_it_is_written_as_a_whole(monkeypatch):
+    """What was told before may not be there; nor all of what is told anew, yet."""
+    hand = Durable()
+    hand.engine("engine")
+    hand.client("ann")
+    ends = tuple(range(1, 5))
+    hand.submit("ann", m.Task("ann-1", FIT, bytes(4), chunk=m.Chunk(0, 4, 1, ends)))
+    hand.result("engine", m.Result("ann-1.0", 1, "ok", b"v", completed=1.0, items=1), seq=1)
+    hand.handle(JournalFailed("No space left on device"))
+    monkeypatch.setattr(journal, "PART", 1)
+    hand.now += journal.RETRY
+    turns = []
+    result = m.Results(2, [m.Result("ann-1.1", 1, "ok", b"v", completed=1.0, items=1)])
+    for event in (Tick(), Received("engine/tasks", "engine", result)):
+        effects = hand.core.handle(event, hand.now)
+        turns += [effect.turn for effect in effects if isinstance(effect, Append)]
+    told = [entry for turn in turns for entry in turn.entries if isinstance(entry, Divided)]
+    assert [(entry.ended, entry.since) for entry in told] == [([0, 1], 0)]

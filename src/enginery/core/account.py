@@ -127,10 +127,12 @@ class Account:
             steps=list(record.steps),
         )
 
-    def divided(self, pool: Pool) -> e.Divided:
-        """A chunk as it is now."""
+    def divided(self, pool: Pool, whole: bool = True) -> e.Divided:
+        """A chunk as it is now; unless as a `whole`, by what was not told of it before."""
+        since, pool.noted = 0 if whole else pool.noted, len(pool.ended)
         return e.Divided(
-            pool.id, list(pool.todo), list(pool.shares), list(pool.ended), pool.done, pool.bad,
+            pool.id, list(pool.todo), list(pool.shares), pool.ended[since:], pool.done, pool.bad,
+            since,
         )  # fmt: skip
 
     def _wait(self, condition: Condition) -> e.Condition:

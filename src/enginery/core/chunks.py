@@ -319,7 +319,10 @@ class Chunks:
     # --- from the journal -----------------------------------------------------------------------
 
     def restore(
-        self, tasks: Mapping[str, Record], divided: Mapping[str, entries.Divided]
+        self,
+        tasks: Mapping[str, Record],
+        divided: Mapping[str, entries.Divided],
+        ended: Mapping[str, list[int]],
     ) -> list[str]:
         """Take up how chunks were divided; gives the ids of shares that are no more."""
         for id, record in tasks.items():
@@ -328,8 +331,8 @@ class Chunks:
             pool = self._begin(record, record.spec.chunk)
             if (entry := divided.get(id)) is not None:
                 pool.todo = [(start, stop) for start, stop in entry.todo]
-                pool.ended, pool.done, pool.bad = entry.ended, entry.done, entry.bad
-                pool.told = len(pool.ended)
+                pool.ended, pool.done, pool.bad = ended[id], entry.done, entry.bad
+                pool.told = pool.noted = len(pool.ended)
             if record.outcome is None:
                 record.state = "waiting" if pool.todo else "divided"
         gone = []

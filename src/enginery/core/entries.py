@@ -178,7 +178,8 @@ class State(Entry, tag="s"):
 class Divided(Entry, tag="d"):
     """How far a chunk is divided; the fields are those of `chunks.Pool`.
 
-    A share that is not among the `live` ones and has not ended is no more.
+    A share that is not among the `live` ones and has not ended is no more. Of those that have
+    `ended`, the first `since` were told before: there may be thousands, and this comes each time.
     """
 
     id: str
@@ -187,6 +188,7 @@ class Divided(Entry, tag="d"):
     ended: list[int]
     done: int
     bad: Outcome | None = None
+    since: int = 0
 
 
 class Kept(Entry, tag="k"):

@@ -132,7 +132,9 @@ class Journal:
             self._changed = {}
         if self._divided:
             assert self.account is not None
-            self._entries += [self.account.divided(pool) for pool in self._divided.values()]
+            whole = self._hole  # what was told before may not be there
+            pools = self._divided.values()
+            self._entries += [self.account.divided(pool, whole) for pool in pools]
             self._divided = {}
         anew, self._anew = self._anew, False
         if anew:

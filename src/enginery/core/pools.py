@@ -58,7 +58,8 @@ class Pool:
     """The items of one chunk."""
 
     __slots__ = (
-        "_record", "bad", "done", "ended", "id", "shares", "tasks", "todo", "told", "values",
+        "_record", "bad", "done", "ended", "id", "noted", "shares", "tasks", "todo", "told",
+        "values",
     )  # fmt: skip
 
     def __init__(self, record: Record, chunk: m.Chunk, tasks: Mapping[str, Record]) -> None:
@@ -69,6 +70,7 @@ class Pool:
         self.shares: dict[str, Record] = {}  # those that have not ended
         self.ended: list[int] = []  # the first items of those that have
         self.told = 0  # how many of these their client was told of
+        self.noted = 0  # how many the journal was
         self.done = 0  # items that have ended
         self.bad: m.Outcome | None = None  # of the first share that did not end well
         self.values: dict[int, m.Value] | None = None  # if they are wanted, by the first item

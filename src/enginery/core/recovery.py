@@ -90,7 +90,7 @@ class Recovery:
         if replay.begin.scheme in controller.schemes:
             controller.choose(replay.begin.scheme)
         work.placement.paused = self.doubt
-        for merged in work.chunks.restore(replay.tasks, replay.divided):
+        for merged in work.chunks.restore(replay.tasks, replay.divided, replay.shares):
             del replay.tasks[merged]
             replay.again.pop(merged, None)
         for record in replay.tasks.values():

@@ -35,6 +35,7 @@ class Replay:
         self.gone: dict[str, Record] = {}  # those of which it only matters how they ended
         self.purged: list[Record] = []
         self.divided: dict[str, e.Divided] = {}  # chunks
+        self.shares: dict[str, list[int]] = {}  # the first items of those that have ended, by chunk
         self.waits: dict[str, list[e.Condition]] = {}  # of those that are held
         self.again: dict[str, None] = {}  # that wait once more, the latest first
         self.kept: dict[str, m.Value] = {}
@@ -81,8 +82,8 @@ class Replay:
                 self.ended = dict(entry.ended)
             case e.Chosen(scheme=scheme):
                 self.begin.scheme = scheme
-            case e.Divided(id=id):
-                self.divided[id] = entry
+            case e.Divided():
+                self._divided(entry)
             case e.Kept(id=id, value=value):
                 self.kept[id] = value
             case e.Owed(owner=owner, outcome=outcome):
@@ -98,6 +99,11 @@ class Replay:
                 self.numbers[id] = number
             case e.Complete():
                 pass
+
+    def _divided(self, entry: e.Divided) -> None:
+        self.divided[entry.id] = entry
+        ended = self.shares.setdefault(entry.id, [])
+        ended[entry.since :] = entry.ended
 
     def _taken(self, entry: e.Taken, at: float) -> None:
         client = self.clients.get(entry.owner)
