@@ -101,7 +101,9 @@ class Disk:
 
     def turns(self) -> Iterator[Turn]:
         """What is there; it ends before a record beside which something is missing."""
+        self._named.clear()
         for record in [record for segment in self.segments for record in segment]:
+            self._named |= record.names
             if not record.names <= self._beside.keys():
                 self._cut(record.number - 1)
                 self.torn = True

@@ -433,7 +433,8 @@ class Ledger(Observer):
             if "." in record.spec.id:
                 continue  # of what becomes of shares, `items` keeps the book
             entry, id = self.tasks[record.spec.id], record.spec.id
-            if record.outcome is None and id in self.ends and not entry.direct and complete:
+            kept = entry.direct or record.direct  # by its engine; or so was what that alone knew
+            if record.outcome is None and id in self.ends and not kept and complete:
                 raise Broken(f"lost: {record!r} had ended as {self.ends[id]}")
             if record.outcome is None and id in self.ends:
                 self.forgotten[id] = self.ends.pop(id)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from math import isfinite
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from enginery.core import events as e
 from enginery.core import messages as m
@@ -59,6 +62,24 @@ class Process:
         """Hand an event to the machine; sort what it says from what it does."""
         self.cluster.events += 1
         return sort(self.core.handle(event, self.cluster.clock.now), outbox)
+
+
+def fresh(message: m.Message) -> m.Message:
+    """What arrives is a copy, with buffers of its own: the machine there may change it."""
+    match message:
+        case m.Abort():
+            return copy(message)
+        case m.Submit(seq=seq, tasks=tasks):
+            return m.Submit(seq, [replace(task, buffers=copied(task.buffers)) for task in tasks])
+        case m.Results(seq=seq, results=results):
+            each = [replace(result, buffers=copied(result.buffers)) for result in results]
+            return m.Results(seq, each)
+    return message
+
+
+def copied(buffers: tuple[m.Buffer, ...]) -> tuple[m.Buffer, ...]:
+    """Other buffers of the same bytes."""
+    return tuple(m.Buffer(bytes(buffer)) for buffer in buffers)
 
 
 class ControllerNode(Process):
@@ -351,7 +372,7 @@ class Peer(Process):
         """Send on the newest connection of each lane, if there is one."""
         for lane, batch in outbox.items():
             if wires := self.wires[lane]:
-                wires[-1].up.send(batch)
+                wires[-1].up.send([fresh(message) for message in batch])
 
     def carry_out(self, effects: Iterable[e.Effect]) -> None:
         """Do what the machine wants done; the subclass knows how."""

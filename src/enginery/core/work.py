@@ -36,6 +36,7 @@ from .table import Tasks
 from .tasks import Record, Refusal
 
 FAILED = frozenset({"error", "overtime"})
+TOLD = frozenset({"ok", "error"})
 """How an attempt ends that is retried if it may be."""
 
 
@@ -807,7 +808,7 @@ class Work:
         them.
         """
         id, place = record.spec.id, self.places.get(outcome.engine)
-        large = record.direct and outcome.size() > LARGE
+        large = record.direct and outcome.size() > LARGE and outcome.status in TOLD
         if large and place is not None and id not in self.inputs.needed:
             place.settling.values.add(id)
             self.unfetched[id] = place, place.settling, record
