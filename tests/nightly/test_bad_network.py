@@ -34,7 +34,7 @@ def test_only_the_speed_suffers(
     tmp_path: Path, figures: Figures, name: str, faults: Faults, items: int
 ) -> None:
     with behind(tmp_path, faults) as site:
-        began = time.monotonic()
+        began, controller = time.monotonic(), site.cluster.controller_pid
         # What a flipped bit makes of a length stops a connection until that is noticed.
         retries = 50 if faults.flips else 0
         load = Load(site.rc, tmp_path / "notes", items, retries)
@@ -52,6 +52,7 @@ def test_only_the_speed_suffers(
             assert counts.recovered == 0
         if faults.flips:
             assert flipped > 0
+        assert site.cluster.controller_pid == controller
 
 
 def test_large_data_gets_through_a_slow_network(tmp_path: Path, figures: Figures) -> None:

@@ -25,7 +25,7 @@ class Site:
         profile = directory / "profile_n4"
         profile.mkdir()
         (profile / "ipcontroller_config.py").write_text("c.IPController.shared_memory = False\n")
-        cluster = Cluster(n=0, profile_dir=profile)
+        cluster = self.cluster = Cluster(n=0, profile_dir=profile)
         cluster.start_cluster_sync()
         stack.callback(cluster.stop_cluster_sync)
         self.proxies: list[Proxy] = []

@@ -30,6 +30,12 @@ FIRST = 1 << 16
 HEARTBEATS = 84
 """Bytes of heartbeats that come from a peer in a second, and go to it, at most."""
 
+SILENT = (
+    "it has left without a word: perhaps it expects a controller with another key, or does not "
+    "speak CURVE"
+)
+"""Why somebody did not get in, where nothing else is known."""
+
 REMEMBERED = 10_000
 """Connections whose late messages are still recognized; their ids are not used again."""
 
@@ -166,6 +172,8 @@ class Reception:
             if isinstance(event, sockets.Joined):
                 self._stranger(event.fd, event.address)
             elif isinstance(event, sockets.Left):
+                if event.fd in self._unheard and not event.refused:
+                    self.refused.append(sockets.Refused(event.address, SILENT))
                 self._no_stranger(event.fd)
                 self._leave(event.fd)
             elif isinstance(event, sockets.Refused):
