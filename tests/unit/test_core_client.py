@@ -98,6 +98,17 @@ def test_deliveries_are_confirmed_together_and_at_once_when_they_come_again(clie
     assert said(deliver(client, 1), m.Got) == [m.Got(GOT_LATER, "c/1")]
 
 
+def test_what_was_said_in_an_earlier_session_and_is_read_late_counts_for_nothing(client):
+    """As on the other lane, which was slow; here it would be waited for ever for another one."""
+    client.handle(e.Closed("tasks"), 0.0)
+    client.handle(e.Opened("tasks"), 0.0)
+    hear(client, welcome(session=3))
+    assert said(hear(client, welcome(session=2), "control"), m.Hello)
+    hear(client, welcome(session=3), "control")
+    submit(client, "t1")
+    assert told(deliver(client, 1, "t1")) == [("t1", "ok")]
+
+
 def test_a_large_result_is_confirmed_at_once(client):
     """Until then its engine keeps it, and all that came after it."""
     submit(client, "t1")

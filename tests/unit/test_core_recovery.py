@@ -919,6 +919,15 @@ def test_what_is_forgotten_before_its_client_has_it_is_written():
     assert [o.value for o in got(came_back(hand.turns), "ann", "ann-1")] == [LARGE]
 
 
+def test_what_an_engine_has_given_that_is_lost_is_written():
+    hand = with_a_large_result()
+    for lane in ("tasks", "control"):
+        hand.close(f"engine/{lane}")
+    hand.wait(AWAY)
+    assert not hand.core.work.unfetched
+    assert [o.value for o in got(Durable(hand.turns), "ann", "ann-1")] == [LARGE]
+
+
 def test_what_was_written_for_a_task_that_takes_it_is_written_anew_for_its_client():
     hand = Durable()
     hand.engine("engine")

@@ -169,8 +169,11 @@ class Client:
     def _is_former(self, welcome: m.Welcome) -> bool:
         """Whether a controller that is no more has said this, and it was read late.
 
-        It will not say it again. One that does is there, and its clock was put back.
+        It will not say it again. One that does is there, and its clock was put back. So was read
+        late what is of an earlier session with the same one: that has numbered them.
         """
+        if welcome.controller == self.controller:
+            return welcome.session < self.session
         return welcome.since < self.since and welcome.controller != self.unheeded
 
     def _greet(self, lane: str, out: list[Effect]) -> None:

@@ -602,6 +602,8 @@ class Work:
             "replaced": death.replaced if death else False,
         }
         sent, queued = list(place.sent.values()), list(place.queue)
+        for id in [id for id, (there, _, _) in self.unfetched.items() if there is place]:
+            self.write_down(id)  # nobody else keeps it any more
         place.end()
         place.awaited = bool(death and death.replaced)
         self.placement.changed(place)
