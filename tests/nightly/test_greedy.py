@@ -26,11 +26,12 @@ from .weight import MEGABYTE, configured, weighed
 Figures = Callable[[str, str, str], None]
 
 ROOM, LIMIT = 192, 512
-"""Megabytes of tasks, and of the whole controller."""
+"""Megabytes of tasks, and of the whole controller: a sixth of what they are by default."""
 
 SETTINGS = {
     "TaskScheduler.queue_bytes": ROOM * MEGABYTE,
     "TaskScheduler.result_bytes": ROOM * MEGABYTE,
+    "IPController.record_bytes": ROOM * MEGABYTE // 4,
     "IPController.memory_limit": LIMIT * MEGABYTE,
     "IPController.shared_memory": False,
 }
