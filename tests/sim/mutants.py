@@ -45,6 +45,10 @@ SEEDS = 400
 """Histories in which a mutant must be caught."""
 
 RARE = {
+    "what a client is about to submit again is unwanted": (
+        "unit/test_core_recovery.py",
+        "test_what_a_client_is_about_to_submit_again_is_not_taken_for_unwanted",
+    ),
     "an engine does not repeat that its properties have changed": (
         "unit/test_core_engine.py",
         "test_a_new_connection_hears_that_properties_have_changed",
@@ -159,7 +163,6 @@ WRITTEN = {
 """Those that matter where there is a journal, and are hunted with one."""
 
 HINTS: dict[str, int] = {
-    "what a client is about to submit again is unwanted": 1002163,
     "what has ended and is forgotten is adopted again": 1001536,
     "what nobody has is not told to who comes late": 1010113,
     "what was turned away was never taken": 1010494,
@@ -270,8 +273,8 @@ MUTANTS: dict[str, Mutant] = {
         "if message.seq > session.submitted + 1:", "if False:",
     ),
     "an engine that stays away is not given up": (
-        controller.Controller, "_closed",
-        "self.leaving[party.id] = party", "pass",
+        controller.Controller, "_await",
+        "self.leaving[place.id] = place", "pass",
     ),
     "a life that is over is taken back": (
         controller.Controller, "is_over",

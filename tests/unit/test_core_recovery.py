@@ -919,6 +919,17 @@ def test_what_is_forgotten_before_its_client_has_it_is_written():
     assert [o.value for o in got(came_back(hand.turns), "ann", "ann-1")] == [LARGE]
 
 
+def test_who_else_has_it_says_nothing_of_its_client():
+    hand = with_a_large_result()
+    hand.client("bob")
+    said = hand.say_all("bob/control", m.Query(1, "fetch", ["ann-1"]))
+    assert [type(word) for to, word in said if to == "bob/tasks"] == [m.Deliver]
+    hand.say("bob/tasks", m.Got(1, "c/2"))
+    assert hand.core.work.unfetched
+    hand.say("ann/tasks", m.Got(1, "c/1"))
+    assert not hand.core.work.unfetched
+
+
 def test_what_an_engine_has_given_that_is_lost_is_written():
     hand = with_a_large_result()
     for lane in ("tasks", "control"):

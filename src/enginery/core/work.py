@@ -826,9 +826,12 @@ class Work:
                 self.journal.note(entries.Kept(id, value))
 
     def fetched(self, owner: bytes, outcomes: Iterable[m.Outcome]) -> None:
-        """A client has these, or nobody is left who would want them."""
+        """A client has these, or nobody is left who would want them.
+
+        What is of another one is no news: that one may lack it still.
+        """
         for outcome in outcomes:
-            if outcome.id in self.unfetched:
+            if outcome.id in self.unfetched and self.unfetched[outcome.id][2].owner == owner:
                 place, settling, _ = self.unfetched.pop(outcome.id)
                 settling.values.discard(outcome.id)
                 self.journal.note(entries.Passed(owner, replace(outcome, value=b"", buffers=())))
