@@ -74,6 +74,32 @@ def test_a_kill_amid_an_account_leaves_the_line_as_it_was(monkeypatch):
     assert [record.spec.id for record in waiting] == ids
 
 
+def test_what_is_forgotten_amid_an_account_is_not_missed_by_who_waits_for_it(monkeypatch):
+    hand = Durable()
+    hand.engine("engine")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.result("engine", m.Result("ann-1", 1, "ok", b"v"), seq=1)
+    hand.submit("ann", task("ann-2"))
+    monkeypatch.setattr(journal, "PART", 1)
+    turns = []
+
+    def step(event):
+        for effect in hand.core.handle(event, hand.now):
+            if isinstance(effect, Append):
+                turns.append(effect.turn)
+
+    hand.core.journal.begin_anew()
+    step(Tick())
+    waits = task("ann-3", terms=m.Terms(after=m.Dependency(("ann-1", "ann-2"))))
+    step(Received("ann/tasks", "client", m.Submit(3, [waits])))
+    assert hand.state("ann-3") == "held"
+    step(Received("ann/control", "client", m.Purge(["ann-1"], number=1)))
+    while hand.core.journal.accounting:
+        step(Tick())
+    assert Durable(turns).state("ann-3") == "held"
+
+
 def test_who_leaves_amid_an_account_is_not_there_afterwards(monkeypatch):
     monkeypatch.setattr(journal, "PART", 1)
     hand = Durable()

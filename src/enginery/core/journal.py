@@ -76,6 +76,11 @@ class Journal:
         return bool(self.name)
 
     @property
+    def accounting(self) -> bool:
+        """Whether everything is being written anew, what is forgotten meanwhile excepted."""
+        return self._writing is not None
+
+    @property
     def mark(self) -> int:
         """The record that has to be durable for all that was noted so far."""
         noted = self._entries or self._changed or self._divided

@@ -150,6 +150,8 @@ class Work:
                     return record
         if spec.terms is not None:
             self.conditions.accept(record, spec.terms, now, hidden)
+            if self.journal.accounting:  # it may not tell any more of what this waits for
+                self.journal.changed(record)
             return record
         if spec.chunk is not None:
             self.chunks.accept(record, spec.chunk)
