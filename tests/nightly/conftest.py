@@ -3,6 +3,7 @@
 figures(promise, how, figure)   one row of the table: what is promised, how it was tested, what came
 histories                       what the simulator plays meanwhile, when nobody else wants to run
 quiet                           it does not play meanwhile
+morning                         when it must have ended
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from .histories import Histories
 
 HOUR = 3600.0
 """Seconds that all runs have together; what would begin later fails instead."""
+
+MORNING = 3540.0
+"""Seconds after which the simulator plays no more, if it has not played enough before."""
 
 LONGEST = 1200
 """Seconds that one of them may take."""
@@ -33,7 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They take longer than other tests."""
+    """They take longer than other tests; the simulator plays to the end."""
+    items.sort(key=lambda item: getattr(item, "module", None) is test_simulator)
     for item in items:
         item.add_marker(pytest.mark.timeout(LONGEST))
 
@@ -51,6 +56,12 @@ def figures(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
     """Takes rows of the table."""
     rows = request.config.stash[ROWS]
     return lambda promise, how, figure: rows.append((promise, how, figure))
+
+
+@pytest.fixture
+def morning(request: pytest.FixtureRequest) -> float:
+    """When the night is over, by `time.monotonic`."""
+    return request.config.stash[BEGAN] + MORNING
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from math import inf
 from multiprocessing import active_children
 from multiprocessing.pool import Pool
 
 from tests.sim.__main__ import Report, play_many
 
+from .scale import scaled
+
 START = 1_000_000
 """The first seed: those before are for the tests of each commit."""
 
-FEWEST = 100
-"""Histories that are played in any case."""
+EVENTS = scaled(100_000_000)
+"""Events that are played in a night, if there is time for them."""
 
 NICE = 19
 
@@ -27,6 +31,7 @@ class Histories:
 
     def __init__(self) -> None:
         self._enough = threading.Event()
+        self._until = inf
         self._report = Report()
         # Not in the thread: what other tests have open then would stay open in these processes.
         before = set(active_children())
@@ -37,7 +42,8 @@ class Histories:
 
     def _play(self, pool: Pool) -> None:
         def enough(report: Report) -> bool:
-            return self._enough.is_set() and report.histories >= FEWEST
+            over = report.events >= EVENTS or time.monotonic() >= self._until
+            return self._enough.is_set() and over
 
         self._report = play_many(pool, count(START), enough)
 
@@ -55,8 +61,9 @@ class Histories:
             if player.is_alive() and player.pid is not None:
                 os.kill(player.pid, signum)
 
-    def end(self) -> Report:
-        """Play no more; what has come of it."""
+    def end(self, until: float = 0.0) -> Report:
+        """Play no more than is wanted, and not beyond `until`; what has come of it."""
+        self._until = until
         self._enough.set()
         self._thread.join()
         if self._pool is not None:

@@ -1,4 +1,4 @@
-"""The simulator's histories of a night, played while the other runs went on."""
+"""The simulator's histories of a night, played while the other runs went on, and to its end."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from .scale import scaled
 Figures = Callable[[str, str, str], None]
 
 
-def test_no_history_breaks_a_promise(histories: Histories, figures: Figures) -> None:
-    report = histories.end()
+def test_no_history_breaks_a_promise(
+    histories: Histories, figures: Figures, morning: float
+) -> None:
+    report = histories.end(morning)
     print(table(report))
     moves = min(report.moves.values())
     verdicts = ", ".join(

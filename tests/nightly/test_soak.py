@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from enginery import Client, Cluster
+from enginery import Client
 from tests.faults.killing import Counts
 from tests.testbeds.hosts import Hosts
 
@@ -24,12 +24,13 @@ from .load import PATIENCE, Load, told
 from .scale import scaled
 from .test_endurance import WARM
 from .test_partitions import WAYS, Site
-from .weight import resident, slope
+from .weight import configured, resident, slope
 
 Figures = Callable[[str, str, str], None]
 
 SECONDS = scaled(600)
 CYCLES = scaled(50)
+RECORDS = 5000
 SEED = 20261128
 
 
@@ -126,7 +127,8 @@ def partitions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Partitions]
 @pytest.mark.usefixtures("partitions")
 def test_soak(tmp_path: Path, figures: Figures) -> None:
     """E4."""
-    with Cluster(n=4, profile_dir=tmp_path / "profile_soak") as rc:
+    room = {"IPController.record_limit": RECORDS}  # is full before anything is measured
+    with configured(tmp_path / "profile_soak", room, n=4) as rc:
         soak = Soak(rc, SECONDS)
         with rc.cluster.connect_client_sync() as other:
             other.wait_for_engines(4, timeout=PATIENCE)
@@ -140,7 +142,8 @@ def test_soak(tmp_path: Path, figures: Figures) -> None:
         warm = [s for s in soak.samples if s[0] > WARM] or soak.samples
         rising = slope(warm)
         figures(
-            "E4 engines die, clients come and leave, maps go on", f"{SECONDS} s",
+            "E4 engines die, clients come and leave, maps go on",
+            f"{SECONDS} s, a history of {RECORDS:,} tasks",
             f"{soak.tasks:,} tasks, {soak.events} events; lost {counts.lost}, duplicated "
             f"{counts.duplicated}, unexpected {counts.unexpected}; controller {rising:+.2f} MB "
             "per 100,000 tasks",

@@ -36,9 +36,11 @@ from .table import Tasks
 from .tasks import Record, Refusal
 
 FAILED = frozenset({"error", "overtime"})
-TOLD = frozenset({"ok", "error"})
 """How an attempt ends that is retried if it may be."""
 
+
+TOLD = frozenset({"ok", "error"})
+"""What an engine tells with a value."""
 
 HAD = "engines may have run some of it"
 """Why a task is lost of which an engine had told, and that ended before its client came back."""
