@@ -120,8 +120,13 @@ def test_started_again_after_a_stop(tmp_path: Path) -> None:
     cluster.start_cluster_sync()
     first = cluster.controller_pid
     cluster.stop_cluster_sync()
+    old = tmp_path / "log" / "ipcontroller-c0ffee11.log"
+    old.touch()
+    os.utime(old, (time.time() - 40 * 86400,) * 2)
     with cluster:
         assert cluster.controller_pid != first
+    assert not old.exists()  # of another one, forty days ago
+    assert (tmp_path / "log" / f"ipcontroller-{cluster.cluster_id}.log").exists()
 
 
 def test_a_client_keeps_its_cluster(tmp_path: Path) -> None:
