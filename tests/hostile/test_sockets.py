@@ -282,7 +282,10 @@ def test_a_broken_message_costs_one_connection(server, guest):
         assert sockets.send(server.engines, [b"to be broken"], conn)
         engine.hears(server, sockets.Down)
         proxy.faults = Faults()
-        engine.monitor.retry()
+        while engine.monitor.retry_at is not None:
+            # A bit in the head of its frame says nothing; then a heartbeat was the broken one.
+            assert sockets.recv_frames(engine.socket) in (None, [b"to be broken"])
+            engine.monitor.retry()
         engine.hears(server, sockets.Up, times=2)
         assert sockets.recv_frames(engine.socket) is None
 
