@@ -122,6 +122,27 @@ def test_a_history_packs_the_older_ones_and_forgets_the_oldest_first(monkeypatch
     assert kept.count == 4
 
 
+def test_how_many_have_run_on_each_engine_counts_packed_ones_that_are_kept(monkeypatch):
+    monkeypatch.setattr(history, "RECENT", 0)
+    monkeypatch.setattr(history, "BLOCK", 2)
+    hand = Hand()
+    hand.engine("a", conn="engine a")
+    hand.engine("b", conn="engine b")
+    hand.client("ann")
+    for seq, number in enumerate((11, 12, 13, 14, 15), 1):
+        id = f"ann-{number}"
+        hand.submit("ann", task(id, targets=(number % 2,)))
+        result = m.Result(id, 1, "ok", b"v", started=1.0)
+        hand.result(f"engine {'ab'[number % 2]}", result, seq=1 + seq // 2 - (number % 2 == 0))
+    hand.submit("ann", task("ann-16", targets=(0,)))
+    assert hand.core.work.history.archive.count == 4
+    hand.say("ann/control", m.Purge(["ann-13"], number=1))
+    for verbose, told in ((False, {0: 2, 1: 2}), (True, {0: ["ann-12", "ann-14"], 1: ["ann-11", "ann-15"]})):
+        [reply] = hand.say("ann/control", m.Query(2, "queues", verbose=verbose))
+        assert {engine: reply.value[engine]["completed"] for engine in (0, 1)} == told
+    assert reply.value[0]["tasks"] == ["ann-16"]
+
+
 def test_a_controller_answers_for_what_it_has_packed(monkeypatch):
     monkeypatch.setattr(history, "RECENT", 0)
     monkeypatch.setattr(history, "BLOCK", 1)

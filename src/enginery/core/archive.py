@@ -120,6 +120,13 @@ class Archive:
                 if self._block(id) == block:
                     yield number, id
 
+    def ran(self) -> Iterator[int]:
+        """On which engine each has run that has."""
+        for block, packed in self._blocks.items():
+            for id, engine in columns.ran(packed.data):
+                if self._block(id) == block:
+                    yield engine
+
     @property
     def oldest(self) -> float | None:
         """When the first of the oldest block ended."""

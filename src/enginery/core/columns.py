@@ -19,6 +19,7 @@ RECORD = "owner", "number", "size", "attempt", "n", "finished"
 ID, TARGETS = SPEC.index("id"), SPEC.index("targets")
 OWN, STEPS = len(SPEC) + len(OUTCOME), len(SPEC) + len(OUTCOME) + len(RECORD)
 _POSITIONS = {name: i for i, name in reversed(list(enumerate([*SPEC, *OUTCOME])))}
+AT, STARTED = (len(SPEC) + OUTCOME.index(name) for name in ("engine", "started"))
 NUMBER, SIZE = OWN + RECORD.index("number"), OWN + RECORD.index("size")
 
 _of_spec, _of_outcome, _of_record = attrgetter(*SPEC), attrgetter(*OUTCOME), attrgetter(*RECORD)
@@ -66,12 +67,17 @@ def unpack(data: bytes) -> Iterator[Record]:
 
 def sizes(data: bytes) -> dict[str, int]:
     """The sizes of the records, by the ids of their tasks."""
-    return dict(_two(data, ID, SIZE))
+    return dict(_some(data, ID, SIZE))
 
 
 def numbers(data: bytes) -> Iterable[tuple[int, str]]:
     """The numbers of the records, and the ids of their tasks."""
-    return _two(data, NUMBER, ID)
+    return _some(data, NUMBER, ID)
+
+
+def ran(data: bytes) -> Iterator[tuple[str, int]]:
+    """The ids of those that have run, and on which engine."""
+    return ((id, engine) for id, engine, started in _some(data, ID, AT, STARTED) if started)
 
 
 def values(data: bytes, names: Iterable[str]) -> dict[str, Sequence[Any]]:
@@ -80,11 +86,10 @@ def values(data: bytes, names: Iterable[str]) -> dict[str, Sequence[Any]]:
     return {name: msgpack.decode(columns[_POSITIONS[name]]) for name in names}
 
 
-def _two(data: bytes, first: int, second: int) -> Iterable[tuple[Any, Any]]:
-    """Of each record what stands in these two columns."""
+def _some(data: bytes, *wanted: int) -> Iterable[Any]:
+    """Of each record what stands in these columns."""
     count, columns = _parts.decode(data)
-    both = (_full(msgpack.decode(columns[i]), count) for i in (first, second))
-    return zip(*both, strict=True)
+    return zip(*(_full(msgpack.decode(columns[i]), count) for i in wanted), strict=True)
 
 
 def _full(column: Sequence[Any], count: int) -> Iterable[Any]:

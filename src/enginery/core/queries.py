@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -238,25 +239,30 @@ def _ids(records: Iterable[Record], session: Session) -> list[str]:
 
 
 def _queues(work: Work, session: Session, query: m.Query) -> dict[Any, Any]:
+    """By engine, what waits there, is sent to it and has run: how many tasks, or which."""
     queues: dict[Any, Any] = {}
-    completed: dict[int, list[Record]] = {}
-    for record in work.history:
-        if record.outcome is not None and record.outcome.started:
-            completed.setdefault(record.outcome.engine, []).append(record)
+    verbose = query.verbose
+    completed = _completed(work, session) if verbose else Counter(work.history.ran())
     for place in work.places.values():
         if place.here and (not query.engines or place.id in query.engines):
             queued = [r for r in place.queue if r.state == "queued"]
-            told = {
-                "queue": queued,
-                "tasks": list(place.sent.values()),
-                "completed": completed.get(place.id, []),
-            }
+            told = {"queue": queued, "tasks": list(place.sent.values())}
             queues[place.id] = {
-                name: _ids(records, session) if query.verbose else len(records)
-                for name, records in told.items()
+                name: _ids(each, session) if verbose else len(each) for name, each in told.items()
             }
+            queues[place.id]["completed"] = completed[place.id]
     queues["unassigned"] = work.placement.waiting
     return queues
+
+
+def _completed(work: Work, session: Session) -> Mapping[int, Any]:
+    """By engine, the tasks that have run there."""
+    records: defaultdict[int, list[Record]] = defaultdict(list)
+    for record in work.history:
+        if record.outcome is not None and record.outcome.started:
+            records[record.outcome.engine].append(record)
+    ids = {engine: _ids(each, session) for engine, each in records.items()}
+    return defaultdict(list, ids)
 
 
 def document(record: Record) -> dict[str, Any]:
