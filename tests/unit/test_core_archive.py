@@ -137,7 +137,10 @@ def test_how_many_have_run_on_each_engine_counts_packed_ones_that_are_kept(monke
     hand.submit("ann", task("ann-16", targets=(0,)))
     assert hand.core.work.history.archive.count == 4
     hand.say("ann/control", m.Purge(["ann-13"], number=1))
-    for verbose, told in ((False, {0: 2, 1: 2}), (True, {0: ["ann-12", "ann-14"], 1: ["ann-11", "ann-15"]})):
+    for verbose, told in (
+        (False, {0: 2, 1: 2}),
+        (True, {0: ["ann-12", "ann-14"], 1: ["ann-11", "ann-15"]}),
+    ):
         [reply] = hand.say("ann/control", m.Query(2, "queues", verbose=verbose))
         assert {engine: reply.value[engine]["completed"] for engine in (0, 1)} == told
     assert reply.value[0]["tasks"] == ["ann-16"]

@@ -261,6 +261,21 @@ def test_an_engine_at_work_may_take_its_time_to_connect_for_tasks_again():
     assert hand.outcome("ann-1").status == "ok"
 
 
+def test_an_engine_at_work_that_is_cut_off_has_no_more_time_than_others():
+    """Its connections do not break in the same moment, where it is silence that tells."""
+    hand = Hand(hwm=1)
+    hand.engine("engine")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.close("engine/tasks")
+    hand.wait(0.4 * AWAY)
+    hand.close("engine/control")
+    hand.wait(0.5 * AWAY)
+    assert hand.core.work.places[0].here
+    hand.wait(0.1 * AWAY)
+    assert not hand.core.work.places[0].here
+
+
 def test_an_engine_that_has_nothing_to_do_must_connect_for_tasks_soon():
     hand = Hand(hwm=1)
     hand.engine("engine")

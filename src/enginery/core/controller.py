@@ -626,9 +626,13 @@ class Controller:
         One that runs something makes the next one when that is done, and may take its time.
         """
         if place.occupied:
-            self.detached[place.id] = place
+            if place.id not in self.detached:
+                self.detached[place.id], place.detached_at = place, now
         elif place.give_up_at is None:
-            place.give_up_at = now + place.patience
+            since = now
+            if now - place.detached_at < place.patience:  # both broke, one a little later
+                since = max(place.detached_at, now - place.patience / 2)
+            place.give_up_at = since + place.patience
             self.leaving[place.id] = place
 
     def _look_after(self, now: float) -> None:

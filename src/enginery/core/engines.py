@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from msgspec import Struct, field
@@ -121,6 +122,7 @@ class Place:
         self.watched = False  # a supervisor will tell, should it die, what it had started
         self.death: Death | None = None
         self.give_up_at: float | None = None
+        self.detached_at = -inf  # when it lost its connection for tasks, and had something to run
         self.late = 0
         self.cuts = 0  # how often in turn it was cut off because of what it sends
 
@@ -146,6 +148,7 @@ class Place:
         self.known = set()
         self.death = None
         self.give_up_at = None
+        self.detached_at = -inf
         self.cuts = 0
 
     @property
