@@ -501,7 +501,6 @@ class Controller:
                 out.append(Send(conn, m.Clear(count=place.clears, life=place.name)))
             if place.occupied and "tasks" not in place.lanes and not self._is_over(place):
                 self._back(place)
-                self.detached[place.id] = place
             return
         if place.silent:
             return
@@ -525,6 +524,8 @@ class Controller:
         """It need not be given up."""
         self.leaving.pop(place.id, None)
         place.give_up_at = None
+        if "tasks" not in place.lanes:
+            self.detached[place.id] = place
 
     def _supervisor_hello(self, conn: Conn, role: str, hello: m.Hello, out: list[Effect]) -> None:
         known = self.supervisors.get(hello.identity)
@@ -838,7 +839,6 @@ class Controller:
         place = self.by_identity[identity]
         if (place.open or place.occupied) and not self._is_over(place):
             self._back(place)
-            self.detached[place.id] = place
 
     # --- from clients -----------------------------------------------------------------------------
 

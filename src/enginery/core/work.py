@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -50,6 +50,14 @@ IN_DOUBT = "it may have been started on an engine that has not come back to the 
 
 NO_INPUTS = {"reason": "the values that it takes are not known any more", "started": False}
 """Of a task that an engine had before the controller was started again, and gave back."""
+
+
+class Unfetched(NamedTuple):
+    """The large value of a direct request, which its engine keeps until its client has it."""
+
+    place: Place
+    settling: Settling
+    record: Record
 
 
 class Work:
@@ -97,8 +105,7 @@ class Work:
         self.untold = False  # lives have gone that have not told what they had since a restart
         self.forgotten: set[str] = set()  # tasks that have ended since then
         self.had: set[str] = set()  # tasks that engines had and no client has submitted, so far
-        # Large values that are not in the journal.
-        self.unfetched: dict[str, tuple[Place, Settling, Record]] = {}
+        self.unfetched: dict[str, Unfetched] = {}  # large values, not in the journal
         self.unsettled: dict[int, Place] = {}  # engines whose results are not all on disk
         self._accepted = 0  # tasks, ever
 
@@ -606,7 +613,7 @@ class Work:
             "replaced": death.replaced if death else False,
         }
         sent, queued = list(place.sent.values()), list(place.queue)
-        for id in [id for id, (there, _, _) in self.unfetched.items() if there is place]:
+        for id in [id for id, value in self.unfetched.items() if value.place is place]:
             self.write_down(id)  # nobody else keeps it any more
         place.end()
         place.awaited = bool(death and death.replaced)
@@ -817,7 +824,7 @@ class Work:
         large = record.direct and outcome.size() > LARGE and outcome.status in TOLD
         if large and place is not None and id not in self.inputs.needed:
             place.settling.values.add(id)
-            self.unfetched[id] = place, place.settling, record
+            self.unfetched[id] = Unfetched(place, place.settling, record)
         else:
             self.journal.note(entries.Ended(record.owner, outcome))
 
@@ -835,19 +842,22 @@ class Work:
         What is of another one is no news: that one may lack it still.
         """
         for outcome in outcomes:
-            if outcome.id in self.unfetched and self.unfetched[outcome.id][2].owner == owner:
-                place, settling, _ = self.unfetched.pop(outcome.id)
-                settling.values.discard(outcome.id)
-                self.journal.note(entries.Passed(owner, replace(outcome, value=b"", buffers=())))
-                settling.record = self.journal.mark
-                self.unsettled[place.id] = place
+            value = self.unfetched.get(outcome.id)
+            if value is not None and value.record.owner == owner:
+                slim = replace(outcome, value=b"", buffers=())
+                self._settle_value(outcome.id, entries.Passed(owner, slim))
 
     def write_down(self, id: str) -> None:
         """A large value is written after all, and its engine may forget it."""
-        place, settling, record = self.unfetched.pop(id)
-        settling.values.discard(id)
+        record = self.unfetched[id].record
         assert record.outcome is not None
-        self.journal.note(entries.Ended(record.owner, record.outcome))
+        self._settle_value(id, entries.Ended(record.owner, record.outcome))
+
+    def _settle_value(self, id: str, entry: entries.AnyEntry) -> None:
+        """Its engine may forget a large value once this is on disk."""
+        place, settling, _ = self.unfetched.pop(id)
+        settling.values.discard(id)
+        self.journal.note(entry)
         settling.record = self.journal.mark
         self.unsettled[place.id] = place
 
