@@ -243,13 +243,19 @@ def test_without_a_supervisor_everything_counts_as_started():
     assert [hand.outcome(id).status for id in ("ann-1", "ann-2")] == ["lost", "lost"]
 
 
-def test_an_engine_at_work_may_take_its_time_to_connect_for_tasks_again():
-    """The thread that does so runs user code; the other one shows that it lives."""
+def detached():
+    """An engine is at work, and its connection for tasks has broken."""
     hand = Hand(hwm=1)
     hand.engine("engine")
     hand.client("ann")
     hand.submit("ann", task("ann-1"))
     hand.close("engine/tasks")
+    return hand
+
+
+def test_an_engine_at_work_may_take_its_time_to_connect_for_tasks_again():
+    """The thread that does so runs user code; the other one shows that it lives."""
+    hand = detached()
     hand.wait(100 * AWAY)
     assert hand.state("ann-1") == "sent"
     hand.close("engine/control")
@@ -263,11 +269,7 @@ def test_an_engine_at_work_may_take_its_time_to_connect_for_tasks_again():
 
 def test_an_engine_at_work_that_is_cut_off_has_no_more_time_than_others():
     """Its connections do not break in the same moment, where it is silence that tells."""
-    hand = Hand(hwm=1)
-    hand.engine("engine")
-    hand.client("ann")
-    hand.submit("ann", task("ann-1"))
-    hand.close("engine/tasks")
+    hand = detached()
     hand.wait(0.4 * AWAY)
     hand.close("engine/control")
     hand.wait(0.5 * AWAY)
@@ -277,11 +279,7 @@ def test_an_engine_at_work_that_is_cut_off_has_no_more_time_than_others():
 
 
 def test_an_engine_that_has_nothing_to_do_must_connect_for_tasks_soon():
-    hand = Hand(hwm=1)
-    hand.engine("engine")
-    hand.client("ann")
-    hand.submit("ann", task("ann-1"))
-    hand.close("engine/tasks")
+    hand = detached()
     hand.wait(100 * AWAY)
     result = m.Results(1, [m.Result("ann-1", 1, "ok", b"v")])
     hand.say_all("engine/control", result, "engine")
@@ -291,11 +289,7 @@ def test_an_engine_that_has_nothing_to_do_must_connect_for_tasks_soon():
 
 
 def test_who_wanted_the_place_of_an_engine_at_work_and_left_takes_nothing_from_it():
-    hand = Hand(hwm=1)
-    hand.engine("engine")
-    hand.client("ann")
-    hand.submit("ann", task("ann-1"))
-    hand.close("engine/tasks")
+    hand = detached()
     hand.engine("engine", life="2", conn="another")
     hand.close("another/tasks")
     hand.close("another/control")

@@ -19,6 +19,8 @@ from .executed import ExecuteResult
 from .imports import SyncImports
 from .map import MapOptions, direct_map
 from .modules import module_source
+from .names import name_or_names
+from .properties import Properties
 from .results import AsyncResult
 from .scatter import partition
 from .targets import Targets, present, resolve
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @trims
-class DirectView(View):
+class DirectView(Properties, View):
     """Runs each request once on every engine of `targets`, and gives results in their order.
 
     One engine (`rc[0]`) gives bare values, several (`rc[:]`, `rc[0, 2]`) lists, "all" lists over
@@ -169,45 +171,6 @@ class DirectView(View):
         rows = self.pull(list(names), targets, block=True)
         engines = self._targets if targets is None else self._resolved(targets)
         return list(zip(*([rows] if isinstance(engines, int) else rows), strict=True))
-
-    # --- properties, by which balanced tasks choose their engine ---------------------------------
-
-    def get_properties(
-        self,
-        names: str | Iterable[str] | None = None,
-        targets: Any = None,
-        block: bool | None = None,
-    ) -> Any:
-        """The properties of each engine, a dictionary; `names`: only these, else KeyError."""
-        return self._do(actions.get_properties, (names and name_or_names(names),), targets, block)
-
-    def has_properties(
-        self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
-    ) -> Any:
-        """Whether each engine has a property; of several, a list for each engine."""
-        return self._do(actions.has_properties, (name_or_names(names),), targets, block)
-
-    def set_properties(
-        self, properties: Mapping[str, Any], targets: Any = None, block: bool | None = None
-    ) -> Any:
-        """Give the engines these properties, and take all others from them."""
-        return self._do(actions.set_properties, (dict(properties),), targets, block)
-
-    def update_properties(
-        self, properties: Mapping[str, Any], targets: Any = None, block: bool | None = None
-    ) -> Any:
-        """Set properties of the engines; tasks that were waiting for these (`fits`) start."""
-        return self._do(actions.update_properties, (dict(properties),), targets, block)
-
-    def del_properties(
-        self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
-    ) -> Any:
-        """Take these properties from the engines; KeyError for one that is not there."""
-        return self._do(actions.del_properties, (name_or_names(names),), targets, block)
-
-    def clear_properties(self, targets: Any = None, block: bool | None = None) -> Any:
-        """Remove all properties of the engines."""
-        return self._do(actions.clear_properties, (), targets, block)
 
     # --- as a mapping ----------------------------------------------------------------------------
 
@@ -370,17 +333,6 @@ class DirectView(View):
         self, f: Callable[..., Any], sequences: Sequence[Any], options: MapOptions
     ) -> AsyncResult:
         return direct_map(self, f, sequences, options)
-
-
-def name_or_names(names: str | Iterable[str]) -> str | list[str]:
-    """A name, or a list of names; TypeError."""
-    if isinstance(names, str):
-        return names
-    names = list(names)
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"a name is a text, not {name!r}")
-    return names
 
 
 def _source(path: Path) -> str:

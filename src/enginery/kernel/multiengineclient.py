@@ -11,20 +11,21 @@ from typing import Any, Literal, Self
 from ..client import actions
 from ..client.block import with_no_context
 from ..client.block_text import Body
-from ..client.direct import name_or_names
 from ..client.executed import ResultList
 from ..client.metadata import Metadata, metadata
+from ..client.names import name_or_names
+from ..client.properties import Properties
 from ..frames import trims
 from . import remote
 from .connected import Connected
 from .mapper import Mapper
 from .pendingresult import Gone, PendingResult, barrier
-from .targeted import Properties
+from .targeted import Targeted
 from .taskclient import ParallelFunction
 
 
 @trims
-class MultiEngineClient(Connected, Properties):
+class MultiEngineClient(Connected, Targeted, Properties):
     """A connection to a cluster whose engines are spoken to by their numbers.
 
     `MultiEngineClient()` finds the cluster of the default profile,
@@ -79,7 +80,7 @@ class MultiEngineClient(Connected, Properties):
         several engines, CompositeError) when an engine knows no such command.
         """
         number = None if i is None else index(i)
-        return self._act(
+        return self._do(
             actions.command, (number,), targets, block, name="get_result", then=self._replies
         )
 
@@ -140,11 +141,11 @@ class MultiEngineClient(Connected, Properties):
 
     def keys(self, targets: Any = None, block: bool | None = None) -> Any:
         """The names that are set in each engine's namespace."""
-        return self._act(actions.keys, (), targets, block)
+        return self._do(actions.keys, (), targets, block)
 
     def reset(self, targets: Any = None, block: bool | None = None) -> Any:
         """Remove all names from the engines' namespaces, after what waits in their queues."""
-        return self._act(actions.clear, (), targets, block, name="reset")
+        return self._do(actions.clear, (), targets, block, name="reset")
 
     def scatter(
         self,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..client import actions
 from ..client.actions import Action
-from ..client.direct import DirectView, name_or_names
+from ..client.direct import DirectView
 from ..client.flags import Checked, truth
 from ..client.results import AsyncResult
 from ..client.targets import Targets, present, resolve
-from ..frames import trimmed, trims
+from ..frames import trimmed
 from .pendingresult import Known, PendingResult
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Targeted:
             return PendingResult(got, then)
         return got if then is None else then(got)
 
-    def _act(
+    def _do(
         self,
         action: Action,
         args: tuple[Any, ...],
@@ -92,59 +91,3 @@ class Targeted:
     def _engines(self, targets: Any) -> list[int]:
         meant = self._targets if targets is None else resolve(targets, self.client.ids)
         return present(meant, self.client.ids)
-
-
-@trims
-class Properties(Targeted):
-    """The properties of engines, by which tasks choose where they run (`depend`).
-
-    What a call sets is there for the tasks that come after it, and tasks that were waiting for it
-    start.
-    """
-
-    def set_properties(
-        self, properties: Mapping[str, Any], targets: Any = None, block: bool | None = None
-    ) -> Any:
-        """Give engines these properties, and take all others from them."""
-        return self._act(actions.set_properties, (_properties(properties),), targets, block)
-
-    def update_properties(
-        self, properties: Mapping[str, Any], targets: Any = None, block: bool | None = None
-    ) -> Any:
-        """Give engines these properties, too."""
-        return self._act(actions.update_properties, (_properties(properties),), targets, block)
-
-    def get_properties(
-        self,
-        names: str | Iterable[str] | None = None,
-        targets: Any = None,
-        block: bool | None = None,
-    ) -> Any:
-        """The properties of each engine, a dictionary; `names`: only these.
-
-        KeyError (of several engines, CompositeError) for one that an engine has not.
-        """
-        return self._act(actions.get_properties, (names and name_or_names(names),), targets, block)
-
-    def has_properties(
-        self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
-    ) -> Any:
-        """Whether each engine has a property; of several, a list for each engine."""
-        return self._act(actions.has_properties, (name_or_names(names),), targets, block)
-
-    def del_properties(
-        self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
-    ) -> Any:
-        """Take these properties from engines; KeyError for one that is not there."""
-        return self._act(actions.del_properties, (name_or_names(names),), targets, block)
-
-    def clear_properties(self, targets: Any = None, block: bool | None = None) -> Any:
-        """Take all properties from engines."""
-        return self._act(actions.clear_properties, (), targets, block)
-
-
-def _properties(properties: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(properties, Mapping):
-        raise TypeError(f"a dictionary of properties is needed, not {properties!r}")
-    name_or_names(properties)
-    return dict(properties)

@@ -14,8 +14,8 @@ from ..client import text
 from ..client.actions import Action
 from ..client.calls import Args, Kwargs, Wishes, name_of
 from ..client.decorators import local_function
-from ..client.direct import name_or_names
 from ..client.flags import Checked, function_or_none, truth, whole
+from ..client.names import name_or_names
 from ..core.messages import Terms
 from ..wire.dependent import Fit
 
