@@ -275,8 +275,13 @@ class Ledger(Observer):
 
     @property
     def _all_ends(self) -> list[rules.Ends]:
-        """How tasks have ended: as is known, and with what was forgotten after it had counted."""
-        return [self.ends, {**self.forgotten, **self.ends}] if self.forgotten else [self.ends]
+        """How tasks have ended: as is known, and with what was forgotten after it had counted.
+
+        Some may have ended otherwise since.
+        """
+        if not self.forgotten:
+            return [self.ends]
+        return [self.ends, {**self.forgotten, **self.ends}, {**self.ends, **self.forgotten}]
 
     def _nobody_is_passed_over(self, record: Record, engine: int) -> None:
         """Of those that may go to this engine, none of a higher priority still waits.

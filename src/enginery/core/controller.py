@@ -500,7 +500,7 @@ class Controller:
             if place.clears:
                 out.append(Send(conn, m.Clear(count=place.clears, life=place.name)))
             if place.occupied and "tasks" not in place.lanes and not self._is_over(place):
-                self._back(place)
+                self._detach(place)
             return
         if place.silent:
             return
@@ -524,8 +524,11 @@ class Controller:
         """It need not be given up."""
         self.leaving.pop(place.id, None)
         place.give_up_at = None
-        if "tasks" not in place.lanes:
-            self.detached[place.id] = place
+
+    def _detach(self, place: Place) -> None:
+        """Nor need one without a connection for tasks, as long as it is at work."""
+        self._back(place)
+        self.detached[place.id] = place
 
     def _supervisor_hello(self, conn: Conn, role: str, hello: m.Hello, out: list[Effect]) -> None:
         known = self.supervisors.get(hello.identity)
@@ -838,7 +841,7 @@ class Controller:
         """Who wanted to take a place does not; if nobody else wants it, its life goes on."""
         place = self.by_identity[identity]
         if (place.open or place.occupied) and not self._is_over(place):
-            self._back(place)
+            self._detach(place)
 
     # --- from clients -----------------------------------------------------------------------------
 
