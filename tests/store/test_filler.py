@@ -244,6 +244,24 @@ def test_values_are_kept_up_to_a_size_and_large_ones_are_read_from_their_files(
     assert found(database)["a-3"]["status"] == "ok"
 
 
+def test_a_share_that_ends_early_has_only_the_items_that_were_told(
+    hand: Hand, database: Database, fill: Callable[..., None]
+) -> None:
+    for chunk, step in (("a-1", fill), ("a-2", lambda: None)):
+        share, rest = (
+            e.State(OWNER, task(f"{chunk}.{items.start}", chunk=items))
+            for items in (m.Chunk(0, 8, 8, (9,)), m.Chunk(1, 8, 8, (9,)))
+        )
+        hand.write([share, e.Divided(chunk, [], [share.origin.id], [], 0, None, 0)])
+        step()
+        hand.write([rest])  # goes on with what the first one had not begun
+        hand.end(share.origin.id, start=0, stop=1)
+        hand.end(rest.origin.id, start=1, stop=8)
+    fill()
+    items = {id: each["items"] for id, each in found(database).items()}
+    assert items == {"a-1.0": [0, 1], "a-1.1": [1, 8], "a-2.0": [0, 1], "a-2.1": [1, 8]}
+
+
 def test_direct_requests_are_there_too(
     hand: Hand, database: Database, fill: Callable[..., None]
 ) -> None:

@@ -132,6 +132,7 @@ class Filler:
         key = (tasks.c.journal, tasks.c.msg_id)
         mine = (tasks.c.journal == bindparam("of"), tasks.c.msg_id == bindparam("id"))
         is_open = tasks.c.status == literal_column("''")
+        none = literal_column("0")
         upsert = self.database.upsert()
         new, others = upsert.excluded, [c.name for c in tasks.c if c not in key]
         ended = {name: new[name] for name in _ENDED} | {
@@ -139,8 +140,10 @@ class Filler:
                 (new.attempt > tasks.c.attempt, new.attempt), else_=tasks.c.attempt
             ),
             "submitted": case(
-                (tasks.c.submitted == literal_column("0"), new.submitted), else_=tasks.c.submitted
+                (tasks.c.submitted == none, new.submitted), else_=tasks.c.submitted
             ),
+            "start": case((new.stop > none, new.start), else_=tasks.c.start),
+            "stop": case((new.stop > none, new.stop), else_=tasks.c.stop),
             "size": tasks.c.size + new.size,
             "story": tasks.c.story + new.story,
         }  # fmt: skip

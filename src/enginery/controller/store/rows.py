@@ -208,6 +208,8 @@ class Rows:
             "bytes": 0 if packed is None else len(packed),
             "outcome": packed,
         }
+        if outcome.stop:  # of a share, which may have had more items before
+            row["start"], row["stop"] = whole(outcome.start), whole(outcome.stop)
 
     def _row(self, id: str, owner: bytes, at: float) -> Row:
         """A row that says nothing yet."""
