@@ -10,7 +10,7 @@ from enginery.core.entries import Function, Taken
 from enginery.core.events import Received
 from enginery.core.pools import part_of, sane
 
-from .hand_controller import FIT, Durable, Hand, runs, task
+from .hand_controller import FIT, Durable, Hand, runs, secret, task
 
 
 def chunk(id="ann-1", items=10, grain=4, **fields):
@@ -240,9 +240,9 @@ def durable():
     return hand
 
 
-def again(hand, *holds, items=(), results=()):
+def again(hand, *holds, items=(), complete=True):
     """A controller that takes up what this one has left, and the engine that comes back to it."""
-    after = Durable(hand.turns)
+    after = Durable(hand.turns, complete=complete)
     brief(after)
     after.supervisor("engine1", "engine2")
     after.engine("engine1", seen=1)
@@ -308,10 +308,28 @@ def test_an_engine_may_have_what_the_journal_does_not_know(durable):
     taken = next(i for i, turn in enumerate(turns) if "ann-1" in repr(turn))
     durable.turns = turns[: taken + 1]
     durable.turns[-1].entries = [e for e in turns[taken].entries if isinstance(e, Function | Taken)]
-    after, _ = again(durable, (1, "ann-1.40", 1, "", 0), items=[(40, 60)])
+    after, _ = again(durable, (1, "ann-1.40", 1, "", 0), items=[(40, 60)], complete=False)
     assert after.state("ann-1.40") == "sent"
     assert ranges(after) == [(0, 40), (60, 100)]
     assert ends(after) == list(range(100))
+
+
+def test_what_has_gone_to_another_engine_is_not_taken_for_one_that_came_before(durable):
+    durable.submit("ann", chunk(items=1))
+    durable.engine("engine2")
+    durable.result("engine1", m.Result("ann-1.0", 1, "unfit", b"", items=1), seq=1)
+    after = Durable(durable.turns)
+    after.supervisor("engine1", "engine2")
+    after.engine("engine2", seen=1)
+    said = after.say_all("engine2/tasks", m.Holds(0, 0, 0, []), "engine")  # it never came there
+    assert runs(said, "engine2/tasks") == [("ann-1.0", 1)]
+    after.engine("engine1", seen=1)
+    has = [(0, "ann-1.0", 1, "", 0)]
+    said = after.say_all("engine1/tasks", m.Holds(1, 0, 0, has, [(0, 1)]), "engine")
+    after.result("engine1", m.Result("ann-1.0", 1, "unfit", b"", items=1), seq=1)
+    assert after.core.work.tasks["ann-1.0"].place == after.core.by_identity[secret("engine2")].id
+    after.result("engine2", well("ann-1.0", 1), seq=1)
+    assert after.state("ann-1") == "done"
 
 
 def test_what_doubt_has_cost_is_known_for_it_when_it_comes_back():

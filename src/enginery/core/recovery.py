@@ -192,8 +192,8 @@ class Recovery:
                 if share is not None and is_share_of(share, id, attempt):
                     continue
                 if not stands_for(work.tasks.get(id), part):
-                    known, number = id in work.tasks, n or done
-                    if known or work.chunks.adopt(place, number, id, attempt, items=part):
+                    known, number, adopt = id in work.tasks, n or done, work.chunks.adopt
+                    if known or (self.doubt and adopt(place, number, id, attempt, items=part)):
                         done += not n
                     else:
                         self._refuse(Held(place, place.incarnation, n, id, attempt, name, 0), out)
@@ -220,6 +220,8 @@ class Recovery:
             self._adopt(held)
         elif record is None or record.outcome is not None:
             self._refuse(held, out)  # it has ended
+        elif not (self.doubt or record.direct):
+            self._refuse(held, out)  # the journal knows where its last attempt is
         elif held.attempt > record.attempt and record.place in {-1, held.place.id}:
             self._adopt(held)
         elif held.n > 0:
