@@ -27,7 +27,7 @@ from . import sockets
 FIRST = 1 << 16
 """Bytes that may come before and with the first message of a connection."""
 
-HEARTBEATS = 84
+HEARTBEATS = 140
 """Bytes of heartbeats that come from a peer in a second, and go to it, at most."""
 
 SILENT = (

@@ -40,7 +40,7 @@ LARGE = 65536
 MAX_FRAME = (1 << 17) + 4096
 """Bytes of the largest frame that is let in: a piece (`wire.pieces`) and what CURVE adds to it."""
 
-HEARTBEAT = 1000
+HEARTBEAT = 600
 """Milliseconds between two heartbeats; libzmq's thread sends and answers them."""
 
 SILENCE = 3600
@@ -48,7 +48,8 @@ SILENCE = 3600
 
 A network that was gone for 2 seconds must not cost a connection: TCP tries again after 0.2, 0.6,
 1.4 and 3 seconds. And what is gone for longer is to be noticed within 5, so that an engine is given
-up within 6 (`core.engines.AWAY`).
+up within 6 (`core.engines.AWAY`). Up to two heartbeats come on top of this: where it is cut off in
+one direction only, a last one still comes from there, and then ours has to become due.
 """
 
 ZAP = "inproc://zeromq.zap.01"
