@@ -7,13 +7,15 @@ import os
 import socket
 import subprocess
 import time
+from contextlib import closing
+from pathlib import Path
 from zlib import crc32
 
 import psutil
 import pytest
 
 from enginery import Client, NoControllerError, Reference
-from tests.testbeds.hosts import Host, Hosts, copy, stop
+from tests.testbeds.hosts import Host, Hosts, copy, run, stop
 
 LONG = 30.0
 """Seconds that nothing here should ever take."""
@@ -82,6 +84,46 @@ def test_what_several_engines_of_a_host_get_goes_there_once(hosts: Hosts) -> Non
         assert dview.gather("parts", block=True) == list(range(100))
         rc[0].apply_sync(len, big)
         assert received(h2) - before < 2 * len(big)
+
+
+@pytest.mark.parametrize("way", ["open", "closed"])
+def test_what_many_hosts_get_they_give_to_each_other(tmp_path: Path, way: str) -> None:
+    with closing(Hosts(7, tmp_path)) as hosts:
+        h1, *others = hosts
+        begin(h1, "--ip=0.0.0.0", f"--location={h1.ip_address}")
+        for host in others:
+            copy(h1.security() / ENGINE, host.security())
+            host.enginery("engine", "-n", "1")
+        if way == "closed":
+            for i, one in enumerate(others):
+                for other in others[:i]:
+                    hosts.part(one, other)
+        with h1.network():
+            rc = Client(h1.security() / CLIENT, timeout=LONG)
+        with rc:
+            rc.wait_for_engines(len(others), timeout=LONG)
+            dview = rc[:]
+            dview.apply_sync(abs, 1)
+            big, before = os.urandom(16 << 20), hosts.sent(h1)
+            dview.push({"big": big}, block=True)
+            copies = (hosts.sent(h1) - before) / len(big)
+            assert dview.apply_sync(crc32, Reference("big")) == [crc32(big)] * len(others)
+            if way == "open":
+                assert copies < 4.5
+            else:
+                assert copies >= len(others)
+            # The doors are closed again.
+            deadline = time.monotonic() + LONG
+            while any(map(listening, others)):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+                dview.apply_sync(abs, 1)
+
+
+def listening(host: Host) -> str:
+    """What listens on a host's address in the network."""
+    told = run(*host.inside("--net"), "ss", "-Hltn")
+    return "".join(line for line in told.splitlines() if host.ip_address in line)
 
 
 def test_engines_get_what_their_supervisor_cannot_keep(hosts: Hosts) -> None:

@@ -236,10 +236,27 @@ class Hosts:
         finally:
             self.heal()
 
+    def part(self, one: Host, other: Host) -> None:
+        """Drop in silence what these two send to each other."""
+        self._nft(
+            "\n".join(
+                f'add rule bridge faults forward iifname "p-{a.name}" oifname "p-{b.name}" drop'
+                for a, b in ((one, other), (other, one))
+            )
+        )
+
     def received(self, host: Host) -> int:
         """Bytes that have reached this host."""
+        return self._passed(host, "tx")
+
+    def sent(self, host: Host) -> int:
+        """Bytes that this host has sent."""
+        return self._passed(host, "rx")
+
+    def _passed(self, host: Host, way: str) -> int:
+        """What the bridge has counted at its end of the host's cable."""
         (told,) = json.loads(self._bridge.ip("-j", "-s", "link", "show", f"p-{host.name}"))
-        return int(told["stats64"]["tx"]["bytes"])
+        return int(told["stats64"][way]["bytes"])
 
     def close(self) -> None:
         """End them all."""

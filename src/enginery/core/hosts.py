@@ -2,20 +2,23 @@
 
 The supervisor of these engines *keeps* a copy in memory that they can open, and says where; each is
 then told by reference. Its work waits meanwhile, so that all of that arrives in its order. Where no
-supervisor answers (in time), they are sent the bytes, as engines without one are.
+supervisor answers (in time), they are sent the bytes, as engines without one are. To many hosts
+they go from host to host (`spread`).
 
 A copy is kept until every attempt for which it was made has ended: then its engine has opened it.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import messages as m
 from .engines import Place
 from .events import Conn
+from .spread import MANY, WORTH, Spread
 
 if TYPE_CHECKING:
     from .controller import Controller, Supervisor
@@ -64,19 +67,33 @@ class Copy:
     """What a supervisor keeps for some attempts."""
 
     def __init__(
-        self, number: int, buffers: Iterable[m.Buffer], users: list[User], conn: Conn, until: float
+        self, number: int, buffers: Iterable[m.Buffer], users: list[User], supervisor: Supervisor
     ) -> None:
         self.number = number
         self.buffers = tuple(buffers)
         self.users = users
-        self.conn = conn  # on which the supervisor was asked
-        self.until = until
+        self.keeper = supervisor.identity
+        self.conn = supervisor.lanes["control"]  # on which the supervisor is asked
+        self.until = inf  # it has not been asked
         self.lying: dict[int, m.Reference] | None = None  # by `id`, once it has answered
+        self.spread: Spread | None = None  # on its way from host to host
 
     @property
     def size(self) -> int:
         """Bytes of it."""
         return sum(buffer.nbytes for buffer in self.buffers)
+
+    @property
+    def needed(self) -> bool:
+        """Whether an attempt needs it, or another host, or nobody knows yet."""
+        lent = self.spread is not None and not self.spread.over
+        return bool(self.users) or self.lying is None or lent
+
+    def give_up(self) -> None:
+        """It will not be kept."""
+        if self.spread is not None:
+            self.spread.drop(self)
+        self.answered(None, [])
 
     def answered(self, segment: m.Segment | None, at: list[int]) -> None:
         """It is kept there, or nowhere."""
@@ -98,6 +115,7 @@ class Hosts:
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
         self._copies: dict[bytes, list[Copy]] = {}  # by supervisor
+        self._spreads: dict[tuple[int, ...], Spread] = {}  # by the `id` of each buffer
         self._held: dict[Conn, deque[Held]] = {}
         self._number = 0
         self._spared: set[bytes] = set()  # supervisors that keep more than is needed, perhaps
@@ -113,7 +131,9 @@ class Hosts:
         """When an answer is given up."""
         if not self._held:  # as ever on one host
             return None
-        return min((copy.until for copy in self.copies if copy.lying is None), default=None)
+        times = [copy.until for copy in self.copies if copy.lying is None]
+        times += [spread.deadline() for spread in self._spreads.values()]
+        return min((each for each in times if each < inf), default=None)
 
     def met(self, supervisor: Supervisor) -> None:
         """A supervisor of another host is there, perhaps again: it is told what is needed."""
@@ -125,14 +145,19 @@ class Hosts:
         self._mute.discard(supervisor.identity)
         for copy in self._copies.get(supervisor.identity, ()):
             if copy.number == kept.number and copy.lying is None:
-                copy.answered(kept.segment, kept.at)
+                if copy.spread is None or copy.spread.answered(copy, kept):
+                    copy.answered(kept.segment, kept.at)
+                else:
+                    copy.until = inf
 
     def closed(self, conn: Conn) -> None:
         """A connection has ended: nothing more comes on it, and nothing is to be said there."""
         self._held.pop(conn, None)
+        for spread in self._spreads.values():
+            spread.closed(conn)
         for copy in self.copies:
             if copy.conn == conn and copy.lying is None:
-                copy.answered(None, [])
+                copy.give_up()
 
     @property
     def idle(self) -> bool:
@@ -179,9 +204,11 @@ class Hosts:
             for copy in copies:
                 copy.users = [user for user in copy.users if not user.over]
                 if copy.lying is None and copy.until <= now:
-                    copy.answered(None, [])
+                    copy.give_up()
                     self._mute.add(identity)
-            needed = [copy for copy in copies if copy.users or copy.lying is None]
+                elif copy.lying is None and copy.until == inf and not copy.users:
+                    copy.give_up()
+            needed = [copy for copy in copies if copy.needed]
             if len(needed) < len(copies):
                 self._spared.add(identity)
             if needed:
@@ -200,14 +227,25 @@ class Hosts:
                     buffers = wanted.setdefault(use.supervisor.identity, {})
                     buffers.setdefault(id(buffer), (buffer, []))[1].append(user)
         asked = []
+        # Those that are over hold no buffer, and an `id` may be another one's by now.
+        self._spreads = {key: each for key, each in self._spreads.items() if not each.over}
+        hosts = Counter(id for found in wanted.values() for id in found)
         for identity, found in wanted.items():
             alike: dict[tuple[User, ...], list[m.Buffer]] = {}
             for buffer, users in found.values():
-                if len({user.place.id for user in users}) > 1:
+                if self._is_for_many(buffer, hosts) or len({user.place.id for user in users}) > 1:
                     alike.setdefault(tuple(users), []).append(buffer)
             supervisor = self._controller.supervisors[identity]
             for those, several in alike.items():
-                asked.append(self._keep(supervisor, several, list(those), now))
+                copy = self._copy(supervisor, several, list(those), now)
+                key = tuple(map(id, several))
+                if key in self._spreads or self._is_for_many(several[0], hosts):
+                    copy.spread = self._spreads.setdefault(key, Spread())
+                    copy.spread.add(copy)
+                else:
+                    asked.append(self._keep(copy, now))
+        for spread in self._spreads.values():
+            asked += [self._keep(copy, now, door) for copy, door in spread.due(now)]
         for use in uses:
             self._hold(use)
         for identity in list(self._spared):
@@ -219,18 +257,30 @@ class Hosts:
                 asked.append(Parcel(lane, [m.Keep(0, (), self._live(identity))], NOWHERE))
         return asked
 
-    def _keep(
+    @staticmethod
+    def _is_for_many(buffer: m.Buffer, hosts: Mapping[int, int]) -> bool:
+        """Whether it is worth it that hosts give it to each other; so many get it, by `id`."""
+        return hosts[id(buffer)] >= MANY and buffer.nbytes >= WORTH
+
+    def _copy(
         self, supervisor: Supervisor, buffers: list[m.Buffer], users: list[User], now: float
-    ) -> Parcel:
+    ) -> Copy:
         self._number = max(self._number + 1, int(now * 1e6))  # not one of a former controller
-        copies = self._copies.setdefault(supervisor.identity, [])
-        lane = supervisor.lanes["control"]
-        copy = Copy(self._number, buffers, users, lane, 0.0)
-        ahead = sum(each.size for each in copies if each.lying is None)
+        copy = Copy(self._number, buffers, users, supervisor)
+        self._copies.setdefault(supervisor.identity, []).append(copy)
+        return copy
+
+    def _keep(self, copy: Copy, now: float, door: m.Door | None = None) -> Parcel:
+        """Have a supervisor keep this, which it is sent, or fetches at a door."""
+        others = [each for each in self._copies[copy.keeper] if each is not copy]
+        ahead = sum(each.size for each in others if each.lying is None and each.until < inf)
         copy.until = now + PATIENCE + (ahead + copy.size) / PACE
-        copies.append(copy)
-        live = self._live(supervisor.identity)
-        return Parcel(lane, [m.Keep(copy.number, copy.buffers, live)], NOWHERE)
+        keep = m.Keep(copy.number, copy.buffers, self._live(copy.keeper))
+        keep.lent = copy.spread is not None and copy.spread.waits
+        if door is not None:
+            keep.buffers, keep.door = (), door
+            keep.sizes = tuple(buffer.nbytes for buffer in copy.buffers)
+        return Parcel(copy.conn, [keep], NOWHERE)
 
     def _live(self, identity: bytes) -> list[int]:
         return [copy.number for copy in self._copies.get(identity, ())]

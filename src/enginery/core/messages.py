@@ -164,15 +164,28 @@ class Welcome(Message, tag="W"):
     torn: bool = False
 
 
+class Door(Struct, array_like=True, frozen=True):
+    """Where a supervisor lends a copy to others: `key` is that of the socket, in Z85."""
+
+    address: str
+    key: str
+    ticket: bytes  # the secret that opens it, for this copy
+
+
 class Keep(Message, tag="B"):
     """To a supervisor: keep a copy of these large buffers in memory that its engines can open.
 
     Of the copies before it only those of the `live` numbers are still needed. Number 0: no copy.
+    With a `door` they do not come along: they are to be had there, and have these `sizes`. A copy
+    that is to be `lent` others are going to fetch.
     """
 
     number: int
     buffers: tuple[Buffer, ...]
     live: list[int]
+    door: Door | None = None
+    sizes: tuple[int, ...] = ()
+    lent: bool = False
 
 
 class Kept(Message, tag="C"):
@@ -181,6 +194,7 @@ class Kept(Message, tag="C"):
     number: int
     segment: Segment | None
     at: list[int]
+    door: Door | None = None  # where others can fetch it
 
 
 class Shares(Message, tag="m"):

@@ -112,7 +112,7 @@ class Supervision:
         self.lane: Lane | None = None
         self.machine: Supervisor | None = None
         self.places: list[bytes] = []
-        self.copies = Copies()
+        self.copies = Copies(self.context, self.poller)
         self.bell = Bell(heeded(STOP_SIGNALS))
         self.owner = Owner(config.owner_pid) if config.owner_pid else None
         self.code: int | None = None
@@ -145,6 +145,8 @@ class Supervision:
         if self.channel.fileno() in ready:
             self.hear(now)
         self.listen(ready, now)
+        for kept in self.copies.serve(ready):
+            self.answer(kept)
         self.look(now)
 
     def look(self, now: float) -> None:
@@ -165,7 +167,7 @@ class Supervision:
                 self.channel.send(Signal(seat, signal.SIGKILL))
         self.lane = Lane(self.context, file, "control", self.poller)
         self.places = [os.urandom(16) for _ in range(self.config.n)]
-        self.copies.clear()
+        self.copies.meet(file)
         self.machine = Supervisor(
             os.urandom(16),
             self.places,
@@ -251,15 +253,19 @@ class Supervision:
                     path, memory = str(self.search.path), self.copies.probe.name
                     self.channel.send(Begin(seat, incarnation, place, path, ports, memory))
                 case KeepCopy(message=message):
-                    kept = self.copies.keep(message)
-                    if kept is not None and self.lane is not None:
-                        self.lane.send([kept])
+                    if (kept := self.copies.keep(message)) is not None:
+                        self.answer(kept)
                 case KillEngine(place=place, signum=signum):
                     self.channel.send(Signal(self.places.index(place), signum))
                 case Log(level=level, event=event, fields=fields):
                     log.event(self.logger, level, event, **fields)
                 case Stop(code=code, why=why):
                     self.stop(code, why)
+
+    def answer(self, kept: m.Kept) -> None:
+        """Tell the controller what has become of a copy."""
+        if self.lane is not None:
+            self.lane.send([kept])
 
     def stop(self, code: int, why: str) -> None:
         """End, once what is being done is done."""
@@ -286,9 +292,9 @@ class Supervision:
         if self.lane is not None:
             self.lane.send([m.Goodbye("stopped")])
             self.lane.close(LINGER)
+        self.copies.close()
         self.context.term()
         self.search.close()
-        self.copies.close()
         self.channel.close()
         self.bell.close()
         if self.owner is not None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import socket as plain
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Any, TypeAlias
 
 import zmq
@@ -27,9 +28,9 @@ from .wakeup import Wakeup
 
 __all__ = [
     "Down", "Event", "Failed", "Joined", "Left", "Monitor", "Peer", "Refused", "Up", "Wakeup",
-    "authenticator", "dealer", "drop", "hostname", "kept_port", "local_end", "monitor",
-    "monitor_event", "new_context",
-    "queue_end", "received", "recv", "recv_frames", "router", "send", "traffic",
+    "authenticator", "dealer", "drop", "hostname", "kept_port", "local_end",
+    "monitor", "monitor_event", "new_context", "own_address",
+    "queue_end", "received", "recv", "recv_frames", "router", "send", "traffic", "written",
 ]  # fmt: skip
 
 Context: TypeAlias = "zmq.Context[Any]"
@@ -39,6 +40,9 @@ LARGE = 65536
 
 MAX_FRAME = (1 << 17) + 4096
 """Bytes of the largest frame that is let in: a piece (`wire.pieces`) and what CURVE adds to it."""
+
+SHORT = 1024
+"""The same where nothing but short questions are asked."""
 
 HEARTBEAT = 600
 """Milliseconds between two heartbeats; libzmq's thread sends and answers them."""
@@ -150,6 +154,26 @@ def dealer(
     return socket, watch
 
 
+def written(ip: str) -> str:
+    """How an address is written in a URL."""
+    return f"[{ip}]" if ":" in ip else ip
+
+
+def own_address(url: str) -> str:
+    """By which address of this host a controller is reached; "" when that is on this host."""
+    host, _, port = url.removeprefix("tcp://").rpartition(":")
+    try:
+        family, kind, _, _, address = plain.getaddrinfo(
+            host.strip("[]"), int(port), type=plain.SOCK_DGRAM
+        )[0]
+        with plain.socket(family, kind) as asking:
+            asking.connect(address)  # which sends nothing
+            ours = str(asking.getsockname()[0])
+    except OSError:
+        return ""
+    return "" if ip_address(ours.partition("%")[0]).is_loopback else ours
+
+
 def local_end(context: Context, kind: int, path: str) -> Peer:
     """A listening socket in the file system, for who may enter the directory of `path`.
 
@@ -179,8 +203,7 @@ def _serve_curve(socket: Peer, keys: KeyPair, domain: str) -> None:
 def _bind(socket: Peer, ip: str, port: int) -> int:
     """Listen; gives the port."""
     socket.setsockopt(zmq.IPV6, int(":" in ip))
-    host = f"[{ip}]" if ":" in ip else ip
-    socket.bind(f"tcp://{host}:{port or '*'}")
+    socket.bind(f"tcp://{written(ip)}:{port or '*'}")
     return int(socket.get_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
 
