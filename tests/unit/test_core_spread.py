@@ -23,17 +23,21 @@ class Many(Hand):
         self.asked = {}  # host -> what its supervisor was asked last
         self.came = {}  # host -> how the buffer came to its engine
         for host in self.hosts:
-            hello = m.Hello(
-                PROTOCOL, "0", "supervisor", "control", secret(f"host{host}"),
-                places=(secret(f"engine{host}"),), keeps=True,
-            )  # fmt: skip
-            self.say_all(f"supervisor{host}", hello, "engine")
+            self.hello(host)
             self.engine(f"engine{host}")
             self.core.peers[f"engine{host}/tasks"].keeps = True
         self.client("ann")
         self.route([])
         self.buffer = None
         self.tasks = 0
+
+    def hello(self, host):
+        """A supervisor says hello, perhaps again."""
+        hello = m.Hello(
+            PROTOCOL, "0", "supervisor", "control", secret(f"host{host}"),
+            places=(secret(f"engine{host}"),), keeps=True,
+        )  # fmt: skip
+        self.say_all(f"supervisor{host}", hello, "engine")
 
     def route(self, said):
         """Send; which hosts were asked to keep what, as (host, where they get it)."""
@@ -62,10 +66,11 @@ class Many(Hand):
         ]
         return self.route(self.submit("ann", *tasks))
 
-    def kept(self, host, segment=THERE):
+    def kept(self, host, segment=THERE, door=None):
         """A supervisor answers; its door has the address of its host."""
         asked = self.asked[host]
-        door = m.Door(f"at {host}", "key", b"ticket") if asked.lent and segment else None
+        if asked.lent and segment:
+            door = m.Door(f"at {host}", "key", b"ticket")
         kept = m.Kept(asked.number, segment, [64] if segment else [], door)
         return self.route(self.handle(Received(f"supervisor{host}", "engine", kept)))
 
@@ -120,7 +125,7 @@ def test_who_cannot_have_it_from_a_host_gets_it_from_the_controller(how):
     assert many.kept(0) == [(1, "at 0"), (2, None)]
     if how == "goes":
         many.route(many.close("supervisor0"))
-    assert many.kept(1, None) == []  # the controller has enough to do
+    assert many.kept(1, None, many.asked[1].door) == []  # the controller has enough to do
     assert many.core.hosts.deadline() > many.now
     many.kept(2)
     assert many.asked[1].door is None
@@ -129,13 +134,30 @@ def test_who_cannot_have_it_from_a_host_gets_it_from_the_controller(how):
     assert many.came == {0: "there", 1: "there", 2: "there", 3: "there"}
 
 
+def test_who_could_not_be_reached_lends_nothing_until_it_comes_back():
+    many = Many(4)
+    many.broadcast()
+    many.kept(0)
+    many.kept(1, None, many.asked[1].door)
+    for host in (2, 1, 3):
+        many.kept(host)
+    assert many.broadcast() == [(0, None)]
+    assert many.asked[0].lent is False
+    assert many.kept(0) == [(1, None)]
+    assert many.kept(1) == [(2, "at 1"), (3, None)]
+    many.kept(2)
+    many.kept(3)
+    many.hello(0)
+    many.broadcast()
+    assert many.asked[0].lent is True
+
+
 def test_who_cannot_keep_it_at_all_is_sent_the_bytes():
     many = Many(3)
     many.broadcast()
     many.kept(0)
     many.kept(1, None)
     many.kept(2)
-    many.kept(1, None)
     assert many.came == {0: "there", 1: "sent", 2: "there"}
 
 

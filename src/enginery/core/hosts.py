@@ -120,6 +120,7 @@ class Hosts:
         self._number = 0
         self._spared: set[bytes] = set()  # supervisors that keep more than is needed, perhaps
         self._mute: set[bytes] = set()  # those that have not answered in time
+        self._unreached: set[bytes] = set()  # those whose doors others could not reach
         self._looked = 0.0
 
     @property
@@ -139,6 +140,7 @@ class Hosts:
         """A supervisor of another host is there, perhaps again: it is told what is needed."""
         self._spared.add(supervisor.identity)
         self._mute.discard(supervisor.identity)
+        self._unreached.discard(supervisor.identity)
 
     def answered(self, supervisor: Supervisor, kept: m.Kept) -> None:
         """A supervisor says where it keeps a copy."""
@@ -240,7 +242,7 @@ class Hosts:
                 copy = self._copy(supervisor, several, list(those), now)
                 key = tuple(map(id, several))
                 if key in self._spreads or self._is_for_many(several[0], hosts):
-                    copy.spread = self._spreads.setdefault(key, Spread())
+                    copy.spread = self._spreads.setdefault(key, Spread(self._unreached))
                     copy.spread.add(copy)
                 else:
                     asked.append(self._keep(copy, now))
@@ -276,7 +278,7 @@ class Hosts:
         ahead = sum(each.size for each in others if each.lying is None and each.until < inf)
         copy.until = now + PATIENCE + (ahead + copy.size) / PACE
         keep = m.Keep(copy.number, copy.buffers, self._live(copy.keeper))
-        keep.lent = copy.spread is not None and copy.spread.waits
+        keep.lent = copy.spread is not None and copy.spread.lends(copy)
         if door is not None:
             keep.buffers, keep.door = (), door
             keep.sizes = tuple(buffer.nbytes for buffer in copy.buffers)

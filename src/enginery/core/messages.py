@@ -189,12 +189,15 @@ class Keep(Message, tag="B"):
 
 
 class Kept(Message, tag="C"):
-    """From a supervisor: there it is, with each buffer at its offset; None: it cannot be kept."""
+    """From a supervisor: there it is, with each buffer at its offset; None: it cannot be kept.
+
+    `door` is where others can fetch it; or, without a segment, where it could not be had.
+    """
 
     number: int
     segment: Segment | None
     at: list[int]
-    door: Door | None = None  # where others can fetch it
+    door: Door | None = None
 
 
 class Shares(Message, tag="m"):

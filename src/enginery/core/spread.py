@@ -3,7 +3,8 @@
 If each host had them from the controller, they would pass its line as many times as there are
 hosts. So who has them lends them, to one host after the other, and the time that it takes grows as
 the logarithm of their number. A host that cannot fetch them from another one is sent them by the
-controller after all, and who is slow keeps nobody else waiting.
+controller after all, and who could not be reached lends nothing any more. Who is slow keeps nobody
+else waiting.
 """
 
 from __future__ import annotations
@@ -28,17 +29,21 @@ SLOW = 10.0
 
 
 class Source:
-    """Who has the buffers: a supervisor on this connection, at its door, or the controller."""
+    """Who has the buffers: the supervisor that keeps this copy, at its door, or the controller."""
 
-    def __init__(self, conn: Conn | None = None, door: m.Door | None = None) -> None:
-        self.conn, self.door = conn, door
+    def __init__(self, copy: Copy | None = None, door: m.Door | None = None) -> None:
+        self.copy, self.door = copy, door
         self.free_at = 0.0  # when the next one may have them, if the last has not said so before
 
 
 class Spread:
-    """Some buffers on their way to the supervisors that are to keep a copy of them."""
+    """Some buffers on their way to the supervisors that are to keep a copy of them.
 
-    def __init__(self) -> None:
+    Those that are `unreached` are not to lend them.
+    """
+
+    def __init__(self, unreached: set[bytes]) -> None:
+        self._unreached = unreached
         self._controller = Source()
         self._hosts: list[Source] = []
         self._waiting: list[Copy] = []
@@ -50,10 +55,9 @@ class Spread:
         """Whether nobody waits for them any more."""
         return not (self._waiting or self._under_way)
 
-    @property
-    def waits(self) -> bool:
-        """Whether there is somebody to lend them to."""
-        return bool(self._waiting)
+    def lends(self, copy: Copy) -> bool:
+        """Whether the supervisor of this one is to lend them."""
+        return bool(self._waiting) and copy.keeper not in self._unreached
 
     def deadline(self) -> float:
         """When the next source is free, if nobody says anything."""
@@ -87,9 +91,10 @@ class Spread:
             return False  # it cannot know that it was to be asked
         source.free_at = 0.0
         if kept.segment is not None and kept.door is not None:
-            self._hosts.append(Source(copy.conn, kept.door))
-        if kept.segment is not None or source is self._controller:
+            self._hosts.append(Source(copy, kept.door))
+        if kept.segment is not None or kept.door is None or source.copy is None:
             return True
+        self._unreached.add(source.copy.keeper)
         self._hosts = [host for host in self._hosts if host is not source]
         self._failed.add(copy.number)
         self._waiting.insert(0, copy)
@@ -104,4 +109,4 @@ class Spread:
 
     def closed(self, conn: Conn) -> None:
         """A connection has ended, and its supervisor lends nothing."""
-        self._hosts = [host for host in self._hosts if host.conn != conn]
+        self._hosts = [host for host in self._hosts if host.copy and host.copy.conn != conn]

@@ -42,7 +42,7 @@ class Copies:
         try:
             fetch = Fetch(self._context, message, self._file, self._poller)
         except (ValueError, zmq.ZMQError):  # there is no such address
-            return m.Kept(message.number, None, [])
+            return m.Kept(message.number, None, [], message.door)
         self._fetches[message.number] = fetch
         return None
 
@@ -71,7 +71,7 @@ class Copies:
             if fetch.complete:
                 told.append(self._keep(fetch.message, fetch.buffers))
             elif fetch.over:
-                told.append(m.Kept(number, None, []))
+                told.append(m.Kept(number, None, [], fetch.message.door))
             else:
                 continue
             del self._fetches[number]

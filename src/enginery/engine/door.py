@@ -27,7 +27,10 @@ AHEAD = 16
 """Pieces that are asked for before they are there."""
 
 STALLED = 5.0
-"""Seconds without a piece after which a host is taken for out of reach."""
+"""Seconds without a piece after which nothing more is expected."""
+
+UNREACHED = 2.0
+"""Seconds without a connection after which a host is taken for out of reach."""
 
 DOMAIN = "door"
 
@@ -133,7 +136,7 @@ class Fetch:
         assert keep.door is not None
         self.message = keep
         self.failed = False
-        self.heard = time.monotonic()
+        self.until = time.monotonic() + UNREACHED
         self._parts = [bytearray(size) for size in keep.sizes]
         self._ticket = keep.door.ticket
         self._poller = poller
@@ -157,7 +160,7 @@ class Fetch:
     @property
     def over(self) -> bool:
         """Whether nothing more will come."""
-        return self.complete or self.failed or time.monotonic() > self.heard + STALLED
+        return self.complete or self.failed or time.monotonic() > self.until
 
     @property
     def buffers(self) -> tuple[m.Buffer, ...]:
@@ -175,6 +178,7 @@ class Fetch:
         if self._monitor in ready:
             while (change := sockets.monitor_event(self._monitor)) is not None:
                 if isinstance(change, sockets.Up):
+                    self.until = time.monotonic() + STALLED
                     self._ask()
                 else:
                     self.failed = True
@@ -184,7 +188,7 @@ class Fetch:
             self.failed |= not self._takes(frames)
             if self.failed:
                 return
-            self.heard = time.monotonic()
+            self.until = time.monotonic() + STALLED
         self._ask()
 
     def _takes(self, frames: Sequence[Any]) -> bool:
@@ -209,6 +213,6 @@ class Fetch:
 
 
 def pause(fetches: Iterable[Fetch]) -> float | None:
-    """Seconds until one of these has stalled."""
+    """Seconds until nothing more is expected of one of these."""
     now = time.monotonic()
-    return min((max(0.0, each.heard + STALLED - now) for each in fetches), default=None)
+    return min((max(0.0, each.until - now) for each in fetches), default=None)
