@@ -88,7 +88,7 @@ def test_what_several_engines_of_a_host_get_goes_there_once(hosts: Hosts) -> Non
 
 @pytest.mark.parametrize("way", ["open", "closed"])
 def test_what_many_hosts_get_they_give_to_each_other(tmp_path: Path, way: str) -> None:
-    with closing(Hosts(7, tmp_path)) as hosts:
+    with closing(Hosts(5, tmp_path)) as hosts:
         h1, *others = hosts
         begin(h1, "--ip=0.0.0.0", f"--location={h1.ip_address}")
         for host in others:
@@ -109,7 +109,7 @@ def test_what_many_hosts_get_they_give_to_each_other(tmp_path: Path, way: str) -
             copies = (hosts.sent(h1) - before) / len(big)
             assert dview.apply_sync(crc32, Reference("big")) == [crc32(big)] * len(others)
             if way == "open":
-                assert copies < 4.5
+                assert copies < 3.5
             else:
                 assert copies >= len(others)
             # The doors are closed again.
