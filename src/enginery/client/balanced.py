@@ -145,6 +145,11 @@ class LoadBalancedView(View):
 
         At most `max_outstanding` tasks ("auto": 16 an engine, at least 64) are under way or wait to
         be taken.
+
+        >>> from itertools import count, islice
+        >>> squares = lview.imap(lambda n: n * n, count())
+        >>> list(islice(squares, 5))
+        [0, 1, 4, 9, 16]
         """
         view = self.variant(**flags)
         f = bound_copy(f) if bound else local_function(f)
@@ -158,7 +163,13 @@ class LoadBalancedView(View):
         )
 
     def abort(self, jobs: Any = None, running: bool = False) -> None:
-        """Abort jobs of this client; without any named, all balanced tasks that are not done."""
+        """Abort jobs of this client; without any named, all balanced tasks that are not done.
+
+        >>> ars = [lview.apply_async(time.sleep, 60) for _ in range(9)]
+        >>> lview.abort(running=True)
+        >>> {type(ar.exception(timeout=30)).__name__ for ar in ars}
+        {'TaskAborted'}
+        """
         if jobs is None:
             jobs = [slot.id for slot in self.client.calls.outstanding() if slot.engine < 0]
         self.client.abort(jobs, running=running)

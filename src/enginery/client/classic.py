@@ -48,6 +48,11 @@ class Classic:
 
         `balanced` is by default whether there are no targets. TypeError for `balanced=False`
         without any.
+
+        >>> rc.view([0, 1]).apply_sync(abs, -1)
+        [1, 1]
+        >>> rc.view() is lview
+        True
         """
         if _balances(targets, balanced):
             return self.load_balanced_view(targets)
@@ -71,6 +76,11 @@ class Classic:
 
         Of several engines, the list of their values in the order of `targets`. TypeError when
         `args` is no tuple or list.
+
+        >>> rc.apply(pow, (2, 5), targets=[0, 1], block=True)
+        [32, 32]
+        >>> rc.apply(pow, (2, 5), block=True)  # on whichever engine has time
+        32
         """
         if not isinstance(args, tuple | list):
             raise TypeError(f"args is the tuple or list of all arguments, as in (x,); not {args!r}")
@@ -97,6 +107,9 @@ class Classic:
         """Call `f` on each item, or on each tuple of items of several sequences.
 
         With `block` a list of values, else an `AsyncResult`. Other options are those of `View.map`.
+
+        >>> rc.map(abs, [-1, -2, -3], block=True)
+        [1, 2, 3]
         """
         view = self._fresh(
             targets, balanced, block=block, track=track, after=after, follow=follow, timeout=timeout
@@ -118,6 +131,12 @@ class Classic:
         """Make a decorator: the function then gets sequences in parts; see `ParallelFunction`.
 
         Other options are those of `View.map`, for its `map`.
+
+        >>> @rc.parallel("all", block=True)
+        ... def squares(xs):
+        ...     return [x * x for x in xs]
+        >>> squares(range(6))
+        [0, 1, 4, 9, 16, 25]
         """
         view = self._fresh(
             targets, balanced, block=block, track=track, after=after, follow=follow, timeout=timeout

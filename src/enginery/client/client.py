@@ -126,7 +126,11 @@ class Client(Recorded, Classic):
 
     @property
     def ids(self) -> list[int]:
-        """The ids of the engines that are registered now, in ascending order."""
+        """The ids of the engines that are registered now, in ascending order.
+
+        >>> rc.ids
+        [0, 1, 2, 3]
+        """
         self.link.look()
         return sorted(self.link.engines)
 
@@ -140,6 +144,8 @@ class Client(Recorded, Classic):
         """Wait until `n` engines are registered; TimeoutError after `timeout` seconds.
 
         At a prompt a bar is shown when that takes long.
+
+        >>> rc.wait_for_engines(4, timeout=30)
         """
         if not follow(Engines(self.link, n), "auto", timeout=timeout):
             there = f"{len(self)} of {n} engines are registered after {timeout:g} s"
@@ -166,6 +172,11 @@ class Client(Recorded, Classic):
         """The view of these engines: an id, ids, a slice, or "all" there are at each call.
 
         The same targets give the same view, unless flags are given.
+
+        >>> rc.direct_view([0, 2]).apply_sync(abs, -1)
+        [1, 1]
+        >>> rc.direct_view("all", block=True).apply(abs, -1)
+        [1, 1, 1, 1]
         """
         view = DirectView(self, resolve(targets, self.ids))
         return view.set_flags(**flags) if flags else self._cached(view)
@@ -174,6 +185,9 @@ class Client(Recorded, Classic):
         """The view that balances work over these engines, or over all.
 
         The same targets give the same view, unless flags are given.
+
+        >>> rc.load_balanced_view(retries=2).map_sync(abs, [-1, -2])
+        [1, 2]
         """
         if targets is None or (isinstance(targets, str) and targets == "all"):
             view = LoadBalancedView(self)
@@ -212,22 +226,45 @@ class Client(Recorded, Classic):
 
     @property
     def history(self) -> list[str]:
-        """The ids of the last tasks of this client, oldest first."""
+        """The ids of the last tasks of this client, oldest first.
+
+        >>> ar = rc[0].apply_async(abs, -1)
+        >>> rc.history[-1] == ar.msg_ids[0]
+        True
+        """
         return list(self.calls.history)
 
     @property
     def outstanding(self) -> set[str]:
-        """The ids of the tasks of this client that are not done."""
+        """The ids of the tasks of this client that are not done.
+
+        >>> rc.wait(timeout=30), rc.outstanding
+        (True, set())
+        """
         return {slot.id for slot in self.calls.outstanding()}
 
     @property
     def results(self) -> Mapping[str, Any]:
-        """The values of tasks that are done and whose results are still held here, by id."""
+        """The values of tasks that are done and whose results are still held here, by id.
+
+        >>> ar = rc[0].apply_async(abs, -1)
+        >>> ar.wait(30)
+        True
+        >>> rc.results[ar.msg_ids[0]]
+        1
+        """
         return Records(self, lambda result: result.get(0))
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The metadata of tasks that are done and whose results are still held here, by id."""
+        """The metadata of tasks that are done and whose results are still held here, by id.
+
+        >>> ar = rc[2].apply_async(abs, -1)
+        >>> ar.wait(30)
+        True
+        >>> rc.metadata[ar.msg_ids[0]]["engine_id"]
+        2
+        """
         return Records(self, lambda result: result.metadata)
 
     def get_result(self, ids: Any = None, block: bool | None = None) -> Any:
@@ -235,6 +272,10 @@ class Client(Recorded, Classic):
 
         `ids`: an id, a number of `history` (default -1, the last), an `AsyncResult`, or a list of
         those. Raises UnknownTask for an id that the controller does not know (any more).
+
+        >>> ar = rc[:].apply_async(abs, -1)
+        >>> rc.get_result(ar).get()
+        [1, 1, 1, 1]
         """
         single = not isinstance(ids, (list, tuple, set, frozenset, AsyncResult))
         slots = self.slots_of(self._ids(-1 if ids is None else ids))
@@ -255,6 +296,10 @@ class Client(Recorded, Classic):
 
         `jobs`: ids, `AsyncResult`s, numbers of `history`, or lists of those; by default all that is
         outstanding.
+
+        >>> ar = rc[:].apply_async(time.sleep, 0.1)
+        >>> rc.wait(ar, timeout=30)
+        True
         """
         waiting = self.calls.outstanding() if jobs is None else self.slots_of(self._ids(jobs))
 
@@ -292,6 +337,11 @@ class Client(Recorded, Classic):
         `jobs` as for `wait`; `targets`: only what is for these engines. What runs is left alone
         (and not tried again) unless `running`; what is done stays done. `block` as in `clear`.
         UnknownTask for an id that is none.
+
+        >>> ars = [rc[0].apply_async(time.sleep, 0.2) for _ in range(3)]
+        >>> rc.abort(ars[2])
+        >>> type(ars[2].exception(timeout=30)).__name__
+        'TaskAborted'
         """
         if jobs is None:
             slots = self.calls.outstanding()
@@ -333,6 +383,9 @@ class Client(Recorded, Classic):
 
         "unassigned" counts balanced tasks that have no engine yet. With `verbose`, ids instead of
         counts; for one engine, only what is of it.
+
+        >>> rc.queue_status()["unassigned"]
+        0
         """
         meant = resolve(targets, self.ids)
         query = Query(0, "queues", engines=present(meant, self.ids), verbose=verbose)
@@ -343,6 +396,11 @@ class Client(Recorded, Classic):
         """Remove every name of the user from engines, before they start anything else.
 
         It waits until the controller has taken this, whatever `block` says.
+
+        >>> rc[:]["a"] = 1
+        >>> rc.clear()
+        >>> rc[0].apply_sync(lambda: "a" in globals())
+        False
         """
         self.link.ask(Clear(some(targets, self.ids)))
 
@@ -352,6 +410,13 @@ class Client(Recorded, Classic):
         """Send a signal, by number or by name, to engines; SIGINT interrupts what runs.
 
         `block` as in `clear`. ValueError for a signal that there is not.
+
+        >>> ar = rc[0].apply_async(time.sleep, 60)
+        >>> while not ar.at_work:  # until it runs
+        ...     time.sleep(0.01)
+        >>> rc.send_signal("SIGINT", 0)
+        >>> ar.exception(timeout=30).ename
+        'KeyboardInterrupt'
         """
         if isinstance(signal, str):
             name = signal.upper()
@@ -374,6 +439,11 @@ class Client(Recorded, Classic):
         With `hub` the controller and all engines end, and this client is closed. Else waits until
         the engines have gone (or come back) unless `block` is False; TimeoutError after `timeout`
         seconds.
+
+        >>> before = rc[0].apply_sync(os.getpid)
+        >>> rc.shutdown(0, restart=True)
+        >>> rc[0].apply_sync(os.getpid) == before
+        False
         """
         if hub:
             self.link.ask_last(Shutdown([], restart, controller=True), timeout)
@@ -396,7 +466,12 @@ class Client(Recorded, Classic):
     # --- the end --------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leave the cluster, which goes on; waits until all that was submitted is accepted."""
+        """Leave the cluster, which goes on; waits until all that was submitted is accepted.
+
+        >>> with rc.cluster.connect_client_sync() as other:  # closes it at its end
+        ...     other[0].apply_sync(abs, -1)
+        1
+        """
         self._close()
         self.shown.look()
 

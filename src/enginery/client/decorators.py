@@ -80,19 +80,41 @@ class ParallelFunction(RemoteFunction):
 
 
 def remote(view: View, block: bool | None = None) -> Callable[[Callable[..., Any]], RemoteFunction]:
-    """Make a decorator: the function then runs on the view's engines when it is called."""
+    """Make a decorator: the function then runs on the view's engines when it is called.
+
+    >>> @en.remote(dview, block=True)
+    ... def twice(x):
+    ...     return 2 * x
+    >>> twice(21)
+    [42, 42, 42, 42]
+    """
     return lambda function: RemoteFunction(view, function, block)
 
 
 def parallel(
     view: View, block: bool | None = None, **options: Any
 ) -> Callable[[Callable[..., Any]], ParallelFunction]:
-    """Make a decorator: the function then gets sequences in parts; options are those of `map`."""
+    """Make a decorator: the function then gets sequences in parts; options are those of `map`.
+
+    >>> @en.parallel(dview, block=True)
+    ... def squares(xs):
+    ...     return [x * x for x in xs]
+    >>> squares(range(6))
+    [0, 1, 4, 9, 16, 25]
+    """
     return lambda function: ParallelFunction(view, function, block, options)
 
 
 def interactive(function: F) -> F:
-    """Run this function with the engine's names as its globals, whatever module it is from."""
+    """Run this function with the engine's names as its globals, whatever module it is from.
+
+    >>> @en.interactive
+    ... def scaled(x):
+    ...     return scale * x  # a name of the engine
+    >>> dview["scale"] = 10
+    >>> dview.apply_sync(scaled, 4)
+    [40, 40, 40, 40]
+    """
     vars(function)["__interactive__"] = True  # `wire.lend` looks for this
     return function
 

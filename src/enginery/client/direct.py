@@ -54,6 +54,11 @@ class DirectView(Properties, View):
         """Run code in the engines' namespaces; results are `ExecuteReply` objects.
 
         Nothing depends on `silent`: what the code gives is shown only where a result is.
+
+        >>> dview.execute("import os; half = 21", block=True)[0].status
+        'ok'
+        >>> dview["half"]
+        [21, 21, 21, 21]
         """
         view = self.variant(targets=targets, block=block)
         return view.finish(view.execute_at(code, "", "execute"))
@@ -62,6 +67,11 @@ class DirectView(Properties, View):
         """Run the text of a file that is here, as by `execute`; tracebacks name the file.
 
         OSError or SyntaxError when it cannot be read as Python source; nothing is submitted then.
+
+        >>> _ = Path("start.py").write_text("ready = True")
+        >>> _ = dview.run("start.py", block=True)
+        >>> dview["ready"]
+        [True, True, True, True]
         """
         path = Path(filename).expanduser()
         view = self.variant(targets=targets, block=block)
@@ -90,6 +100,11 @@ class DirectView(Properties, View):
 
         It says nothing of that, also without `quiet`. NotSupportedError unless `local`: Python
         imports it here before it can be known what is imported.
+
+        >>> with dview.sync_imports():
+        ...     import statistics
+        >>> dview.apply_sync(lambda: statistics.mean([1, 3]))
+        [2, 2, 2, 2]
         """
         if not local:
             raise NotSupportedError(
@@ -99,7 +114,11 @@ class DirectView(Properties, View):
         return SyncImports(lambda code: self.execute(code, block=True))
 
     def sync_path(self, targets: Any = None, block: bool | None = None) -> Any:
-        """Give the engines the `sys.path` of this process."""
+        """Give the engines the `sys.path` of this process.
+
+        >>> dview.sync_path(block=True)
+        [None, None, None, None]
+        """
         return self._do(actions.set_path, (list(sys.path),), targets, block)
 
     def push_module(
@@ -113,6 +132,12 @@ class DirectView(Properties, View):
         `.py` files go along, and none of what they import. ModuleNotFoundError when it is not
         importable here, UnsendableError for compiled code, for more than 4 MiB, and for what every
         engine has.
+
+        >>> _ = Path("mine.py").write_text("def f(): return 42")
+        >>> dview.push_module("mine", block=True)
+        [None, None, None, None]
+        >>> dview.execute("import mine; x = mine.f()", block=True)[0].status
+        'ok'
         """
         view = self.variant(targets=targets, block=block)
         view.places()  # there must be engines
@@ -123,7 +148,13 @@ class DirectView(Properties, View):
     # --- names ----------------------------------------------------------------------------------
 
     def push(self, names: Mapping[str, Any], targets: Any = None, block: bool | None = None) -> Any:
-        """Set names in the engines' namespaces; gives None for each engine."""
+        """Set names in the engines' namespaces; gives None for each engine.
+
+        >>> dview.push({"a": 1, "b": np.ones(3)}, block=True)
+        [None, None, None, None]
+        >>> rc[0]["b"]
+        array([1., 1., 1.])
+        """
         names = dict(names)
         for name in names:
             if not isinstance(name, str):
@@ -133,7 +164,15 @@ class DirectView(Properties, View):
     def pull(
         self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
     ) -> Any:
-        """Get the value of a name, or a list with the values of several, from each engine."""
+        """Get the value of a name, or a list with the values of several, from each engine.
+
+        >>> dview.push({"a": 1, "b": 2}, block=True)
+        [None, None, None, None]
+        >>> dview.pull("a", block=True)
+        [1, 1, 1, 1]
+        >>> rc[0].pull(["a", "b"], block=True)
+        [1, 2]
+        """
         return self._do(actions.pull, (name_or_names(names),), targets, block)
 
     def push_function(
@@ -146,6 +185,11 @@ class DirectView(Properties, View):
 
         Those of `__main__` then run with these namespaces as their globals. TypeError for a value
         that cannot be called.
+
+        >>> dview.push_function({"twice": lambda x: 2 * x}, block=True)
+        [None, None, None, None]
+        >>> rc[0].execute("y = twice(4)", block=True).status
+        'ok'
         """
         functions = dict(functions)
         for name, value in functions.items():
@@ -163,11 +207,20 @@ class DirectView(Properties, View):
 
         Those of the engines' namespaces then have this `__main__` as their globals. Raises
         TypeError for a value that cannot be called.
+
+        >>> _ = dview.execute("def twice(x): return 2 * x", block=True)
+        >>> rc[0].pull_function("twice", block=True)(4)
+        8
         """
         return self._do(actions.pull_function, (name_or_names(names),), targets, block)
 
     def zip_pull(self, names: Iterable[str], targets: Any = None) -> list[tuple[Any, ...]]:
-        """Get for each name the tuple of its values on the engines; always waits."""
+        """Get for each name the tuple of its values on the engines; always waits.
+
+        >>> _ = dview.push({"a": 1, "b": 2}, block=True)
+        >>> dview.zip_pull(["a", "b"])
+        [(1, 1, 1, 1), (2, 2, 2, 2)]
+        """
         rows = self.pull(list(names), targets, block=True)
         engines = self._targets if targets is None else self._resolved(targets)
         return list(zip(*([rows] if isinstance(engines, int) else rows), strict=True))
@@ -175,11 +228,20 @@ class DirectView(Properties, View):
     # --- as a mapping ----------------------------------------------------------------------------
 
     def update(self, names: Mapping[str, Any]) -> Any:
-        """Set names in the engines' namespaces; as `push`."""
+        """Set names in the engines' namespaces; as `push`.
+
+        >>> dview.update({"a": 1}).get()
+        [None, None, None, None]
+        """
         return self.push(names)
 
     def get(self, name: str) -> Any:
-        """Get the value of a name from each engine; as `pull`."""
+        """Get the value of a name from each engine; as `pull`.
+
+        >>> dview["a"] = 7
+        >>> dview.get("a").get()
+        [7, 7, 7, 7]
+        """
         return self.pull(name)
 
     def __getitem__(self, name: str) -> Any:
@@ -203,6 +265,13 @@ class DirectView(Properties, View):
         """Give each engine one contiguous piece of a sequence under this name.
 
         With `flatten` an engine whose piece has one item gets the item itself.
+
+        >>> _ = dview.scatter("part", np.arange(8), block=True)
+        >>> rc[1]["part"]
+        array([2, 3])
+        >>> _ = dview.scatter("rank", range(4), flatten=True, block=True)
+        >>> dview["rank"]
+        [0, 1, 2, 3]
         """
         _only_blocks(dist)
         view = self.variant(targets=targets, block=block)
@@ -217,7 +286,13 @@ class DirectView(Properties, View):
     def gather(
         self, name: str, dist: Literal["b"] = "b", targets: Any = None, block: bool | None = None
     ) -> Any:
-        """Join the pieces that the engines have under this name, in their order."""
+        """Join the pieces that the engines have under this name, in their order.
+
+        >>> _ = dview.scatter("part", np.arange(8), block=True)
+        >>> _ = dview.execute("part = part ** 2", block=True)
+        >>> dview.gather("part", block=True)
+        array([ 0,  1,  4,  9, 16, 25, 36, 49])
+        """
         _only_blocks(dist)
         view = self.variant(targets=targets, block=block)
         return view.finish(
@@ -227,7 +302,13 @@ class DirectView(Properties, View):
     # --- engines --------------------------------------------------------------------------------
 
     def clear(self, targets: Any = None, block: bool | None = None) -> None:
-        """Remove every name of the user from the engines; see `Client.clear`."""
+        """Remove every name of the user from the engines; see `Client.clear`.
+
+        >>> dview["a"] = 1
+        >>> dview.clear()
+        >>> dview.apply_sync(lambda: "a" in globals())
+        [False, False, False, False]
+        """
         self.client.clear(self._targets if targets is None else targets)
 
     def abort(
@@ -240,6 +321,11 @@ class DirectView(Properties, View):
         """Abort jobs of this client; without any named, all it has on these engines.
 
         See `Client.abort`.
+
+        >>> ar = rc[0].apply_async(time.sleep, 60)
+        >>> rc[0].abort(running=True)
+        >>> type(ar.exception(timeout=30)).__name__
+        'TaskAborted'
         """
         if jobs is None:
             engines = set(self.variant(targets=targets).places())
@@ -247,18 +333,35 @@ class DirectView(Properties, View):
         self.client.abort(jobs, running=running)
 
     def queue_status(self, targets: Any = None, verbose: bool = False) -> Any:
-        """How much work waits at each engine; see `Client.queue_status`."""
+        """How much work waits at each engine; see `Client.queue_status`.
+
+        >>> rc[0].queue_status()["queue"]
+        0
+        """
         return self.client.queue_status(self._targets if targets is None else targets, verbose)
 
     def shutdown(
         self, targets: Any = None, restart: bool = False, hub: bool = False, block: bool = True
     ) -> None:
-        """End these engines; see `Client.shutdown`."""
+        """End these engines; see `Client.shutdown`.
+
+        >>> before = rc[0].apply_sync(os.getpid)
+        >>> rc[0].shutdown(restart=True)
+        >>> rc[0].apply_sync(os.getpid) == before
+        False
+        """
         targets = self._targets if targets is None else targets
         self.client.shutdown(targets, restart=restart, hub=hub, block=block)
 
     def imap(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> AsyncResult:
-        """As `map_async`: the result iterates as values arrive."""
+        """As `map_async`: the result iterates as values arrive.
+
+        >>> for value in dview.imap(abs, [-1, -2, -3]):
+        ...     print(value)
+        1
+        2
+        3
+        """
         return self.map_async(f, *sequences, **options)
 
     def __len__(self) -> int:

@@ -32,13 +32,24 @@ class Properties:
     def set_properties(
         self, properties: Mapping[str, Any], targets: Any = None, block: bool | None = None
     ) -> Any:
-        """Give engines these properties, and take all others from them."""
+        """Give engines these properties, and take all others from them.
+
+        >>> rc[0].set_properties({"gpu": True}, block=True)
+        >>> rc[0].get_properties(block=True)
+        {'gpu': True}
+        """
         return self._do(actions.set_properties, (_properties(properties),), targets, block)
 
     def update_properties(
         self, properties: Mapping[str, Any], targets: Any = None, block: bool | None = None
     ) -> Any:
-        """Give engines these properties, too."""
+        """Give engines these properties, too.
+
+        >>> rc[0].set_properties({"gpu": True}, block=True)
+        >>> rc[0].update_properties({"memory": 64}, block=True)
+        >>> rc[0].get_properties("memory", block=True)
+        {'memory': 64}
+        """
         return self._do(actions.update_properties, (_properties(properties),), targets, block)
 
     def get_properties(
@@ -50,23 +61,44 @@ class Properties:
         """The properties of each engine, a dictionary; `names`: only these.
 
         KeyError (of several engines, CompositeError) for one that an engine has not.
+
+        >>> _ = dview.set_properties({"gpu": False}, block=True)
+        >>> dview.get_properties(block=True)[3]
+        {'gpu': False}
         """
         return self._do(actions.get_properties, (names and name_or_names(names),), targets, block)
 
     def has_properties(
         self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
     ) -> Any:
-        """Whether each engine has a property; of several, a list for each engine."""
+        """Whether each engine has a property; of several, a list for each engine.
+
+        >>> _ = dview.set_properties({"gpu": False}, block=True)
+        >>> rc[0, 1].has_properties("gpu", block=True)
+        [True, True]
+        """
         return self._do(actions.has_properties, (name_or_names(names),), targets, block)
 
     def del_properties(
         self, names: str | Iterable[str], targets: Any = None, block: bool | None = None
     ) -> Any:
-        """Take these properties from engines; KeyError for one that is not there."""
+        """Take these properties from engines; KeyError for one that is not there.
+
+        >>> rc[0].set_properties({"gpu": True, "memory": 64}, block=True)
+        >>> rc[0].del_properties("gpu", block=True)
+        >>> rc[0].get_properties(block=True)
+        {'memory': 64}
+        """
         return self._do(actions.del_properties, (name_or_names(names),), targets, block)
 
     def clear_properties(self, targets: Any = None, block: bool | None = None) -> Any:
-        """Take all properties from engines."""
+        """Take all properties from engines.
+
+        >>> rc[0].set_properties({"gpu": True}, block=True)
+        >>> rc[0].clear_properties(block=True)
+        >>> rc[0].get_properties(block=True)
+        {}
+        """
         return self._do(actions.clear_properties, (), targets, block)
 
 

@@ -57,12 +57,25 @@ class Recorded:
         return self.link.scheme
 
     def story(self, job: Any) -> list[Step]:
-        """Every transition of a task until now: when, what, on which engine."""
+        """Every transition of a task until now: when, what, on which engine.
+
+        >>> ar = rc[2].apply_async(abs, -1)
+        >>> ar.wait(30), [(step.what, step.engine_id) for step in rc.story(ar)]
+        (True, [('accepted', 2), ('send', 2), ('ok', 2)])
+        """
         told = self.link.ask(Query(0, "story", self._ids(job)[:1]))
         return [Step(*step) for step in told]
 
     def explain(self, job: Any) -> str:
-        """Why a task does not run now, or where it is: one line per reason."""
+        """Why a task does not run now, or where it is: one line per reason.
+
+        >>> ar = lview.apply_async(abs, -1)
+        >>> ar.wait(30)
+        True
+        >>> print(rc.explain(ar))
+        task ...
+          it has ended: ok
+        """
         [id] = self._ids(job)[:1]
         lines = self.link.ask(Query(0, "explain", [id]))
         return "\n".join([f"task {id}", *(f"  {line}" for line in lines)])
@@ -72,6 +85,10 @@ class Recorded:
 
         Without `status_only`, also the result of each that is done, under its id. UnknownTask for
         an id that is none.
+
+        >>> ar = rc[0].apply_async(abs, -1)
+        >>> ar.wait(30), rc.result_status(ar)["pending"]
+        (True, [])
         """
         ids = self._ids(jobs)
         told = self.link.ask(Query(0, "tasks", ids))
@@ -89,7 +106,12 @@ class Recorded:
         return status
 
     def hub_history(self) -> list[str]:
-        """The ids of the tasks of every client, oldest first; also those in the database."""
+        """The ids of the tasks of every client, oldest first; also those in the database.
+
+        >>> ar = rc[0].apply_async(abs, -1)
+        >>> ar.wait(30), ar.msg_ids[0] in rc.hub_history()
+        (True, True)
+        """
         ids: list[str] = self.link.ask(Query(0, "history"))
         return ids
 
@@ -107,6 +129,10 @@ class Recorded:
         size (bytes), reason; items can be told, not looked for. Operators: $eq $ne $lt $lte $gt
         $gte $in $nin $all $mod $exists $glob. QueryError for anything else.
         Tasks that the controller has forgotten are looked for in its database.
+
+        >>> ar = rc[3].apply_async(float, "x")
+        >>> ar.wait(30), rc.db_query({"msg_id": ar.msg_ids[0]}, keys=["status", "engine_id"])
+        (True, [{'status': 'error', 'engine_id': 3}])
         """
         found: list[dict[str, Any]] = self.link.ask(
             Query(0, "database", where=_without_datetimes(query), keys=list(keys or ()))
@@ -120,6 +146,10 @@ class Recorded:
 
         What they depended on counts only among themselves. TaskNotDone for one that has not ended,
         UnknownTask for one that the controller does not remember; nothing is submitted then.
+
+        >>> ar = lview.apply_async(abs, -1)
+        >>> ar.wait(30), rc.resubmit(ar).get()
+        (True, 1)
         """
         ids = self._ids(jobs)
         slots = self.run_again(ids)
@@ -149,6 +179,10 @@ class Recorded:
         """Let the controller forget finished tasks: these, those that ended on `targets`, or "all".
 
         TaskNotDone for a named one that has not ended; unfinished work is never forgotten.
+
+        >>> ar = lview.apply_async(abs, -1)
+        >>> ar.wait(30), rc.purge_results(ar)
+        (True, None)
         """
         if isinstance(jobs, str) and jobs == "all":
             self.link.ask(Purge(every=True))
@@ -159,6 +193,11 @@ class Recorded:
     def use_scheme(self, name: str) -> None:
         """Balance by this scheme from now on: "leastload", "lru", "plainrandom", "twobin",
         "weighted", or another one that the controller was started with; ClusterError if not.
+
+        >>> rc.use_scheme("lru")
+        >>> rc.scheme
+        'lru'
+        >>> rc.use_scheme("leastload")
         """
         self.link.ask(Choose(name))
         if self.link.welcome is not None:

@@ -142,7 +142,12 @@ class AsyncResult(Told, Takeable):
     # --- is it done -----------------------------------------------------------------------------
 
     def ready(self) -> bool:
-        """Whether every task of it has ended."""
+        """Whether every task of it has ended.
+
+        >>> ar = rc[0].apply_async(time.sleep, 0.5)
+        >>> ar.ready()
+        False
+        """
         return self._slots[0].outcome is not None if self._scalar else self._arrivals.done
 
     done = ready
@@ -152,15 +157,27 @@ class AsyncResult(Told, Takeable):
         """Wait until all has ended, at most `timeout` seconds (None or negative: for ever).
 
         Gives whether it has; raises only `ControllerLost`.
+
+        >>> rc[0].apply_async(abs, -1).wait(timeout=30)
+        True
         """
         return self._wait(self.ready, timeout)
 
     def wait_for_item(self, item: int, timeout: float | None = None) -> bool:
-        """Wait until this item has ended, at most `timeout` seconds; gives whether it has."""
+        """Wait until this item has ended, at most `timeout` seconds; gives whether it has.
+
+        >>> rc[:].map_async(abs, range(8)).wait_for_item(0, timeout=30)
+        True
+        """
         return self._wait(self._here(item), timeout)
 
     def successful(self) -> bool:
-        """Whether nothing of it failed; ValueError when it is not done."""
+        """Whether nothing of it failed; ValueError when it is not done.
+
+        >>> ar = rc[0].apply_async(float, "x")
+        >>> ar.wait(30), ar.successful()
+        (True, False)
+        """
         if not self.ready():
             raise ValueError(f"{self!r} is not done")
         return not self._arrivals.bad
@@ -236,7 +253,13 @@ class AsyncResult(Told, Takeable):
         return self.ready() or all(slot.sent for slot in self._slots)
 
     def wait_for_send(self, timeout: float | None = None) -> bool:
-        """Wait until `sent`, at most `timeout` seconds; gives whether it is."""
+        """Wait until `sent`, at most `timeout` seconds; gives whether it is.
+
+        >>> data = np.zeros(1_000_000)
+        >>> ar = rc[0].apply_async(np.sum, data)
+        >>> ar.wait_for_send(timeout=30)
+        True
+        """
         return self._wait(lambda: self.sent, timeout)
 
     wait_on_send = wait_for_send
@@ -250,6 +273,13 @@ class AsyncResult(Told, Takeable):
         Raises what failed: a single result its own error, a map with one failed item that item's
         error, anything else `CompositeError`. With `return_exceptions` failures are given as
         values. TimeoutError when it is not done in time; call it again then.
+
+        >>> rc[:].apply_async(abs, -1).get(timeout=30)
+        [1, 1, 1, 1]
+        >>> rc[0].apply_async(float, "x").get()
+        Traceback (most recent call last):
+        ValueError: could not convert string to float: 'x'
+          apply(float), on engine 0 (pid ...) after ... ms; task ...
         """
         if not self.ready():
             self._wait_or_raise(timeout)
@@ -268,13 +298,22 @@ class AsyncResult(Told, Takeable):
 
     @trimmed
     def exception(self, timeout: float | None = None) -> Exception | None:
-        """The error that `get` raises, or None; TimeoutError when it is not done in time."""
+        """The error that `get` raises, or None; TimeoutError when it is not done in time.
+
+        >>> rc[0].apply_async(float, "x").exception(timeout=30).ename
+        'ValueError'
+        """
         self._wait_or_raise(timeout)
         failures = [value for value in self._all_values() if isinstance(value, Failed)]
         return self._error(failures) if failures else None
 
     def partial(self) -> dict[int, Any]:
-        """The good values that are here now, by the index of their item; never waits or raises."""
+        """The good values that are here now, by the index of their item; never waits or raises.
+
+        >>> ar = lview.map_async(float, ["1", "x", "3"], chunksize=1)
+        >>> ar.wait(30), ar.partial()
+        (True, {0: 1.0, 2: 3.0})
+        """
         good: dict[int, Any] = {}
         for i in self._arrivals.order.copy():
             for item, value in enumerate(self._values.part(i), self._values.first(i)):
@@ -284,7 +323,11 @@ class AsyncResult(Told, Takeable):
 
     @trimmed
     def get_dict(self, timeout: float | None = None) -> dict[int, Any]:
-        """As `get`, by engine id; of a map, the list of what each engine did."""
+        """As `get`, by engine id; of a map, the list of what each engine did.
+
+        >>> rc[1, 3].apply_async(abs, -1).get_dict(timeout=30)
+        {1: 1, 3: 1}
+        """
         self.get(timeout)
         values: dict[int, Any] = {}
         for i, slot in self._numbered():
@@ -332,7 +375,14 @@ class AsyncResult(Told, Takeable):
     # --- telling when it is done ----------------------------------------------------------------
 
     def add_done_callback(self, callback: Callable[[AsyncResult], Any]) -> None:
-        """Call `callback(ar)` when it is done, in a thread of its own, so that it may wait too."""
+        """Call `callback(ar)` when it is done, in a thread of its own, so that it may wait too.
+
+        >>> from queue import Queue
+        >>> done = Queue()
+        >>> rc[0].apply_async(abs, -1).add_done_callback(lambda ar: done.put(ar.get()))
+        >>> done.get(timeout=30)
+        1
+        """
 
         def call() -> None:
             try:
@@ -387,6 +437,10 @@ class AsyncResult(Told, Takeable):
         """Run again what has failed of it: a result of the same shape, with the good parts kept.
 
         When nothing of it failed it is this result itself. ValueError while it is not done.
+
+        >>> ar = lview.apply_async(time.time)
+        >>> ar.wait(30), ar.resubmit() is ar  # nothing of it has failed
+        (True, True)
         """
         if not self.ready():
             raise ValueError(f"{self!r} is not done; wait for it, or abort it first")
@@ -409,6 +463,11 @@ class AsyncResult(Told, Takeable):
         """Stop what has not started, and with `running` interrupt what runs; does not wait.
 
         What was stopped raises `TaskAborted`. When all has ended nothing happens.
+
+        >>> ar = lview.apply_async(time.sleep, 60)
+        >>> ar.abort(running=True)
+        >>> type(ar.exception(timeout=30)).__name__
+        'TaskAborted'
         """
         ids = [slot.id for slot in self._slots if slot.outcome is None]
         if ids:
@@ -419,6 +478,13 @@ class AsyncResult(Told, Takeable):
         """Stop what has not started, and raise KeyboardInterrupt in what runs; does not wait.
 
         As Ctrl-C at a prompt: code that catches it goes on, and no engine is given up for that.
+
+        >>> ar = rc[0].apply_async(time.sleep, 60)
+        >>> while not ar.at_work:  # until it runs
+        ...     time.sleep(0.01)
+        >>> ar.interrupt()
+        >>> type(ar.exception(timeout=30)).__name__
+        'TaskAborted'
         """
         ids = [slot.id for slot in self._slots if slot.outcome is None]
         if ids:
@@ -429,13 +495,22 @@ class AsyncResult(Told, Takeable):
         """Abort it; True when no task of it ran or will run, and that is certain.
 
         Waits about a second at most to be told. False also when part of it had started or ended.
+
+        >>> ars = [rc[0].apply_async(time.sleep, 0.2) for _ in range(3)]
+        >>> ars[2].cancel(), ars[2].cancelled()
+        (True, True)
         """
         self.abort()
         self.wait(CANCEL_TIME)
         return self.cancelled()
 
     def cancelled(self) -> bool:
-        """Whether it is done, and because every task of it was aborted before it ran."""
+        """Whether it is done, and because every task of it was aborted before it ran.
+
+        >>> ar = rc[0].apply_async(abs, -1)
+        >>> ar.wait(30), ar.cancelled()
+        (True, False)
+        """
         outcomes = [slot.outcome for slot in self._slots]
         return bool(outcomes) and all(
             o is not None and o.status == "aborted" and not o.started for o in outcomes

@@ -132,7 +132,12 @@ class Told:
     def timedelta(
         self, start: datetime | Iterable[datetime], end: datetime | Iterable[datetime]
     ) -> float:
-        """Seconds from the first of some times to the last of others, as in the metadata."""
+        """Seconds from the first of some times to the last of others, as in the metadata.
+
+        >>> ar = rc[0].apply_async(time.sleep, 0.2)
+        >>> ar.wait(30), ar.timedelta(ar.started, ar.completed) >= 0.2
+        (True, True)
+        """
         first = start if isinstance(start, datetime) else min(start)
         last = end if isinstance(end, datetime) else max(end)
         return (last - first).total_seconds()
@@ -145,7 +150,12 @@ class Told:
 
     @trimmed
     def wait_for_output(self, timeout: float | None = None) -> bool:
-        """Wait until it is done and all that it printed has come; gives whether it has."""
+        """Wait until it is done and all that it printed has come; gives whether it has.
+
+        >>> ar = rc[0].execute("print('here')")
+        >>> ar.wait_for_output(timeout=30), ar.stdout
+        (True, 'here\\n')
+        """
         return self._wait(_all_put_out(self._slots), timeout)
 
     @trimmed
@@ -154,6 +164,13 @@ class Told:
 
         "type": all of stdout, then all of stderr, then what was displayed; "engine": engine by
         engine; "order": task by task. ENGINERY_PREFIX=0 in the environment leaves the engine out.
+
+        >>> ar = rc[:].execute("print(6 * 7)")
+        >>> ar.display_outputs()
+        [0] 42
+        [1] 42
+        [2] 42
+        [3] 42
         """
         if groupby not in ORDERS:
             raise ValueError(f"groupby is one of {', '.join(ORDERS)}, not {groupby!r}")

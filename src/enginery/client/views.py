@@ -82,7 +82,11 @@ class View(ABC):
         return (type(self), tuple(targets) if isinstance(targets, list) else targets)
 
     def set_flags(self, **flags: Any) -> Self:
-        """Set flags by name; TypeError when there is no flag of that name."""
+        """Set flags by name; TypeError when there is no flag of that name.
+
+        >>> lview.set_flags(retries=2).retries
+        2
+        """
         for name in flags:
             if name not in self.FLAGS:
                 known = ", ".join(self.FLAGS)
@@ -93,7 +97,12 @@ class View(ABC):
 
     @contextmanager
     def temp_flags(self, **flags: Any) -> Iterator[Self]:
-        """Set flags for the time of a `with` block."""
+        """Set flags for the time of a `with` block.
+
+        >>> with dview.temp_flags(block=True):
+        ...     dview.apply(abs, -1)
+        [1, 1, 1, 1]
+        """
         before = {name: getattr(self, name) for name in self.FLAGS}
         try:
             yield self.set_flags(**flags)
@@ -111,7 +120,12 @@ class View(ABC):
 
     @property
     def executor(self) -> ViewExecutor:
-        """This view as a `concurrent.futures.Executor`."""
+        """This view as a `concurrent.futures.Executor`.
+
+        >>> with lview.executor as executor:
+        ...     list(executor.map(abs, [-1, -2]))
+        [1, 2]
+        """
         from .executor import ViewExecutor
 
         return ViewExecutor(self)
@@ -122,15 +136,27 @@ class View(ABC):
         """Call `f(*args, **kwargs)`; its value with `block`, an `AsyncResult` without.
 
         UnsendableError names what cannot be sent; nothing is submitted then.
+
+        >>> dview.apply(pow, 2, 5).get()
+        [32, 32, 32, 32]
         """
         return self.finish(self._apply(local_function(f), args, kwargs, waiting=self._block))
 
     def apply_async(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult:
-        """Call `f(*args, **kwargs)` and do not wait."""
+        """Call `f(*args, **kwargs)` and do not wait.
+
+        >>> ar = lview.apply_async(pow, 2, 10)
+        >>> ar.get(timeout=30)
+        1024
+        """
         return self._apply(local_function(f), args, kwargs)
 
     def apply_sync(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call `f(*args, **kwargs)` and wait for its value; raises what it raised."""
+        """Call `f(*args, **kwargs)` and wait for its value; raises what it raised.
+
+        >>> lview.apply_sync(pow, 2, 10)
+        1024
+        """
         return self._apply(local_function(f), args, kwargs, waiting=True).get()
 
     def map(
@@ -149,6 +175,15 @@ class View(ABC):
         shortest sequence ends the map. `ordered=False` gives values in the order they arrive,
         `return_exceptions=True` gives failures as values, `bound=True` runs `f` with the names of
         the engine (as `@interactive`). Other keyword arguments are flags.
+
+        >>> lview.map(pow, range(4), [2] * 4, block=True)
+        [0, 1, 4, 9]
+        >>> for value in lview.map(abs, [-1, -2]):  # as they arrive
+        ...     print(value)
+        1
+        2
+        >>> lview.map(float, ["1", "x"], return_exceptions=True, block=True)
+        [1.0, RemoteError[ValueError]("could not convert string to float: 'x'")]
         """
         if not sequences:
             raise TypeError("map() needs a sequence to take items from")
@@ -160,12 +195,21 @@ class View(ABC):
         return view.finish(result)
 
     def map_async(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> AsyncResult:
-        """As `map`, and do not wait."""
+        """As `map`, and do not wait.
+
+        >>> ar = lview.map_async(abs, range(-1000, 0))
+        >>> sum(ar)
+        500500
+        """
         result: AsyncResult = self.map(f, *sequences, **options | {"block": False})
         return result
 
     def map_sync(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> list[Any]:
-        """As `map`, and wait for the list of values."""
+        """As `map`, and wait for the list of values.
+
+        >>> lview.map_sync(len, ["a", "bc"])
+        [1, 2]
+        """
         values: list[Any] = self.map(f, *sequences, **options | {"block": True})
         return values
 
@@ -173,6 +217,10 @@ class View(ABC):
         """Combine all items to one value by the associative `f`, in order, as a balanced tree.
 
         Always waits. TypeError when there is nothing to combine and no initial value.
+
+        >>> from operator import add
+        >>> lview.reduce(add, range(101))
+        5050
         """
         values = [*initial, *sequence]
         if not values:
@@ -185,23 +233,47 @@ class View(ABC):
         return values[0]
 
     def remote(self, block: bool | None = None) -> Callable[[Callable[..., Any]], RemoteFunction]:
-        """Make a decorator: the function then runs on this view's engines when it is called."""
+        """Make a decorator: the function then runs on this view's engines when it is called.
+
+        >>> @dview.remote(block=True)
+        ... def twice(x):
+        ...     return 2 * x
+        >>> twice(21)
+        [42, 42, 42, 42]
+        """
         return lambda f: RemoteFunction(self, f, block)
 
     def parallel(
         self, block: bool | None = None, **options: Any
     ) -> Callable[[Callable[..., Any]], ParallelFunction]:
-        """Make a decorator: the function then gets sequences in parts; see `ParallelFunction`."""
+        """Make a decorator: the function then gets sequences in parts; see `ParallelFunction`.
+
+        >>> @dview.parallel(block=True)
+        ... def squares(xs):
+        ...     return [x * x for x in xs]
+        >>> squares(range(6))
+        [0, 1, 4, 9, 16, 25]
+        """
         return lambda f: ParallelFunction(self, f, block, options)
 
     # --- what has been asked for ----------------------------------------------------------------
 
     def get_result(self, ids: Any = None, block: bool | None = None) -> Any:
-        """The result of earlier tasks; see `Client.get_result`."""
+        """The result of earlier tasks; see `Client.get_result`.
+
+        >>> ar = lview.apply_async(abs, -5)
+        >>> lview.get_result(ar.msg_ids[0]).get()
+        5
+        """
         return self.client.get_result(ids, self.block if block is None else block)
 
     def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
-        """Wait for jobs, at most `timeout` seconds; see `Client.wait`."""
+        """Wait for jobs, at most `timeout` seconds; see `Client.wait`.
+
+        >>> ars = [lview.apply_async(abs, n) for n in range(10)]
+        >>> lview.wait(ars, timeout=30)
+        True
+        """
         return self.client.wait(jobs, timeout)
 
     def finish(self, result: AsyncResult) -> Any:

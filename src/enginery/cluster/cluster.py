@@ -13,7 +13,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +40,7 @@ LOOK = 0.25
 """Seconds between two looks at the processes while engines are waited for: one may have died."""
 
 SOON = 1.0
-"""Seconds that a repr waits for the controller."""
+"""Seconds that a repr waits for the controller, and clients to hear what the cluster has heard."""
 
 
 def _awaited(blocking: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -273,6 +273,11 @@ class Cluster:
         """Start it; a client, with all engines there.
 
         `%px` works on them then if `activate` (RuntimeError outside IPython).
+
+        >>> rc = en.Cluster(n=1).start_and_connect_sync()
+        >>> rc[0].apply_sync(abs, -1)
+        1
+        >>> rc.cluster.stop_cluster_sync()
         """
         deadline = time.monotonic() + self.timeout
         with self._starting(n, deadline):
@@ -287,7 +292,12 @@ class Cluster:
         return client
 
     def connect_client_sync(self, *, timeout: float = 10.0) -> Client:
-        """A new client; it keeps this cluster alive."""
+        """A new client; it keeps this cluster alive.
+
+        >>> with rc.cluster.connect_client_sync() as other:
+        ...     len(other)
+        4
+        """
         from ..client.client import Client
 
         client = Client(self.client_connection_file, timeout=timeout)
@@ -296,7 +306,13 @@ class Cluster:
         return client
 
     def start_engines_sync(self, n: int | None = None) -> None:
-        """Start `n` more engines; returns when they are there."""
+        """Start `n` more engines; returns when they are there.
+
+        >>> with en.Cluster(n=1) as rc:
+        ...     rc.cluster.start_engines_sync(2)
+        ...     rc.ids
+        [0, 1, 2]
+        """
         self.add_engines(n, owned=self.shutdown_atexit)
 
     def add_engines(self, n: int | None = None, *, owned: bool) -> Process:
@@ -310,6 +326,7 @@ class Cluster:
         self.n += number
         deadline = time.monotonic() + self.timeout
         self._await_engines(link, before + number, [self.controller, supervisor], deadline)
+        self._heard(lambda link: len(link.engines) >= before + number)
         return supervisor
 
     @contextlib.contextmanager
@@ -401,14 +418,20 @@ class Cluster:
 
     def stop_engines_sync(self, engine_ids: Iterable[int] | None = None) -> None:
         """End engines (default: all) for good; returns when they are gone."""
-        link, ids = self._connected(), self._ids(engine_ids)
+        ids = self._ids(engine_ids)
         if ids:
             self._ask("Shutdown", engines=ids)
-            self._await(lambda: not set(ids) & set(link.engines), "stopped", ids)
+            self._await(lambda link: not set(ids) & set(link.engines), "stopped", ids)
             self.n -= len(ids)
 
     def stop_engine_sync(self, engine_id: int) -> None:
-        """End one engine for good."""
+        """End one engine for good.
+
+        >>> with en.Cluster(n=2) as rc:
+        ...     rc.cluster.stop_engine_sync(0)
+        ...     rc.ids
+        [1]
+        """
         self.stop_engines_sync([engine_id])
 
     def restart_engines_sync(self, engine_ids: Iterable[int] | None = None) -> None:
@@ -416,10 +439,10 @@ class Cluster:
 
         Returns when the new ones are there.
         """
-        link, ids = self._connected(), self._ids(engine_ids)
+        ids = self._ids(engine_ids)
         old = {engine["id"]: engine["incarnation"] for engine in self._engines()}
 
-        def anew() -> bool:
+        def anew(link: Link) -> bool:
             there = link.engines
             return all(id in there and there[id].incarnation != old.get(id) for id in ids)
 
@@ -428,7 +451,13 @@ class Cluster:
             self._await(anew, "restarted", ids)
 
     def restart_engine_sync(self, engine_id: int) -> None:
-        """End one engine and start it anew, with its id."""
+        """End one engine and start it anew, with its id.
+
+        >>> before = rc[0].apply_sync(os.getpid)
+        >>> rc.cluster.restart_engine_sync(0)
+        >>> rc[0].apply_sync(os.getpid) == before
+        False
+        """
         self.restart_engines_sync([engine_id])
 
     def signal_engines_sync(self, signum: int, engine_ids: Iterable[int] | None = None) -> None:
@@ -457,9 +486,18 @@ class Cluster:
 
         return self._connected().ask(getattr(messages, message)(number=0, **fields))
 
-    def _await(self, done: Callable[[], bool], what: str, ids: list[int]) -> None:
-        if not self._connected().wait(done, self.timeout):
+    def _await(self, done: Callable[[Link], bool], what: str, ids: list[int]) -> None:
+        link = self._connected()
+        if not link.wait(lambda: done(link), self.timeout):
             raise ClusterError(f"engines {ids} have not {what} in {self.timeout:g} s")
+        self._heard(done)
+
+    def _heard(self, done: Callable[[Link], bool]) -> None:
+        """Wait until the clients that were made here have heard it, too."""
+        for client in list(self._clients):
+            link = client.link
+            if not (link.closed or link.ended):
+                link.wait(partial(done, link), SOON)
 
     def _connected(self, timeout: float | None = None) -> Link:
         """The cluster's own connection to its controller; made within `timeout` seconds."""
