@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import enginery
-from enginery import AsyncResult, Client, Cluster
+from enginery import AsyncResult, Client, Cluster, error
 from enginery.client.balanced import LoadBalancedView
 from enginery.client.direct import DirectView
 
@@ -80,3 +81,19 @@ def test_every_method_that_users_call_has_an_example(cls: type) -> None:
     methods = inspect.getmembers(cls, inspect.isfunction)
     public = {name for name, _ in methods if not name.startswith("_")} - OTHERS
     assert not {name for name in public if ">>>" not in (inspect.getdoc(getattr(cls, name)) or "")}
+
+
+def test_the_page_of_errors_has_them_all_each_below_its_base() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
+    told = []
+    for line in page.read_text().splitlines():
+        if found := re.match(r"\| ((?:&emsp;)*)`(\w+)` \|", line):
+            told.append((found[1].count("&"), found[2]))
+
+    def tree(cls: type, depth: int = 0) -> Iterator[tuple[int, str]]:
+        yield depth, cls.__name__
+        for each in cls.__subclasses__():
+            if vars(error).get(each.__name__) is each:
+                yield from tree(each, depth + 1)
+
+    assert told == list(tree(error.EngineryError))
