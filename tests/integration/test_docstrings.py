@@ -20,7 +20,7 @@ from enginery import AsyncResult, Client, Cluster, error
 from enginery.client.balanced import LoadBalancedView
 from enginery.client.direct import DirectView
 
-FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 OTHERS = {
     # What the parts of the client say to each other.

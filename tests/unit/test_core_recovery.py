@@ -9,7 +9,7 @@ from enginery.core.controller import FORGET_CLIENT, Controller, Limits
 from enginery.core.engines import AWAY
 from enginery.core.entries import Came, Complete, Divided, Over, State
 from enginery.core.events import Append, JournalFailed, Received, Send, Synced, Tick
-from enginery.core.recovery import NO_FUNCTION
+from enginery.core.recovery import NO_FUNCTION, RETURN
 from enginery.core.replay import Replay
 from enginery.core.work import IN_DOUBT
 from enginery.schemes import LeastLoad
@@ -1049,3 +1049,14 @@ def test_after_a_hole_it_is_written_as_a_whole(monkeypatch):
         turns += [effect.turn for effect in effects if isinstance(effect, Append)]
     told = [entry for turn in turns for entry in turn.entries if isinstance(entry, Divided)]
     assert [(entry.ended, entry.since) for entry in told] == [([0, 1], 0)]
+
+
+def test_an_engine_that_comes_back_by_half_is_given_up_all_the_same():
+    hand = Durable()
+    hand.engine("engine")
+    after = Durable(hand.turns)
+    after.engine("engine", lanes=("control",))
+    after.say_all("engine/control", m.Holds(0, 0, 0, []), "engine")
+    assert after.core.work.places[0].here
+    after.wait(RETURN + 0.1)
+    assert not after.core.work.places[0].here

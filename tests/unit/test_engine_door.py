@@ -84,13 +84,13 @@ def pair() -> Iterator[tuple[Keeper, Keeper, m.Door]]:
     """One that lends its copy number 1, one that has none, and the door."""
     with keepers() as (one, two):
         one.data = [os.urandom(size) for size in SIZES]
-        one.keep(1, tuple(map(m.Buffer, one.data)), [1], lent=True)
+        one.keep(1, tuple(map(m.Buffer, one.data)), [1], lent=[1])
         yield one, two, one.told[0].door
 
 
 def test_a_copy_goes_from_door_to_door(pair):
     one, two, door = pair
-    two.keep(7, (), [7], door=door, sizes=SIZES, lent=True)
+    two.keep(7, (), [7], door=door, sizes=SIZES, lent=[7])
     assert not two.told
     until(lambda: two.told, one, two)
     [kept] = two.told
@@ -148,12 +148,12 @@ def test_where_nobody_listens(pair, address):
 def test_the_door_closes_with_the_last_copy(pair):
     one, two, door = pair
     port = int(door.address.rpartition(":")[2])
-    one.keep(2, (m.Buffer(b"x" * 10),), [1, 2], lent=True)
-    one.keep(0, (), [2])
+    one.keep(2, (m.Buffer(b"x" * 10),), [1, 2], lent=[1, 2])
+    one.keep(0, (), [1, 2], lent=[2])
     two.keep(7, (), [7], door=door, sizes=SIZES)  # which is over, though there is a door
     until(lambda: two.told, one, two)
     assert two.told == [m.Kept(7, None, [], door)]
-    one.keep(0, (), [])
+    one.keep(0, (), [1, 2])
     deadline = time.monotonic() + 10
 
     def refused():
@@ -177,10 +177,16 @@ def test_a_fetch_ends_when_it_is_not_needed_any_more(pair):
     assert two.copies.look() is None
 
 
+def test_a_host_without_room_says_so(pair):
+    one, two, door = pair
+    two.keep(7, (), [7], door=door, sizes=(1 << 60,))
+    assert two.told == [m.Kept(7, None, [])]
+
+
 def test_nothing_is_lent_where_nobody_can_come(monkeypatch):
     monkeypatch.setattr(sockets, "own_address", lambda url: "")
     with keepers(1) as (one,):
-        one.keep(1, (m.Buffer(b"x" * 10),), [1], lent=True)
+        one.keep(1, (m.Buffer(b"x" * 10),), [1], lent=[1])
         assert one.told[0].segment is not None
         assert one.told[0].door is None
 

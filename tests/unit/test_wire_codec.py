@@ -61,7 +61,7 @@ SAMPLES: list[m.Message] = [
     m.Reply(1, {"a": [1, 2.0, "x", b"y", None, True]}),
     m.Engines([m.EngineInfo(0, "i", "host", 1, 2.0)]),
     m.Exited(b"p", b"i", 1, 1, "exit code 3", True),
-    m.Keep(3, (m.Buffer(b"x" * 50),), [2, 3], lent=True),
+    m.Keep(3, (m.Buffer(b"x" * 50),), [2, 3], lent=[3]),
     m.Keep(3, (), [3], m.Door("tcp://10.0.0.1:7", "k" * 40, b"ticket"), (50,)),
     m.Kept(3, m.Segment(1, 2, 3, b"token"), [64], m.Door("tcp://10.0.0.1:7", "k" * 40, b"t")),
     m.Kept(3, m.Segment(7, 8, 192, b"t" * 16), [64]),

@@ -107,6 +107,9 @@ class IPController(App):
     shared_memory = Bool(
         True, help="Share memory for large arrays with engines and clients of this host."
     ).tag(config=True, setting=True)
+    host_to_host = Bool(
+        True, help="Let hosts of engines give large arrays to each other, over the network."
+    ).tag(config=True, setting=True)
 
     record_limit = Int(100_000, min=0, help="Finished tasks that are kept in memory.").tag(
         config=True, setting=True

@@ -412,7 +412,7 @@ class Client(Recorded, Classic):
         `block` as in `clear`. ValueError for a signal that there is not.
 
         >>> ar = rc[0].apply_async(time.sleep, 60)
-        >>> while not ar.at_work:  # until it runs
+        >>> while not (ar.at_work or ar.ready()):  # until it runs
         ...     time.sleep(0.01)
         >>> rc.send_signal("SIGINT", 0)
         >>> ar.exception(timeout=30).ename

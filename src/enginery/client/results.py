@@ -480,7 +480,7 @@ class AsyncResult(Told, Takeable):
         As Ctrl-C at a prompt: code that catches it goes on, and no engine is given up for that.
 
         >>> ar = rc[0].apply_async(time.sleep, 60)
-        >>> while not ar.at_work:  # until it runs
+        >>> while not (ar.at_work or ar.ready()):  # until it runs
         ...     time.sleep(0.01)
         >>> ar.interrupt()
         >>> type(ar.exception(timeout=30)).__name__

@@ -497,7 +497,8 @@ class Cluster:
         for client in list(self._clients):
             link = client.link
             if not (link.closed or link.ended):
-                link.wait(partial(done, link), SOON)
+                with contextlib.suppress(EngineryError):  # it has lost the controller
+                    link.wait(partial(done, link), SOON)
 
     def _connected(self, timeout: float | None = None) -> Link:
         """The cluster's own connection to its controller; made within `timeout` seconds."""

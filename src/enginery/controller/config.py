@@ -28,6 +28,7 @@ class ControllerConfig:
     queue_bytes: int = 1 << 30  # of unfinished tasks
     queue_limit: int = 0  # how many unfinished tasks; 0: any number
     shared_memory: bool = True  # large buffers by reference, with who is on this host
+    host_to_host: bool = True  # what many hosts get they give to each other
     journal: str = "file"  # or "none": a controller that is killed takes its work with it
     fresh: bool = False  # begin without what the last controller has left
     database: str = "sqlite"  # in the profile's directory; a URL; or "none"

@@ -134,6 +134,7 @@ class Service:
         self.keeper = Keeper(config.shared_memory)
         self.core.memory = self.keeper.probe.name
         self.core.usage = usage
+        self.core.hosts.host_to_host = config.host_to_host
         self.effects: list[Effect] = []  # of this turn, not carried out yet
         self.questions = 0  # that were answered in this turn
         self.outbox: dict[bytes, list[m.Message]] = {}

@@ -716,6 +716,7 @@ class Controller:
     def _supervisor_gone(self, supervisor: Supervisor, now: float, out: list[Effect]) -> None:
         self.supervisors.pop(supervisor.identity, None)
         self.away.pop(supervisor.identity, None)
+        self.hosts.left(supervisor)
         self._forget_lanes(supervisor)
         for identity in supervisor.places:
             place = self.by_identity[identity]
@@ -739,7 +740,10 @@ class Controller:
             case m.Holds():
                 if place.silent:
                     self.recovery.holds(place, message, now, out)
-                    self._back(place)
+                    if "tasks" in place.lanes:
+                        self._back(place)
+                    elif place.occupied:
+                        self._detach(place)
                     self.work.joined(place)
             case m.Output(stream=stream) if stream != "dropped":  # that is the controller's word
                 self.delivery.output(place, self.work.chunks.speaker(message.id), message)

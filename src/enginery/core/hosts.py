@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import messages as m
 from .engines import Place
 from .events import Conn
-from .spread import MANY, WORTH, Spread
+from .spread import MANY, WORTH, Reach, Spread
 
 if TYPE_CHECKING:
     from .controller import Controller, Supervisor
@@ -77,6 +77,7 @@ class Copy:
         self.until = inf  # it has not been asked
         self.lying: dict[int, m.Reference] | None = None  # by `id`, once it has answered
         self.spread: Spread | None = None  # on its way from host to host
+        self.lent = False  # while it is: others have it from here
 
     @property
     def size(self) -> int:
@@ -84,10 +85,14 @@ class Copy:
         return sum(buffer.nbytes for buffer in self.buffers)
 
     @property
+    def spreading(self) -> bool:
+        """Whether other hosts are still to have what it holds."""
+        return self.spread is not None and not self.spread.over
+
+    @property
     def needed(self) -> bool:
         """Whether an attempt needs it, or another host, or nobody knows yet."""
-        lent = self.spread is not None and not self.spread.over
-        return bool(self.users) or self.lying is None or lent
+        return bool(self.users) or self.lying is None or self.spreading
 
     def give_up(self) -> None:
         """It will not be kept."""
@@ -120,7 +125,8 @@ class Hosts:
         self._number = 0
         self._spared: set[bytes] = set()  # supervisors that keep more than is needed, perhaps
         self._mute: set[bytes] = set()  # those that have not answered in time
-        self._unreached: set[bytes] = set()  # those whose doors others could not reach
+        self._reach = Reach()
+        self.host_to_host = True  # whether they may give them to each other
         self._looked = 0.0
 
     @property
@@ -140,7 +146,12 @@ class Hosts:
         """A supervisor of another host is there, perhaps again: it is told what is needed."""
         self._spared.add(supervisor.identity)
         self._mute.discard(supervisor.identity)
-        self._unreached.discard(supervisor.identity)
+        self._reach.forget(supervisor.identity)
+
+    def left(self, supervisor: Supervisor) -> None:
+        """A supervisor is gone for good."""
+        self._mute.discard(supervisor.identity)
+        self._reach.forget(supervisor.identity)
 
     def answered(self, supervisor: Supervisor, kept: m.Kept) -> None:
         """A supervisor says where it keeps a copy."""
@@ -190,13 +201,17 @@ class Hosts:
 
     def _released(self, conn: Conn) -> Iterator[Parcel]:
         """The work at this connection that waits for nothing more."""
-        held = self._held[conn]
-        if conn not in self._controller.peers:
+        held, peer = self._held[conn], self._controller.peers.get(conn)
+        if peer is None or not isinstance(peer.party, Place):
             held.clear()  # that life of the engine is over, or it has another connection
         while held and all(copy.lying is not None for copy in held[0][1]):
             run, copies = held.popleft()
+            assert peer is not None
+            assert isinstance(peer.party, Place)
+            wanted = [each for each in run.attempts if each.n in peer.party.sent]
             lying = {id: at for copy in copies for id, at in (copy.lying or NOWHERE).items()}
-            yield Parcel(conn, [run], lying)
+            if wanted:  # some may have been aborted meanwhile
+                yield Parcel(conn, [m.Run(wanted)], lying)
         if not held:
             del self._held[conn]
 
@@ -229,8 +244,9 @@ class Hosts:
                     buffers = wanted.setdefault(use.supervisor.identity, {})
                     buffers.setdefault(id(buffer), (buffer, []))[1].append(user)
         asked = []
-        # Those that are over hold no buffer, and an `id` may be another one's by now.
-        self._spreads = {key: each for key, each in self._spreads.items() if not each.over}
+        for key in [key for key, spread in self._spreads.items() if spread.over]:
+            # It holds no buffer, and an `id` may be another one's by now.
+            self._spared.update(self._spreads.pop(key).lenders)
         hosts = Counter(id for found in wanted.values() for id in found)
         for identity, found in wanted.items():
             alike: dict[tuple[User, ...], list[m.Buffer]] = {}
@@ -241,8 +257,9 @@ class Hosts:
             for those, several in alike.items():
                 copy = self._copy(supervisor, several, list(those), now)
                 key = tuple(map(id, several))
-                if key in self._spreads or self._is_for_many(several[0], hosts):
-                    copy.spread = self._spreads.setdefault(key, Spread(self._unreached))
+                if key in self._spreads or any(self._is_for_many(b, hosts) for b in several):
+                    new = Spread(copy.size, self._reach)
+                    copy.spread = self._spreads.setdefault(key, new)
                     copy.spread.add(copy)
                 else:
                     asked.append(self._keep(copy, now))
@@ -256,13 +273,13 @@ class Hosts:
                 self._spared.discard(identity)
             elif (lane := there.lanes.get("control")) is not None:
                 self._spared.discard(identity)
-                asked.append(Parcel(lane, [m.Keep(0, (), self._live(identity))], NOWHERE))
+                live, lent = self._live(identity), self._lent(identity)
+                asked.append(Parcel(lane, [m.Keep(0, (), live, lent=lent)], NOWHERE))
         return asked
 
-    @staticmethod
-    def _is_for_many(buffer: m.Buffer, hosts: Mapping[int, int]) -> bool:
+    def _is_for_many(self, buffer: m.Buffer, hosts: Mapping[int, int]) -> bool:
         """Whether it is worth it that hosts give it to each other; so many get it, by `id`."""
-        return hosts[id(buffer)] >= MANY and buffer.nbytes >= WORTH
+        return self.host_to_host and hosts[id(buffer)] >= MANY and buffer.nbytes >= WORTH
 
     def _copy(
         self, supervisor: Supervisor, buffers: list[m.Buffer], users: list[User], now: float
@@ -277,8 +294,9 @@ class Hosts:
         others = [each for each in self._copies[copy.keeper] if each is not copy]
         ahead = sum(each.size for each in others if each.lying is None and each.until < inf)
         copy.until = now + PATIENCE + (ahead + copy.size) / PACE
+        copy.lent = copy.spread is not None and copy.spread.lends(copy)
         keep = m.Keep(copy.number, copy.buffers, self._live(copy.keeper))
-        keep.lent = copy.spread is not None and copy.spread.lends(copy)
+        keep.lent = self._lent(copy.keeper)
         if door is not None:
             keep.buffers, keep.door = (), door
             keep.sizes = tuple(buffer.nbytes for buffer in copy.buffers)
@@ -286,6 +304,10 @@ class Hosts:
 
     def _live(self, identity: bytes) -> list[int]:
         return [copy.number for copy in self._copies.get(identity, ())]
+
+    def _lent(self, identity: bytes) -> list[int]:
+        copies = self._copies.get(identity, ())
+        return [copy.number for copy in copies if copy.lent and copy.spreading]
 
     def _uses(self, conn: Conn, messages: list[m.Message]) -> Iterator[Use]:
         """The work for an engine that may have to wait, and what is large of it."""

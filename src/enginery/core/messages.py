@@ -176,8 +176,8 @@ class Keep(Message, tag="B"):
     """To a supervisor: keep a copy of these large buffers in memory that its engines can open.
 
     Of the copies before it only those of the `live` numbers are still needed. Number 0: no copy.
-    With a `door` they do not come along: they are to be had there, and have these `sizes`. A copy
-    that is to be `lent` others are going to fetch.
+    With a `door` they do not come along: they are to be had there, and have these `sizes`. Others
+    are going to fetch those copies whose numbers are `lent`.
     """
 
     number: int
@@ -185,7 +185,7 @@ class Keep(Message, tag="B"):
     live: list[int]
     door: Door | None = None
     sizes: tuple[int, ...] = ()
-    lent: bool = False
+    lent: list[int] = []
 
 
 class Kept(Message, tag="C"):

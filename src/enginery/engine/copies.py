@@ -12,7 +12,7 @@ from ..net import sockets
 from ..net.keys import ConnectionFile
 from ..wire.memory.arena import Arena
 from ..wire.memory.probe import Probe
-from .door import Door, Fetch, pause
+from .door import Fetch, Lender, pause
 
 
 class Copies:
@@ -25,16 +25,16 @@ class Copies:
         self._kept: dict[int, memoryview] = {}
         self._fetches: dict[int, Fetch] = {}
         self._file: ConnectionFile | None = None
-        self._door: Door | None = None
+        self._lender: Lender | None = None
 
     def meet(self, file: ConnectionFile) -> None:
         """Keep nothing so far: the controller is another one, that of this file."""
         self.clear()
-        self._file, self._door = file, Door(self._context, file, self._poller)
+        self._file, self._lender = file, Lender(self._context, file, self._poller)
 
     def keep(self, message: m.Keep) -> m.Kept | None:
         """Keep what this brings, and nothing that is not needed any more; what to answer now."""
-        self._forget_all_but(message.live)
+        self._forget_all_but(message.live, message.lent)
         if not message.number:
             return None
         if message.door is None or self._file is None:
@@ -43,6 +43,8 @@ class Copies:
             fetch = Fetch(self._context, message, self._file, self._poller)
         except (ValueError, zmq.ZMQError):  # there is no such address
             return m.Kept(message.number, None, [], message.door)
+        except MemoryError:
+            return m.Kept(message.number, None, [])
         self._fetches[message.number] = fetch
         return None
 
@@ -55,16 +57,16 @@ class Copies:
         segment, self._kept[number] = lent
         places = segment.places[: len(views)]
         kept = m.Kept(number, segment.name, places)
-        if message.lent and self._door is not None:
+        if number in message.lent and self._lender is not None:
             there = zip(places, views, strict=True)
             parts = [self._kept[number][at : at + view.nbytes] for at, view in there]
-            kept.door = self._door.lend(number, parts)
+            kept.door = self._lender.lend(number, parts)
         return kept
 
     def serve(self, ready: Container[Any]) -> list[m.Kept]:
         """Let others have what is lent, and take what is fetched; what to tell the controller."""
-        if self._door is not None:
-            self._door.serve(ready)
+        if self._lender is not None:
+            self._lender.serve(ready)
         told = []
         for number, fetch in list(self._fetches.items()):
             fetch.take(ready)
@@ -78,12 +80,12 @@ class Copies:
             fetch.close()
         return told
 
-    def _forget_all_but(self, numbers: Container[int]) -> None:
+    def _forget_all_but(self, numbers: Container[int], lent: Container[int]) -> None:
         self._kept = {n: view for n, view in self._kept.items() if n in numbers}
         for number in [number for number in self._fetches if number not in numbers]:
             self._fetches.pop(number).close()
-        if self._door is not None:
-            self._door.keep(numbers)
+        if self._lender is not None:
+            self._lender.keep(lent)
 
     def look(self) -> float | None:
         """Give back memory that has been idle for long; seconds until to look again, if at all."""
@@ -92,7 +94,7 @@ class Copies:
 
     def clear(self) -> None:
         """Keep nothing any more."""
-        self._forget_all_but(())
+        self._forget_all_but((), ())
 
     def close(self) -> None:
         """Give everything back."""

@@ -1,4 +1,4 @@
-"""Large buffers go from host to host: a supervisor lends them at its `Door`, others fetch them.
+"""Large buffers go from host to host: a supervisor lends them at its door, others fetch them.
 
 It is open while something is lent, on the address by which this host reaches the controller, for
 who has an engine's key and has been told by the controller what the key of this very socket is; a
@@ -29,8 +29,11 @@ AHEAD = 16
 STALLED = 5.0
 """Seconds without a piece after which nothing more is expected."""
 
-UNREACHED = 2.0
+UNREACHED = 3.0
 """Seconds without a connection after which a host is taken for out of reach."""
+
+LEAST = 4_000_000
+"""Bytes a second below which it is no use: the controller is not slower, probably."""
 
 DOMAIN = "door"
 
@@ -43,7 +46,7 @@ TURN = 100
 """Messages at most that are looked at before others have their turn."""
 
 
-class Door:
+class Lender:
     """What is lent, by ticket, to engines that have a `file` like this one."""
 
     def __init__(self, context: sockets.Context, file: ConnectionFile, poller: zmq.Poller) -> None:
@@ -51,6 +54,7 @@ class Door:
         self._lent: dict[bytes, tuple[int, Sequence[memoryview]]] = {}
         self._socket: sockets.Peer | None = None
         self._auth: Authenticator | None = None
+        self._ip = sockets.own_address(file.url)
         self._address = self._key = ""
 
     def lend(self, number: int, views: Sequence[memoryview]) -> m.Door | None:
@@ -62,18 +66,20 @@ class Door:
         return m.Door(self._address, self._key, ticket)
 
     def _open(self) -> bool:
-        ip, keys = sockets.own_address(self._file.url), KeyPair.create()
-        if not ip:
+        if not self._ip:
             return False
-        self._auth = Authenticator(
-            self._context, {DOMAIN: {self._file.public_key.encode(): "engine"}}
-        )
+        keys = KeyPair.create()
+        allowed = {DOMAIN: {self._file.public_key.encode(): "engine"}}
         try:
-            self._socket, port = sockets.router(self._context, keys, DOMAIN, ip, max_frame=SHORT)
+            self._auth = Authenticator(self._context, allowed)
+            self._socket, port = sockets.router(
+                self._context, keys, DOMAIN, self._ip, max_frame=SHORT, ahead=4 * AHEAD
+            )
         except zmq.ZMQError:
             self.close()
             return False
-        self._address, self._key = f"tcp://{sockets.written(ip)}:{port}", keys.public.decode()
+        self._address = f"tcp://{sockets.written(self._ip)}:{port}"
+        self._key = keys.public.decode()
         for socket in (self._socket, self._auth.socket):
             self._poller.register(socket, zmq.POLLIN)
         return True
@@ -127,7 +133,7 @@ class Door:
 class Fetch:
     """A copy on its way here from another host's door.
 
-    Raises ValueError or zmq.ZMQError when that is none.
+    Raises ValueError or zmq.ZMQError when that is none, MemoryError when there is no room.
     """
 
     def __init__(
@@ -136,7 +142,9 @@ class Fetch:
         assert keep.door is not None
         self.message = keep
         self.failed = False
-        self.until = time.monotonic() + UNREACHED
+        now = time.monotonic()
+        self.until = now + UNREACHED
+        self._latest = now + STALLED + sum(keep.sizes) / LEAST
         self._parts = [bytearray(size) for size in keep.sizes]
         self._ticket = keep.door.ticket
         self._poller = poller
@@ -160,7 +168,7 @@ class Fetch:
     @property
     def over(self) -> bool:
         """Whether nothing more will come."""
-        return self.complete or self.failed or time.monotonic() > self.until
+        return self.complete or self.failed or time.monotonic() > min(self.until, self._latest)
 
     @property
     def buffers(self) -> tuple[m.Buffer, ...]:

@@ -264,6 +264,8 @@ class Supervision:
 
     def answer(self, kept: m.Kept) -> None:
         """Tell the controller what has become of a copy."""
+        if kept.segment is None and kept.door is not None:
+            log.event(self.logger, "warning", "copy.unreached", address=kept.door.address)
         if self.lane is not None:
             self.lane.send([kept])
 

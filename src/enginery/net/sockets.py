@@ -41,9 +41,6 @@ LARGE = 65536
 MAX_FRAME = (1 << 17) + 4096
 """Bytes of the largest frame that is let in: a piece (`wire.pieces`) and what CURVE adds to it."""
 
-SHORT = 1024
-"""The same where nothing but short questions are asked."""
-
 HEARTBEAT = 600
 """Milliseconds between two heartbeats; libzmq's thread sends and answers them."""
 
@@ -90,15 +87,18 @@ def router(
     port: int = 0,
     *,
     max_frame: int = MAX_FRAME,
+    ahead: int = 0,
 ) -> tuple[Peer, int]:
     """A listening ROUTER and its port; `port` 0 takes a free one.
 
+    `ahead` messages at most (0: any number) wait for a peer that does not read; it gets no more.
     Nobody gets in whose key an `Authenticator` of this context does not allow in this `domain`.
     Raises zmq.ZMQError when the address cannot be had.
     """
     socket: Peer = context.socket(zmq.ROUTER, socket_class=Peer)
     try:
         _set_common(socket, max_frame)
+        socket.setsockopt(zmq.SNDHWM, ahead)
         _serve_curve(socket, keys, domain)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # who is gone or slow is told, not forgotten
         socket.setsockopt(zmq.ROUTER_HANDOVER, 0)  # a routing id belongs to who had it first
@@ -160,7 +160,7 @@ def written(ip: str) -> str:
 
 
 def own_address(url: str) -> str:
-    """By which address of this host a controller is reached; "" when that is on this host."""
+    """By which address of this host a controller is reached; "" when that is loopback, or none."""
     host, _, port = url.removeprefix("tcp://").rpartition(":")
     try:
         family, kind, _, _, address = plain.getaddrinfo(
@@ -169,7 +169,7 @@ def own_address(url: str) -> str:
         with plain.socket(family, kind) as asking:
             asking.connect(address)  # which sends nothing
             ours = str(asking.getsockname()[0])
-    except OSError:
+    except (OSError, UnicodeError):
         return ""
     return "" if ip_address(ours.partition("%")[0]).is_loopback else ours
 
