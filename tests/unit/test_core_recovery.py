@@ -1058,5 +1058,5 @@ def test_an_engine_that_comes_back_by_half_is_given_up_all_the_same():
     after.engine("engine", lanes=("control",))
     after.say_all("engine/control", m.Holds(0, 0, 0, []), "engine")
     assert after.core.work.places[0].here
-    after.wait(RETURN + 0.1)
+    after.wait(RETURN + 1.1)
     assert not after.core.work.places[0].here

@@ -178,7 +178,7 @@ def test_a_fetch_ends_when_it_is_not_needed_any_more(pair):
 
 
 def test_a_host_without_room_says_so(pair):
-    one, two, door = pair
+    _, two, door = pair
     two.keep(7, (), [7], door=door, sizes=(1 << 60,))
     assert two.told == [m.Kept(7, None, [])]
 
