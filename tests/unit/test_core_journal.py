@@ -83,3 +83,39 @@ def test_after_a_full_disk_nothing_counts_until_all_is_written_anew():
     last = hand.core.journal.turn
     hand.handle(Synced(last, 3000, 3000))
     assert hand.core.journal.durable == last > first
+
+
+def behind():
+    """A journal whose disk has not written ten results of a hundred bytes yet, which is much."""
+    hand = Writing()
+    hand.core.journal.room = 1000
+    hand.client("ann")
+    for name in ("engine1", "engine2"):
+        hand.engine(name)
+    hand.grown(1000)  # which lets these engines begin
+    hand.submit("ann", *(task(f"ann-{n}") for n in range(12)))
+    for seq in range(1, 11):
+        if (record := next(iter(hand.core.work.places[0].sent.values()), None)) is None:
+            break
+        hand.result("engine1", m.Result(record.spec.id, 1, "ok", bytes(100)), seq=seq)
+    return hand
+
+
+def test_engines_get_nothing_more_while_the_disk_does_not_keep_up():
+    hand = behind()
+    one, two = hand.core.work.places.values()
+    assert hand.core.journal.full
+    assert (len(one.sent), len(two.sent)) == (0, 1)
+    assert hand.core.work.placement.waiting
+    hand.result("engine2", m.Result(next(iter(two.sent.values())).spec.id, 1, "ok", b""), seq=1)
+    assert not two.sent
+    hand.handle(Synced(hand.core.journal.turn, 5000, 5000))
+    assert not hand.core.journal.full
+    assert (len(one.sent), len(two.sent)) == (1, 1)
+
+
+def test_a_disk_that_is_full_holds_nobody_up():
+    hand = behind()
+    hand.handle(JournalFailed("disk full"))
+    assert not hand.core.journal.full
+    assert len(hand.core.work.places[0].sent) == 1

@@ -155,6 +155,7 @@ class Controller:
         self.limits = limits
         self.memory: m.Segment | None = None  # what peers open to show that they share the host
         self.journal = journal or Journal()
+        self.journal.room = limits.results // 4
         self.work = Work(
             scheme,
             hwm=limits.hwm,

@@ -64,7 +64,10 @@ class Dispatch:
     def settle(self, now: float, out: list[Effect]) -> None:
         """Give out what can run, and say what to send to the engines."""
         placement = self._work.placement
-        for place in self.touched.values():
+        choked = self._work.journal.full
+        changed = self._work.places if choked != placement.choked else self.touched
+        placement.choked = choked
+        for place in changed.values():
             placement.changed(place)
         self._give_out(now)
         for place in self.touched.values():

@@ -9,12 +9,16 @@ engine gets its first work, once the records that tell of them are *durable*. Di
 When the journal has grown enough, and less than half of it can still matter, or its log alone is
 long, all that does is written anew, a little in each turn, so that the older part can go (`trim`).
 
+What the disk does not keep up with is in memory: results of more than `room` bytes that are not
+durable make it `full`, and engines get nothing more to do until there is room again.
+
 When it cannot be written (a full disk), nothing becomes durable and new submissions are refused;
 what is at work goes on. A new beginning, which writes everything anew, is tried from time to time.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from math import inf
 
@@ -67,6 +71,10 @@ class Journal:
         self._whole = True  # that was known when everything was written anew
         self._hole = False  # something was never written; all before `_complete` says too little
         self._retry_at: float | None = None
+        self.room: float = inf  # bytes of results that may be under way to the disk
+        self._size = 0  # those noted in this turn
+        self._under_way: deque[tuple[int, int]] = deque()  # records, and how much is in them
+        self._bytes = 0  # in all of these
 
     # --- what is noted --------------------------------------------------------------------------
 
@@ -86,11 +94,20 @@ class Journal:
         noted = self._entries or self._changed or self._divided
         return self.turn + 1 if noted else self.turn
 
-    def note(self, entry: e.AnyEntry, urgent: bool = False) -> None:
-        """Something has happened; somebody waits for it to be durable, if that is `urgent`."""
+    def note(self, entry: e.AnyEntry, urgent: bool = False, size: int = 0) -> None:
+        """Something has happened; somebody waits for it to be durable, if that is `urgent`.
+
+        `size` is what is held in memory until then.
+        """
         if self.name:
             self._entries.append(entry)
             self._urgent |= urgent
+            self._size += size
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is under way to the disk that there should be no more."""
+        return self._bytes > self.room
 
     def function(self, hash: bytes, blob: bytes) -> None:
         """A task that is noted needs this function."""
@@ -125,6 +142,7 @@ class Journal:
             self._entries.clear()
             self._changed.clear()
             self._divided.clear()
+            self._size = 0
             if self._retry_at is None or now < self._retry_at:
                 return
             self.broken, self._retry_at, self._anew = "", None, True
@@ -151,6 +169,10 @@ class Journal:
             self.turn += 1
             out.append(Append(self.turn, e.Turn(now, self._entries), anew, self._urgent))
             self._entries, self._urgent = [], False
+            if self._size:
+                self._under_way.append((self.turn, self._size))
+                self._bytes += self._size
+                self._size = 0
 
     def deadline(self) -> float | None:
         """When `settle` is due, if nothing happens before."""
@@ -191,6 +213,8 @@ class Journal:
             return False
         self._hole = False
         self.durable = told.turn
+        while self._under_way and self._under_way[0][0] <= told.turn:
+            self._bytes -= self._under_way.popleft()[1]
         if complete:
             out.append(Trim(self._begun, self._whole))
             self._begun = self._complete = 0
@@ -215,6 +239,8 @@ class Journal:
         self._hole = True
         self._writing, self._begun, self._complete = None, 0, 0
         self._retry_at = now + RETRY
+        self._under_way.clear()
+        self._bytes = 0
 
     def __repr__(self) -> str:
         state = f"broken: {self.broken}" if self.broken else f"durable {self.durable}/{self.turn}"

@@ -120,6 +120,7 @@ class Placement:
         self.humblest = inf  # the lowest rank of what waits behind something that is not brief
         self.urgent = False  # something of a higher one has come
         self.paused = False  # nothing is given out
+        self.choked = False  # nor while the disk does not keep up with what comes back
         self.waiting = 0
         self.lines: dict[Key, Line] = {}
         self._keys: dict[Engines, Key] = {}  # of the lines that there are, but for EVERY
@@ -225,7 +226,7 @@ class Placement:
 
     def room(self, place: Place) -> bool:
         """Whether this engine may be given another balanced task."""
-        if self.paused:
+        if self.paused or self.choked:
             return False
         if self.hwm == AUTO:
             return place.open and (not place.load or (place.backlog < WORTH and place.watched))
@@ -360,7 +361,8 @@ class Placement:
         One that is short, if no engine has nothing to do, and more of them wait than there are
         engines. A chunk is still to be divided, as by `next`.
         """
-        if self.hwm != AUTO or self.idle or self.paused or not (place.open and place.watched):
+        no = self.paused or self.choked or not (place.open and place.watched)
+        if self.hwm != AUTO or self.idle or no:
             return None
         line = self.lines.get(EVERY)
         head = None if line is None or len(self.lines) > 1 else line.head()

@@ -826,7 +826,7 @@ class Work:
             place.settling.values.add(id)
             self.unfetched[id] = Unfetched(place, place.settling, record)
         else:
-            self.journal.note(entries.Ended(record.owner, outcome))
+            self.journal.note(entries.Ended(record.owner, outcome), size=outcome.size())
 
     def _note_inputs(self, ids: Iterable[str]) -> None:
         """Write down those values that tasks take and that are not in the journal."""
