@@ -332,6 +332,20 @@ def test_what_has_gone_to_another_engine_is_not_taken_for_one_that_came_before(d
     assert after.state("ann-1") == "done"
 
 
+def test_a_chunk_that_an_engine_has_and_gives_back_stands_in_line_once(durable):
+    durable.submit("ann", task("ann-2"), chunk(items=30000))
+    turns = list(durable.turns)
+    taken = next(i for i, turn in enumerate(turns) if "ann-1" in repr(turn))
+    durable.turns = turns[: taken + 1]
+    durable.turns[-1].entries = [e for e in turns[taken].entries if isinstance(e, Function | Taken)]
+    after, _ = again(durable, (1, "ann-1.0", 1, "", 0), items=[(0, 30000)], complete=False)
+    assert (after.state("ann-1"), after.state("ann-2")) == ("divided", "waiting")
+    after.result("engine1", well("ann-1.0", 0), seq=1)
+    assert (after.state("ann-1"), after.state("ann-2")) == ("waiting", "waiting")
+    [line] = after.core.work.placement.lines.values()
+    assert [record.spec.id for record in line] == ["ann-1", "ann-2"]
+
+
 def test_what_doubt_has_cost_is_known_for_it_when_it_comes_back():
     hand = Durable()
     hand.supervisor("engine1", "engine2")

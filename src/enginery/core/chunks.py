@@ -251,7 +251,7 @@ class Chunks:
         """Shares of all that nobody was given, which nobody will be."""
         if not pool.todo:
             return []
-        self._work.placement.remove(pool.record)
+        self._work.placement.take_out(pool.record)
         pool.record.move("divide", now)
         todo, pool.todo = pool.todo, []
         return [self._new(pool, start, stop) for start, stop in todo]
@@ -376,7 +376,7 @@ class Chunks:
         share.attempt, share.state = attempt, "queued"
         place.hold(share, n)
         if not pool.todo:
-            self._work.placement.remove(record)
+            self._work.placement.take_out(record)
             record.state = "divided"
         return True
 

@@ -181,9 +181,12 @@ class Placement:
             self._hopeful[self._key(record)] = None
 
     def take_out(self, record: Record) -> None:
-        """A waiting task is found to be with an engine; this looks at the whole line."""
+        """A waiting task does not wait now, but may again; this looks at the whole line.
+
+        By `remove` it would stay where it stood, and stand in the line twice when it came back.
+        """
         self.lines[self._key(record)].rank(record.rank).remove(record)
-        self._waits_no_more()
+        self.remove(record)
 
     def _waits_no_more(self) -> None:
         self.waiting -= 1
