@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import doctest
 import importlib
 import inspect
@@ -62,6 +63,7 @@ def rc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 def test_an_example_prints_what_it_says(
     example: doctest.DocTest, rc: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(builtins, "_", None, raising=False)  # doctest leaves the last value there
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))

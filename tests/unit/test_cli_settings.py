@@ -37,6 +37,7 @@ def test_defaults(tmp_path: Path) -> None:
         "engine_port": 0,
         "reuse": False,
         "shared_memory": True,
+        "host_to_host": True,
         "journal": "file",
         "fresh": False,
         "database": "sqlite",
