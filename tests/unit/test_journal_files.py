@@ -7,7 +7,9 @@ import random
 import re
 import resource
 import select
+import time
 from pathlib import Path
+from weakref import ref
 
 import pytest
 
@@ -158,6 +160,22 @@ def test_large_buffers_stand_beside_it_once_and_go_with_what_names_them(tmp_path
     journal.close(remove=False)
     turns, _ = reopened(directory)
     assert turns == [turn(4), first]
+
+
+def test_what_is_on_disk_does_not_stay_in_memory(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.start("name", (1, 2))
+    written = large(1, BESIDE)
+    [ended] = written.entries
+    assert isinstance(ended, Ended)
+    buffer = ref(ended.outcome.buffers[0])
+    append(journal, written)
+    del written, ended
+    deadline = time.monotonic() + 10
+    while buffer() is not None:
+        assert time.monotonic() < deadline, "it is kept until something else is written"
+        time.sleep(0.01)  # no event tells
+    journal.close(remove=True)
 
 
 def test_large_buffers_count_for_the_size_of_each_segment_that_names_them(tmp_path: Path) -> None:

@@ -294,6 +294,8 @@ class Journal:
             else:
                 if last is not None:
                     self._tell(Synced(last.number, last.weight, last.size))
+            del waiting  # the next may come much later, and until then that would stay in memory
+            last = None
 
     def _sync(self, waiting: deque[_Waiting]) -> _Waiting | None:
         """All of these on disk; gives the last record among them."""
