@@ -9,8 +9,7 @@ import pytest
 from enginery.core import messages as m
 from enginery.core.events import Received
 from enginery.core.hosts import PACE, PATIENCE
-from enginery.core.spread import PACE as LINE
-from enginery.core.spread import SLOW, WORTH
+from enginery.core.spread import LINE, SLOW, WORTH
 from enginery.version import PROTOCOL
 
 from .hand_controller import FIT, Hand, secret
@@ -216,7 +215,7 @@ def test_others_are_sent_to_no_door_but_one_in_the_network(address, monkeypatch)
     assert many.kept(0) == [(1, None)]
 
 
-def test_nothing_of_it_stays(monkeypatch):
+def test_nothing_of_it_stays():
     gc.collect()
     gc.disable()
     try:

@@ -192,8 +192,8 @@ class Recovery:
                 if share is not None and is_share_of(share, id, attempt):
                     continue
                 if not stands_for(work.tasks.get(id), part):
-                    known, number, adopt = id in work.tasks, n or done, work.chunks.adopt
-                    if known or (self.doubt and adopt(place, number, id, attempt, items=part)):
+                    known, number = id in work.tasks, n or done
+                    if known or self._adopt_share(place, number, id, attempt, part):
                         done += not n
                     else:
                         self._refuse(Held(place, place.incarnation, n, id, attempt, name, 0), out)
@@ -235,6 +235,12 @@ class Recovery:
             held.place, held.n, held.id, held.attempt,
             name=held.name, stage=held.stage, owner=self._owner(held.id),
         )  # fmt: skip
+
+    def _adopt_share(
+        self, place: Place, n: int, id: str, attempt: int, items: tuple[int, int]
+    ) -> bool:
+        """Take up items that were not known to be there; a journal that is whole knows them all."""
+        return self.doubt and self._work.chunks.adopt(place, n, id, attempt, items=items)
 
     def _refuse(self, held: Held, out: list[Effect]) -> None:
         """Nobody wants an attempt that a life has."""

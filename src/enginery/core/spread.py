@@ -28,11 +28,11 @@ MANY = 3
 SLOW = 10.0
 """Seconds after which one that does not have them yet is one of several that get them."""
 
-PACE = 12_500_000
+LINE = 12_500_000
 """Bytes a second, those of a line of 100 Mbit/s, that it has besides."""
 
-TWICE = 2
-"""Failures after which it is not tried again."""
+FAILURES = 2
+"""So many with different others, and it is not tried again."""
 
 
 class Reach:
@@ -47,11 +47,11 @@ class Reach:
 
     def lends(self, supervisor: bytes) -> bool:
         """Whether it is worth it to lend at this one."""
-        return sum(lender == supervisor for _, lender in self._failed) < TWICE
+        return sum(lender == supervisor for _, lender in self._failed) < FAILURES
 
     def borrows(self, supervisor: bytes) -> bool:
         """Whether this one is to fetch from others."""
-        return sum(borrower == supervisor for borrower, _ in self._failed) < TWICE
+        return sum(borrower == supervisor for borrower, _ in self._failed) < FAILURES
 
     def forget(self, supervisor: bytes) -> None:
         """It has come back, or is gone for good."""
@@ -80,7 +80,7 @@ class Spread:
     """
 
     def __init__(self, size: int, reach: Reach) -> None:
-        self._patience = SLOW + size / PACE
+        self._patience = SLOW + size / LINE
         self._reach = reach
         self._controller = Source()
         self._hosts: list[Source] = []
