@@ -202,13 +202,12 @@ class Hosts:
     def _released(self, conn: Conn) -> Iterator[Parcel]:
         """The work at this connection that waits for nothing more."""
         held, peer = self._held[conn], self._controller.peers.get(conn)
-        if peer is None or not isinstance(peer.party, Place):
+        sent = peer.party.sent if peer is not None and isinstance(peer.party, Place) else None
+        if sent is None:
             held.clear()  # that life of the engine is over, or it has another connection
-        while held and all(copy.lying is not None for copy in held[0][1]):
+        while sent is not None and held and all(copy.lying is not None for copy in held[0][1]):
             run, copies = held.popleft()
-            assert peer is not None
-            assert isinstance(peer.party, Place)
-            wanted = [each for each in run.attempts if each.n in peer.party.sent]
+            wanted = [each for each in run.attempts if each.n in sent]
             lying = {id: at for copy in copies for id, at in (copy.lying or NOWHERE).items()}
             if wanted:  # some may have been aborted meanwhile
                 yield Parcel(conn, [m.Run(wanted)], lying)
@@ -257,10 +256,11 @@ class Hosts:
             for those, several in alike.items():
                 copy = self._copy(supervisor, several, list(those), now)
                 key = tuple(map(id, several))
-                if key in self._spreads or any(self._is_for_many(b, hosts) for b in several):
-                    new = Spread(copy.size, self._reach)
-                    copy.spread = self._spreads.setdefault(key, new)
-                    copy.spread.add(copy)
+                if key not in self._spreads and any(self._is_for_many(b, hosts) for b in several):
+                    self._spreads[key] = Spread(copy.size, self._reach)
+                if (spread := self._spreads.get(key)) is not None:
+                    copy.spread = spread
+                    spread.add(copy)
                 else:
                     asked.append(self._keep(copy, now))
         for spread in self._spreads.values():

@@ -143,7 +143,7 @@ class Fetch:
         self.message = keep
         self.failed = False
         now = time.monotonic()
-        self.until = now + UNREACHED
+        self._until = now + UNREACHED
         self._latest = now + STALLED + sum(keep.sizes) / LEAST
         self._parts = [bytearray(size) for size in keep.sizes]
         self._ticket = keep.door.ticket
@@ -168,7 +168,12 @@ class Fetch:
     @property
     def over(self) -> bool:
         """Whether nothing more will come."""
-        return self.complete or self.failed or time.monotonic() > min(self.until, self._latest)
+        return self.complete or self.failed or time.monotonic() >= self.deadline
+
+    @property
+    def deadline(self) -> float:
+        """When it is given up, if nothing more comes."""
+        return min(self._until, self._latest)
 
     @property
     def buffers(self) -> tuple[m.Buffer, ...]:
@@ -186,7 +191,7 @@ class Fetch:
         if self._monitor in ready:
             while (change := sockets.monitor_event(self._monitor)) is not None:
                 if isinstance(change, sockets.Up):
-                    self.until = time.monotonic() + STALLED
+                    self._until = time.monotonic() + STALLED
                     self._ask()
                 else:
                     self.failed = True
@@ -196,7 +201,7 @@ class Fetch:
             self.failed |= not self._takes(frames)
             if self.failed:
                 return
-            self.until = time.monotonic() + STALLED
+            self._until = time.monotonic() + STALLED
         self._ask()
 
     def _takes(self, frames: Sequence[Any]) -> bool:
@@ -223,4 +228,4 @@ class Fetch:
 def pause(fetches: Iterable[Fetch]) -> float | None:
     """Seconds until nothing more is expected of one of these."""
     now = time.monotonic()
-    return min((max(0.0, each.until - now) for each in fetches), default=None)
+    return min((max(0.0, each.deadline - now) for each in fetches), default=None)
