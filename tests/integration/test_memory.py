@@ -90,6 +90,11 @@ def segments_of(pid: int) -> int:
     return found
 
 
+def mappings_of(pid: int) -> int:
+    """How many memory files a process has mapped."""
+    return Path(f"/proc/{pid}/maps").read_text().count("/memfd:enginery")
+
+
 def controller_of(cluster: Cluster) -> int:
     """The process id of the controller."""
     pid: int = key_file(cluster, "client").pid
@@ -288,6 +293,14 @@ def test_the_controller_lets_go_of_what_is_purged(own_cluster: Cluster, shared: 
         assert [a.get(PATIENCE)[0] for a in sent] == list(range(100))
     shared.purge_results("all")
     until(lambda: segments_of(pid) <= before)
+
+
+def test_an_engine_lets_go_of_its_arguments_when_a_task_is_done(shared: Client) -> None:
+    engine = shared[0].apply_sync(os.getpid)
+    before = mappings_of(engine)
+    sent = [shared[0].apply_async(lambda x: float(x[0]), numbers(i)) for i in range(3)]
+    assert [result.get(PATIENCE) for result in sent] == [numbers(i)[0] for i in range(3)]
+    until(lambda: mappings_of(engine) <= before)
 
 
 def test_nothing_is_left_of_an_engine_that_is_killed(own_cluster: Cluster, shared: Client) -> None:

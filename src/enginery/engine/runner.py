@@ -10,6 +10,8 @@ import builtins
 import os
 import platform
 import time
+from collections.abc import Container
+from typing import Any
 
 from ..core import messages as m
 from ..core.engine import Engine
@@ -47,23 +49,37 @@ class Runner:
 
     def serve(self) -> None:
         """Run what comes until this life is to end."""
-        life, lane, memory = self.life, self.lane, self.lane.memory
-        while life.exit_code is None:
+        lane, memory = self.lane, self.lane.memory
+        while self.life.exit_code is None:
             try:
                 ready = lane.wait(None if memory is None else memory.look())
             except KeyboardInterrupt:  # by a handler that user code has set; there is none here
                 continue
-            lane.send_posted()
-            if life.farm_port:
-                self.farmer.serve(life.farm_port, ready, self.run_farmed)
-            attempt = life.handed() or life.desk.serve()
-            for event in lane.events(ready):
-                attempt = life.handle(event, lane) or attempt
-            while attempt is not None and life.exit_code is None:
-                finished = self.run(attempt)
-                attempt = None
-                if life.exit_code is None:  # else it was interrupted for that
-                    attempt = life.finished(finished, lane)
+            self._turn(ready)
+
+    def _turn(self, ready: Container[Any]) -> None:
+        """See to what has come, and run what is to run.
+
+        What is large is to go as soon as it has been used, so no name here holds it for longer.
+        """
+        life, lane = self.life, self.lane
+        lane.send_posted()
+        if life.farm_port:
+            self.farmer.serve(life.farm_port, ready, self.run_farmed)
+        attempt = life.handed() or life.desk.serve()
+        attempt = self._read(ready) or attempt
+        while attempt is not None and life.exit_code is None:
+            finished = self.run(attempt)
+            attempt = None
+            if life.exit_code is None:  # else it was interrupted for that
+                attempt = life.finished(finished, lane)
+
+    def _read(self, ready: Container[Any]) -> m.Attempt | None:
+        """Tell the machine what has come; the attempt that is to be started, if one is."""
+        attempt = None
+        for event in self.lane.events(ready):
+            attempt = self.life.handle(event, self.lane) or attempt
+        return attempt
 
     def run(self, attempt: m.Attempt) -> Finished:
         """Run one attempt to its end, whatever that is."""
