@@ -93,7 +93,7 @@ class Journal:
         self.head = Head(os.urandom(8).hex(), boot_id())
         self._file = -1  # of the segment that is written
         self._size = 0
-        self._weight = 0  # the same, with the buffers that it names
+        self.weight = 0  # the same, with the buffers that it names
         self._beside: set[str] = set()  # buffers that stand in files of their own
         self._named: dict[int, set[str]] = {}  # the same by segment
         self._waiting: deque[_Waiting] = deque()  # for the disk
@@ -192,12 +192,12 @@ class Journal:
             self._failed(error)
             return
         self._size += written
-        self._weight += written
+        self.weight += written
         if named:
             known = self._named[max(self._named)]
-            self._weight += sum(size for name, size in named.items() if name not in known)
+            self.weight += sum(size for name, size in named.items() if name not in known)
             known.update(named)
-        record = _Waiting(effect.number, self._file, self._size, self._weight, beside)
+        record = _Waiting(effect.number, self._file, self._size, self.weight, beside)
         self._await_disk(record, effect.urgent)
 
     def _open(self, number: int) -> None:
@@ -213,7 +213,7 @@ class Journal:
         if before >= 0:
             self._await_disk(_Waiting(0, before, 0, 0, [], last=True))
         self._size = _write(self._file, MAGIC + framed(0, msgpack.encode(self.head)))
-        self._weight = self._size
+        self.weight = self._size
         sync_directory(self.directory)
 
     def trim(self, effect: Trim) -> None:

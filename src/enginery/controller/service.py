@@ -477,7 +477,7 @@ class Service:
                 assert self.journal is not None
                 self.journal.append(effect)  # now, before anything is sent
                 if self.store is not None:
-                    self.store.news()
+                    self.store.news(self.journal.weight)
             elif isinstance(effect, Trim):
                 assert self.journal is not None
                 self.journal.trim(effect)

@@ -26,8 +26,14 @@ from ...net import private
 from ..config import ControllerConfig
 from . import talk
 
-START = 2.0
-"""Seconds after which it is started: the cluster comes first."""
+QUIET = 2.0
+"""Seconds without news after which it is started: the first work of a cluster comes first."""
+
+LATEST = 10.0
+"""Seconds after which it is started whatever happens."""
+
+MUCH = 32 << 20
+"""Bytes of the journal with which it is started at once, lest some of it go unread."""
 
 NEWS = 0.5
 """Seconds between two words of news."""
@@ -60,7 +66,9 @@ class Child:
         self._inbox = talk.Inbox(talk.FromStore)
         self._outbox = bytearray()
         self._poll = select.epoll()
-        self.start_at: float | None = time.monotonic() + START  # of the clock without jumps
+        now = time.monotonic()  # the clock without jumps
+        self.start_at: float | None = now + QUIET
+        self._latest: float | None = now + LATEST  # None once it was started
         self._told_at = 0.0
         self._failures = 0
         self._wrong = False  # it has said what is
@@ -82,7 +90,7 @@ class Child:
 
     def _start(self) -> None:
         """Start it, if that can be; else it is tried again later."""
-        self.start_at = None
+        self.start_at = self._latest = None
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         command = [sys.executable, "-P", "-m", __package__, str(theirs.fileno())]
@@ -136,10 +144,12 @@ class Child:
 
     # --- what is said ---------------------------------------------------------------------------
 
-    def news(self) -> None:
-        """The journal has grown."""
-        self._grown = True
-        if self._line is not None and (now := time.monotonic()) - self._told_at >= NEWS:
+    def news(self, weight: int) -> None:
+        """The journal has grown; it has so many bytes."""
+        self._grown, now = True, time.monotonic()
+        if self._latest is not None:
+            self.start_at = now if weight > MUCH else min(now + QUIET, self._latest)
+        elif self._line is not None and now - self._told_at >= NEWS:
             self._told_at = now
             self._say(talk.News())
 
