@@ -303,6 +303,35 @@ def test_an_engine_lets_go_of_its_arguments_when_a_task_is_done(shared: Client) 
     until(lambda: mappings_of(engine) <= before)
 
 
+def test_an_engine_lets_go_of_results_while_it_has_more_to_do(
+    shared: Client, tmp_path: Path
+) -> None:
+    def waits(path: str) -> None:
+        import os
+        import time
+
+        while not os.path.exists(path):
+            time.sleep(0.01)
+
+    def unacked() -> int:
+        import gc
+        import time
+
+        from enginery.core.engine import Engine
+
+        time.sleep(0.01)
+        (machine,) = (each for each in gc.get_objects() if type(each) is Engine)
+        return len(machine.unacked)
+
+    go = tmp_path / "go"
+    shared[0].apply_async(waits, str(go))
+    sent = [shared[0].apply_async(bytes, 100_000) for _ in range(50)]
+    counts = [shared[0].apply_async(unacked) for _ in range(100)]
+    go.touch()
+    assert all(result.get(PATIENCE) == bytes(100_000) for result in sent)
+    assert min(count.get(PATIENCE) for count in counts) < 10
+
+
 def test_nothing_is_left_of_an_engine_that_is_killed(own_cluster: Cluster, shared: Client) -> None:
     pid = controller_of(own_cluster)
     before = segments_of(pid)

@@ -111,7 +111,8 @@ class Engine:
         self.after = 0  # what is not numbered higher comes from a controller that is no more
         self.seen = 0  # the last Attempt.n that arrived
         self.unacked: deque[m.Results] = deque()
-        self.results = 0
+        self.results = self.acked = 0  # the last Results.seq, and the last that the controller has
+        self.large = 0  # the last with much in it
         self.held: list[m.Result] = []  # done, and not told yet
         self.held_since = 0.0
         self.held_bytes = 0
@@ -134,6 +135,11 @@ class Engine:
         self.clearing = 0  # how often the namespace is to be cleared before the next start
         self.cleared = 0  # how often it was
         self.done = 0
+
+    @property
+    def laden(self) -> bool:
+        """Whether there is something large that the controller may have by now."""
+        return self.large > self.acked
 
     @property
     def _seen(self) -> int:
@@ -212,6 +218,7 @@ class Engine:
                         self.queue.append(attempt)
                 self._next(now, out)
             case m.Acked(seq=seq, life=life) if life == self.name:
+                self.acked = max(self.acked, seq)
                 while self.unacked and self.unacked[0].seq <= seq:
                     self.unacked.popleft()
             case m.Define(hash=hash, blob=blob):
@@ -328,7 +335,7 @@ class Engine:
         self.held.clear()
         self.aborted.clear()
         self.asked.clear()
-        self.results = self.clearing = self.cleared = 0
+        self.results = self.acked = self.large = self.clearing = self.cleared = 0
         self.orphan = self.current is not None
         if self.current is not None:  # new work will wait for it
             self._divide(self.current, out)
@@ -585,6 +592,8 @@ class Engine:
     def _collect(self) -> m.Results:
         self.results += 1
         message = m.Results(self.results, self.held)
+        if self.held_bytes > HELD_BYTES:
+            self.large = self.results
         self.held = []
         self.unacked.append(message)
         return message

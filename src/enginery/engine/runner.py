@@ -69,10 +69,19 @@ class Runner:
         attempt = life.handed() or life.desk.serve()
         attempt = self._read(ready) or attempt
         while attempt is not None and life.exit_code is None:
-            finished = self.run(attempt)
-            attempt = None
-            if life.exit_code is None:  # else it was interrupted for that
-                attempt = life.finished(finished, lane)
+            attempt = self._go_on(attempt)
+
+    def _go_on(self, attempt: m.Attempt) -> m.Attempt | None:
+        """Run it; the one that is to be started next, if one is."""
+        life = self.life
+        finished = self.run(attempt)
+        if life.exit_code is not None:  # it was interrupted for that
+            return None
+        following = life.finished(finished, self.lane)
+        # What is heard of results waits until nothing is left to be run, unless these are large.
+        while life.machine.laden and (ready := self.lane.wait(0)):
+            following = self._read(ready) or following
+        return following
 
     def _read(self, ready: Container[Any]) -> m.Attempt | None:
         """Tell the machine what has come; the attempt that is to be started, if one is."""
