@@ -421,3 +421,21 @@ def test_the_end_of_a_cluster_is_waited_for(own_cluster: Cluster) -> None:
     assert not own_cluster.wait_for_end(0.1)
     own_cluster.stop_cluster_sync()
     assert own_cluster.wait_for_end(5)
+
+
+def test_a_cluster_ends_while_its_controller_cannot_be_started_again(tmp_path: Path) -> None:
+    cluster = Cluster(n=1, profile_dir=tmp_path)
+    cluster.start_cluster_sync()
+    (journal,) = (tmp_path / "journal").iterdir()
+    os.mkfifo(journal / "999999999999.log")  # whoever opens that waits for ever
+    killed = cluster.controller_pid
+    os.kill(killed, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while cluster.controller_pid == killed:
+        assert time.monotonic() < deadline, "it was not started again"
+        time.sleep(0.02)  # there is no event for what another thread starts
+    watched = processes(cluster.controller_pid)
+    begin = time.monotonic()
+    cluster.stop_cluster_sync()
+    assert time.monotonic() - begin < 20
+    assert survivors(watched) == []

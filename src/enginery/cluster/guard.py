@@ -28,10 +28,11 @@ BROKEN_LAW = 70
 class Guard:
     """See the module's theory.
 
-    `again` gives a controller that listens, or one that was killed before; it raises ClusterError.
+    `again` gives a controller that listens, or one that was killed before; it raises ClusterError,
+    also as soon as the descriptor that it is given is readable: the controller is to end then.
     """
 
-    def __init__(self, controller: Process, again: Callable[[], Process]) -> None:
+    def __init__(self, controller: Process, again: Callable[[int], Process]) -> None:
         self._again = again
         self._controller = controller
         self._stop = Wakeup()
@@ -76,9 +77,10 @@ class Guard:
             starts.append(now)
             self._logger.warning("the controller has ended (%s) and is started again", reason)
             try:
-                self._controller = self._again()
+                self._controller = self._again(self._stop.fileno())
             except ClusterError as error:
-                self._logger.error("the controller could not be started again: %s", error)
+                if not poll_now(self._stop.fileno()):
+                    self._logger.error("the controller could not be started again: %s", error)
                 return
 
     def _ended(self) -> bool:

@@ -109,7 +109,7 @@ class LocalProcesses:
         controller = self.controller
         assert controller is not None
 
-        def again() -> Process:
+        def again(stop: int) -> Process:
             old = self.controller
             ready = self.start_controller(settings)
             if old is not None:
@@ -117,7 +117,7 @@ class LocalProcesses:
             controller = self.controller
             assert controller is not None
             try:
-                self.await_controller(ready, AGAIN)
+                self.await_controller(ready, AGAIN, stop)
             except ClusterError:
                 if not controller.killed:
                     raise
@@ -133,13 +133,20 @@ class LocalProcesses:
             return False
         return self.controller is None or bool(wait_any([self.controller], timeout))
 
-    def await_controller(self, ready: int, timeout: float) -> None:
-        """Wait until the controller listens; ClusterError when it ends first, or takes too long."""
+    def await_controller(self, ready: int, timeout: float, stop: int = -1) -> None:
+        """Wait until the controller listens; ClusterError when it ends first, or takes too long,
+        or something can be read from `stop`.
+        """
         poll = select.poll()
         poll.register(ready, select.POLLIN)
+        if stop >= 0:
+            poll.register(stop, select.POLLIN)
         try:
-            if not poll.poll(timeout * 1000):
+            fired = dict(poll.poll(timeout * 1000))
+            if not fired:
                 raise ClusterError(f"the controller was not ready after {timeout:.0f} s")
+            if stop in fired:
+                raise ClusterError("the controller is to end")
             controller = self.controller
             if not os.read(ready, 4096) and controller is not None:
                 controller.wait(1.0)

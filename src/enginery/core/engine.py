@@ -218,9 +218,7 @@ class Engine:
                         self.queue.append(attempt)
                 self._next(now, out)
             case m.Acked(seq=seq, life=life) if life == self.name:
-                self.acked = max(self.acked, seq)
-                while self.unacked and self.unacked[0].seq <= seq:
-                    self.unacked.popleft()
+                self._forget(seq)
             case m.Define(hash=hash, blob=blob):
                 self._define(hash, blob, out)
                 self._next(now, out)
@@ -340,6 +338,12 @@ class Engine:
         if self.current is not None:  # new work will wait for it
             self._divide(self.current, out)
             self._interrupt(self.current, now, out)
+
+    def _forget(self, seq: int) -> None:
+        """The controller has the results up to these."""
+        self.acked = max(self.acked, seq)
+        while self.unacked and self.unacked[0].seq <= seq:
+            self.unacked.popleft()
 
     def _define(self, hash: bytes, blob: bytes, out: list[Effect]) -> None:
         self.asked.discard(hash)
