@@ -482,6 +482,34 @@ def test_but_not_for_ever(hand, make, monkeypatch):
     assert result["stderr"] == ""
 
 
+def test_output_that_is_lost_is_not_waited_for_for_ever(hand, make, later, monkeypatch, capsys):
+    monkeypatch.setattr("enginery.client.told.OUTPUT_TIME", 0.05)
+    (slot,), result = make("single", 1)
+    later(lambda: hand.deliver(outcome(slot, 1, outputs=2), outputs=[output(slot, 0, "one\n")]))
+    assert result.wait_for_output() is False
+    assert result.wait_for_output(-1) is False
+    result.display_outputs()
+    assert capsys.readouterr().out == "[1] one\n"
+
+
+def test_output_is_waited_for_as_long_as_some_comes(hand, make, monkeypatch):
+    monkeypatch.setattr("enginery.client.told.OUTPUT_TIME", 0.05)
+    (slot,), result = make("single", 1)
+    hand.deliver(outcome(slot, 1, outputs=4))
+    numbers, wait = iter(range(4)), hand.wait
+
+    def some_comes(done, timeout):
+        ended = wait(done, timeout)
+        for number in numbers if not ended else ():
+            hand.deliver(outputs=[output(slot, number, "more\n")])
+            break
+        return ended
+
+    monkeypatch.setattr(hand, "wait", some_comes)
+    assert result.wait_for_output()
+    assert result.stdout == "more\n" * 4
+
+
 def test_metadata_of_several_are_lists(hand, make):
     slots, result = make("list", 2)
     hand.deliver(outcome(slots[0], 1, engine=0), outcome(slots[1], **bad()))

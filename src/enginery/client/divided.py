@@ -39,14 +39,8 @@ class DividedResult(AsyncResult):
         chunks = [slot for slot in self._tasks if isinstance(slot, ChunkSlot)]
         return [*self._slots, *(each for slot in chunks for each in slot.speaking.copy().values())]
 
-    @trimmed
-    def wait_for_output(self, timeout: float | None = None) -> bool:
-        """As in `AsyncResult`."""
-
-        def complete() -> bool:
-            return self.ready() and all(slot.all_put_out for slot in self._slots)
-
-        return self._wait(complete, timeout)
+    def _complete(self) -> Callable[[], bool]:
+        return lambda: self.ready() and all(slot.all_put_out for slot in self._slots)
 
     @trimmed
     def resubmit(self) -> AsyncResult:

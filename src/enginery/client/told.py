@@ -97,6 +97,10 @@ class Told:
     def _work(self) -> Work:
         raise NotImplementedError
 
+    def ready(self) -> bool:
+        """Whether every task of it has ended."""
+        raise NotImplementedError
+
     # --- times ----------------------------------------------------------------------------------
 
     @property
@@ -152,15 +156,27 @@ class Told:
     def wait_for_output(self, timeout: float | None = None) -> bool:
         """Wait until it is done and all that it printed has come; gives whether it has.
 
+        Without a timeout too it gives up when it is done and nothing more comes for some seconds:
+        what was under way when an engine was killed is lost.
+
         >>> ar = rc[0].execute("print('here')")
         >>> ar.wait_for_output(timeout=30), ar.stdout
         (True, 'here\\n')
         """
-        return self._wait(_all_put_out(self._slots), timeout)
+        complete = self._complete()
+        if timeout is not None and timeout >= 0:
+            return self._wait(complete, timeout)
+        self._wait(self.ready, None)
+        came = self._came()
+        while not self._wait(complete, OUTPUT_TIME):
+            before, came = came, self._came()
+            if came == before:
+                return False
+        return True
 
     @trimmed
     def display_outputs(self, groupby: GroupBy = "type") -> None:
-        """Wait until it is done, and show what its tasks have put out, each line after its engine.
+        """Wait as `wait_for_output`, and show what its tasks put out, each line after its engine.
 
         "type": all of stdout, then all of stderr, then what was displayed; "engine": engine by
         engine; "order": task by task. ENGINERY_PREFIX=0 in the environment leaves the engine out.
@@ -182,6 +198,14 @@ class Told:
                     screen.flush()
                 last = i, piece.stream
                 screen.show(engine, piece)
+
+    def _complete(self) -> Callable[[], bool]:
+        """What tells whether it is done and all that it printed has come."""
+        return _all_put_out(self._slots)
+
+    def _came(self) -> int:
+        """How many outputs have come."""
+        return sum(slot.outputs.ended for slot in self._slots if slot.outputs is not None)
 
     @contextmanager
     def stream_output(self) -> Iterator[LiveOutput]:
