@@ -237,3 +237,32 @@ def test_what_another_client_has_run_is_not_waited_for_longer(rc, cluster):
         assert fetched.stdout == [""]
     assert printed.wait_for_output(PATIENCE)
     assert printed.stdout == "for its own client\n"
+
+
+def test_what_was_let_go_and_fetched_again_is_not_waited_for_longer(rc):
+    """What it put out went with its result."""
+    printed = rc[0].apply_async(print, "for who held it")
+    assert printed.wait_for_output(PATIENCE)
+    (id,) = printed.msg_ids
+    del printed
+    rc[0].apply_sync(abs, -1)  # whose result is `rc.last` now
+    assert id not in rc.calls.slots
+    fetched = rc.get_result(id)
+    assert fetched.get(PATIENCE) is None
+    assert fetched.wait_for_output(0)
+    assert fetched.stdout == ""
+
+
+def test_what_runs_and_was_let_go_puts_out_for_who_asks_again(rc, gate):
+    held = gate.held
+
+    def prints():
+        held()
+        print("now")
+
+    (id,) = rc[0].apply_async(prints).msg_ids
+    rc[1].apply_sync(abs, -1)  # whose result is `rc.last` now
+    again = rc.get_result(id)
+    gate.open()
+    assert again.wait_for_output(PATIENCE)
+    assert again.stdout == "now\n"
