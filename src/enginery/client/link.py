@@ -78,6 +78,7 @@ class Link:
         self.ended = ""  # why the controller will not talk to us any more
         self.lost_since: float | None = None
         self.slots: dict[str, Slot] = {}
+        self._fetching: dict[Slot, int] = {}  # those only fetched, and how many fetches are at it
         self.remember: Callable[[Sequence[Slot]], None] = _forgetful  # gets shares, as they end
         self.presses = Presses(self)
         self._pid = os.getpid()
@@ -204,28 +205,45 @@ class Link:
 
     def fetch(self, ids: Sequence[str], timeout: float | None = 10.0) -> list[Slot]:
         """Slots for tasks of any client, which fill as their outcomes come; UnknownTask."""
-        slots, new = [], set()
         with self.changed:
-            for id in ids:
-                slot = self.slots.get(id)
-                if slot is None:
-                    slot = self.slots[id] = ChunkSlot(id)  # perhaps
-                    slot.mute = True  # what it puts out went to who submitted it
-                    new.add(id)
-                slots.append(slot)
-        answer = self.ask(m.Query(0, "fetch", list(ids)), timeout)
-        for slot in slots:
-            if isinstance(slot, ChunkSlot) and slot.id in answer.get("items", ()):
-                slot.start, slot.stop = answer["items"][slot.id]
-        unknown = answer["unknown"]
-        if unknown:
+            slots = [self._fetched(id) for id in ids]
+        try:
+            answer = self.ask(m.Query(0, "fetch", list(ids)), timeout)
+            for slot in slots:
+                if isinstance(slot, ChunkSlot) and slot.id in answer.get("items", ()):
+                    slot.start, slot.stop = answer["items"][slot.id]
+            if unknown := answer["unknown"]:
+                raise errors.UnknownTask(
+                    f"no task has the id {unknown[0]!r}, or its result is not kept any more"
+                )
+        except BaseException:
             with self.changed:
-                for id in new.intersection(unknown):  # somebody else may wait for the others
-                    self.slots.pop(id, None)
-            raise errors.UnknownTask(
-                f"no task has the id {unknown[0]!r}, or its result is not kept any more"
-            )
+                self._not_fetched(slots)
+            raise
+        with self.changed:
+            for slot in slots:
+                self._fetching.pop(slot, None)
         return slots
+
+    def _fetched(self, id: str) -> Slot:
+        """The slot of a task that is about to be fetched."""
+        slot = self.slots.get(id)
+        if slot is None:
+            slot = self.slots[id] = ChunkSlot(id)  # perhaps
+            slot.mute = True  # what it puts out went to who submitted it
+            self._fetching[slot] = 0
+        if slot in self._fetching:
+            self._fetching[slot] += 1
+        return slot
+
+    def _not_fetched(self, slots: Sequence[Slot]) -> None:
+        """Forget those that were made for a fetch which has failed, unless another one goes on."""
+        for slot in slots:
+            if slot in self._fetching:
+                self._fetching[slot] -= 1
+                if not self._fetching[slot]:
+                    del self._fetching[slot]
+                    self.slots.pop(slot.id, None)
 
     def _sending(self, task: m.Task) -> tuple[Callable[[], object], ...]:
         """What tells whether memory of the caller's is still to be sent.
