@@ -96,6 +96,7 @@ WITH_TIMEOUT: dict[str, Call] = {
     "ar.wait_for_send": lambda rc, ar: ar.wait_for_send(TIMEOUT),
     "ar.wait_interactive": lambda rc, ar: ar.wait_interactive(timeout=TIMEOUT),
     "rc.wait": lambda rc, ar: rc.wait(timeout=TIMEOUT),
+    "rc.wait(id)": lambda rc, ar: rc.wait("nobody-1", timeout=TIMEOUT),
     "rc.wait_for_engines": lambda rc, ar: rc.wait_for_engines(99, timeout=TIMEOUT),
     "rc.shutdown": lambda rc, ar: rc.shutdown(timeout=TIMEOUT),
     "repr(rc)": lambda rc, ar: repr(rc),

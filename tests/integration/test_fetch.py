@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from typing import Any
 
 import pytest
@@ -52,3 +55,21 @@ def test_a_fetch_that_fails_leaves_others_theirs(
         rc.link.fetch(held.msg_ids)
     gate.open()
     assert fetched[0].get(PATIENCE) == [None]
+
+
+def test_a_wait_for_what_is_not_held_keeps_its_timeout(own_cluster: Cluster, gate: Gate) -> None:
+    with own_cluster.connect_client_sync() as rc, own_cluster.connect_client_sync() as other:
+        rc.wait_for_engines(2)
+        held = other[0].apply_async(gate.held)
+        while not held.at_work:  # until the controller knows it
+            pass
+        assert rc.wait(held.msg_ids, timeout=0) is False
+        os.kill(own_cluster.controller_pid, signal.SIGSTOP)
+        try:
+            begin = time.monotonic()
+            assert rc.wait("ffffffff-1", timeout=0.1) is False
+            assert time.monotonic() - begin < 5.0  # an answer may take ten
+        finally:
+            os.kill(own_cluster.controller_pid, signal.SIGCONT)
+        gate.open()
+        assert rc.wait(held.msg_ids, timeout=PATIENCE)

@@ -27,7 +27,7 @@ from .display.shown import Shown
 from .display.working import Working
 from .divided import DividedResult
 from .failing import told_failed
-from .link import Slot
+from .link import Slot, rest, until
 from .recorded import Recorded
 from .records import Records
 from .results import AsyncResult
@@ -44,6 +44,9 @@ NO_PASSWORD = (
 
 NEWS = 0.5
 """Seconds after which a client has been told of engines that somebody else has seen come."""
+
+ANSWER = 0.5
+"""Seconds that a wait has at least to hear of tasks that are not held here."""
 
 
 @trims
@@ -301,23 +304,30 @@ class Client(Recorded, Classic):
         >>> rc.wait(ar, timeout=30)
         True
         """
-        waiting = self.calls.outstanding() if jobs is None else self.slots_of(self._ids(jobs))
+        end = until(timeout)
+        if jobs is None:
+            waiting = self.calls.outstanding()
+        else:
+            try:
+                waiting = self.slots_of(self._ids(jobs), rest(end, ANSWER))
+            except TimeoutError:
+                return False
 
         def done() -> bool:
             while waiting and waiting[-1].outcome is not None:
                 waiting.pop()
             return not waiting
 
-        in_time: bool = self.link.wait(done, timeout)
+        in_time: bool = self.link.wait(done, rest(end))
         return in_time
 
     @inner
-    def slots_of(self, ids: list[str]) -> list[Slot]:
+    def slots_of(self, ids: list[str], timeout: float | None = 10.0) -> list[Slot]:
         """The slots of these tasks; what is not known here comes from the controller."""
         here = {id: slot for id in ids if (slot := self.calls.slots.get(id)) is not None}
         missing = [id for id in ids if id not in here]
         if missing:
-            fetched = self.link.fetch(missing)
+            fetched = self.link.fetch(missing, timeout)
             self.calls.remember(fetched)
             here.update(zip(missing, fetched, strict=True))
         return [here[id] for id in ids]

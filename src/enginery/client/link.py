@@ -271,11 +271,7 @@ class Link:
 
         ControllerLost when the controller has been away for too long to hope.
         """
-        try:
-            deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
-        except TypeError:
-            told = f"timeout is a number of seconds, or None, not {timeout!r}"
-            raise TypeError(told) from None
+        deadline = until(timeout)
         if self.presses.handler is None:
             return self._await(done, deadline)
         self.presses.put_back()
@@ -567,6 +563,20 @@ class Link:
                 self.telling[output.id] = slot
             if slot.all_put_out:
                 del self._expecting[output.id]
+
+
+def until(timeout: float | None) -> float | None:
+    """When a wait of so many seconds is over; None: never, as when they are negative."""
+    try:
+        return None if timeout is None or timeout < 0 else time.monotonic() + timeout
+    except TypeError:
+        told = f"timeout is a number of seconds, or None, not {timeout!r}"
+        raise TypeError(told) from None
+
+
+def rest(end: float | None, least: float = 0.0) -> float | None:
+    """Seconds until then, and `least` at least; None: any number."""
+    return None if end is None else max(end - time.monotonic(), least)
 
 
 def _forgetful(slots: Sequence[Slot]) -> None:
