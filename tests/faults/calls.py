@@ -95,6 +95,7 @@ WITH_TIMEOUT: dict[str, Call] = {
     "ar.wait_for_output": lambda rc, ar: ar.wait_for_output(TIMEOUT),
     "ar.wait_for_send": lambda rc, ar: ar.wait_for_send(TIMEOUT),
     "ar.wait_interactive": lambda rc, ar: ar.wait_interactive(timeout=TIMEOUT),
+    "ar.cancel": lambda rc, ar: ar.cancel(),
     "rc.wait": lambda rc, ar: rc.wait(timeout=TIMEOUT),
     "rc.wait(id)": lambda rc, ar: rc.wait("nobody-1", timeout=TIMEOUT),
     "rc.wait_for_engines": lambda rc, ar: rc.wait_for_engines(99, timeout=TIMEOUT),
@@ -106,7 +107,6 @@ WITH_TIMEOUT: dict[str, Call] = {
 
 REQUESTS: dict[str, Call] = {
     "ar.abort": lambda rc, ar: ar.abort(),
-    "ar.cancel": lambda rc, ar: ar.cancel(),
     "rc.abort": lambda rc, ar: rc.abort(),
     "rc.abort(id)": lambda rc, ar: rc.abort("nobody-1"),
     "rc.get_result(id)": lambda rc, ar: rc.get_result("nobody-1"),

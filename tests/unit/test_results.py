@@ -414,6 +414,17 @@ def test_cancel_tells_the_truth(hand, make, monkeypatch):
         single.get()
 
 
+def test_cancel_is_not_certain_when_nobody_answers(hand, make):
+    def silent(message):
+        raise WaitTimeout("the controller has not answered")
+
+    hand.on_ask = silent
+    _, result = make("single", 1)
+    assert result.cancel() is False
+    with pytest.raises(WaitTimeout):
+        result.abort()
+
+
 def test_interrupted_is_not_cancelled(hand, make):
     (slot,), result = make("single", 1)
     hand.deliver(outcome(slot, status="aborted"))

@@ -25,6 +25,7 @@ from .display.progress import follow, left, snapshot
 from .errors import combine, exception, not_done
 from .failed import Call, Failed
 from .interrupted import Work
+from .link import rest, until
 from .metadata import KEYS
 from .parts import Parts
 from .told import Told
@@ -469,9 +470,7 @@ class AsyncResult(Told, Takeable):
         >>> type(ar.exception(timeout=30)).__name__
         'TaskAborted'
         """
-        ids = [slot.id for slot in self._slots if slot.outcome is None]
-        if ids:
-            self._link.ask(Abort(ids, running))
+        self._abort(running)
 
     @trimmed
     def interrupt(self) -> None:
@@ -486,9 +485,7 @@ class AsyncResult(Told, Takeable):
         >>> type(ar.exception(timeout=30)).__name__
         'TaskAborted'
         """
-        ids = [slot.id for slot in self._slots if slot.outcome is None]
-        if ids:
-            self._link.ask(Abort(ids, running=True, gently=True))
+        self._abort(running=True, gently=True)
 
     @trimmed
     def cancel(self) -> bool:
@@ -500,9 +497,16 @@ class AsyncResult(Told, Takeable):
         >>> ars[2].cancel(), ars[2].cancelled()
         (True, True)
         """
-        self.abort()
-        self.wait(CANCEL_TIME)
+        end = until(CANCEL_TIME)
+        with suppress(TimeoutError):  # then nothing is certain
+            self._abort(timeout=CANCEL_TIME)
+            self.wait(rest(end))
         return self.cancelled()
+
+    def _abort(self, running: bool = False, gently: bool = False, timeout: float = 10.0) -> None:
+        ids = [slot.id for slot in self._slots if slot.outcome is None]
+        if ids:
+            self._link.ask(Abort(ids, running, gently=gently), timeout)
 
     def cancelled(self) -> bool:
         """Whether it is done, and because every task of it was aborted before it ran.
