@@ -81,6 +81,26 @@ def test_map_keeps_its_timeout_and_aborts_the_rest(rc):
     assert rc.wait(timeout=PATIENCE)
 
 
+def test_a_controller_that_does_not_answer_holds_nobody_up(own_cluster, gate):
+    """Nor does it stand before the error of who has waited."""
+    with own_cluster.connect_client_sync() as rc:
+        rc.wait_for_engines(2)
+        executor = rc.load_balanced_view(0).executor
+        future = executor.submit(gate.held)
+        values = executor.map(pow, [1], [2], timeout=0.1)
+        os.kill(own_cluster.controller_pid, signal.SIGSTOP)
+        try:
+            begin = time.monotonic()
+            assert future.cancel() is False
+            with pytest.raises(TimeoutError, match="item 0 of map"):
+                next(values)
+            assert time.monotonic() - begin < 5.0  # each would wait for ten
+        finally:
+            os.kill(own_cluster.controller_pid, signal.SIGCONT)
+        gate.open()
+        assert future.result(PATIENCE) is None
+
+
 def test_results_can_be_awaited_together(lview):
     async def gather():
         several = [lview.apply_async(abs, -i) for i in range(10)]

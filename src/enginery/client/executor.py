@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures import wait as wait_for_futures
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ..error import ControllerLost
+from ..error import ControllerLost, EngineryError
 from ..wire.taking import Takeable
-from .results import AsyncResult
+from .results import CANCEL_TIME, AsyncResult
 
 if TYPE_CHECKING:
     from .views import View
@@ -97,7 +98,8 @@ class ViewExecutor(Executor):
                     yield result[i]
             finally:
                 if not result.ready():
-                    result.abort()
+                    with suppress(EngineryError):  # which would stand before what has ended it
+                        result._abort(timeout=CANCEL_TIME)
 
         return values()
 
