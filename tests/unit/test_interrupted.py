@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -98,6 +100,28 @@ def test_work_that_nobody_can_stop() -> None:
         presses.tell(error, MAP._replace(stop=""))
         assert shown(error)[1:] == ["  The work goes on.  Wait again: rc.last.get()"]
         assert not presses.listening
+
+
+class Held:
+    """Something that a user's function holds."""
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_nothing_of_what_was_interrupted_is_held() -> None:
+    presses = Presses(Deaf())  # type: ignore[arg-type]
+
+    def work() -> weakref.ref[Held]:
+        held = Held()
+        presses.tell(KeyboardInterrupt(), MAP)
+        try:
+            raise presses.stopped()
+        except KeyboardInterrupt as error:
+            presses.tell(error, MAP)
+        return weakref.ref(held)
+
+    held = work()
+    gc.collect()
+    assert held() is None
 
 
 @pytest.mark.usefixtures("elsewhere")

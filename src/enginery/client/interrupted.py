@@ -98,7 +98,6 @@ class Presses:
         self._link = link
         self._first = float("-inf")
         self._work: Work | None = None  # while it can be stopped by a second press
-        self._second: KeyboardInterrupt | None = None
         self._keys: Any = None  # those of IPython's prompt, once one of them is ours
         self._at_exit = False
         self.handler: Second | None = None  # ours, from a first press until it is put back
@@ -125,7 +124,7 @@ class Presses:
         """Put into an exception that has ended a wait what that means for the work."""
         if not work.pending or self._link.closed:
             return
-        if error is self._second:
+        if self._has_stopped(error):
             _say(error, *self._stop(work))
         elif self.listening:
             self._stop_first()
@@ -135,19 +134,24 @@ class Presses:
 
     def stopped(self) -> KeyboardInterrupt:
         """Stop the work, after a second press; the exception says so."""
-        self._second = error = KeyboardInterrupt()
+        error = KeyboardInterrupt()
+        vars(error)["presses"] = self  # not the other way: it has the frames that it ended
         _say(error, *self._stop_first())
         return error
+
+    def _has_stopped(self, error: KeyboardInterrupt) -> bool:
+        """Whether this is one of `stopped`."""
+        return vars(error).get("presses") is self
 
     # --- the first --------------------------------------------------------------------------------
 
     def _tell_first(self, error: KeyboardInterrupt, work: Work) -> None:
-        self._first, self._work, self._second = monotonic(), work if work.stop else None, None
+        self._first, self._work = monotonic(), work if work.stop else None
         self._listen()
         try:
             seen = Working(self._link).look()
         except KeyboardInterrupt as again:  # the second one, already
-            again = again if again is self._second else self.stopped()
+            again = again if self._has_stopped(again) else self.stopped()
             error.args, vars(error)["__notes__"] = again.args, again.__notes__
             return
         self._first = monotonic()  # before, nobody could know of it
