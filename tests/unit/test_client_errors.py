@@ -1,10 +1,14 @@
 """What users read when something fails: every text as a whole, and what can be caught how."""
 
 import asyncio
+import contextlib
+import gc
 import linecache
 import pickle
 import re
 import traceback
+import weakref
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -621,6 +625,66 @@ def test_a_value_that_cannot_be_loaded_here(hand):
         "  it ran on engine 1 (pid 4711, n1) after 0.2 s; task 7f3a2c-0\n"
     )
     assert len(shown(raised(result.get)).splitlines()) == 3
+
+
+class Held:
+    """Something that a user's function holds."""
+
+
+class Stubborn(Exception):
+    """Is made with something else than it says."""
+
+    def __init__(self, number):
+        super().__init__(f"no {number}")
+
+
+class Unreadable:
+    """Raises where it is loaded."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def __setstate__(self, state):
+        raise state["make"]()
+
+
+def unreadable(hand, make):
+    (slot,) = hand.new_slots(1)
+    hand.deliver(outcome(slot, Unreadable(make)))
+    return AsyncResult(client_of(hand), [slot], name="apply(f)", shape="single")
+
+
+def test_a_value_that_cannot_be_loaded_holds_nothing_of_who_asks(hand):
+    result = unreadable(hand, ValueError)
+
+    def ask(how):
+        held = Held()
+        with contextlib.suppress(ValueError):
+            how()
+        return weakref.ref(held)
+
+    for how in (result.partial, result.get, result.get):
+        held = ask(how)
+        gc.collect()
+        assert held() is None
+    assert raised(result.get) is not raised(result.get)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(FileNotFoundError, 2, "No", "f"),
+        partial(ImportError, "no", name="m"),
+        partial(UnicodeDecodeError, "ascii", b"\xff", 0, 1, "no"),
+        partial(Stubborn, 3),
+    ],
+)
+def test_what_loading_a_value_raised_keeps_what_it_says(hand, make):
+    result, original = unreadable(hand, make), make()
+    for _ in range(2):
+        told = raised(result.get)
+        assert (type(told), str(told), told.args) == (type(original), str(original), original.args)
+        assert getattr(told, "name", None) == getattr(original, "name", None)
 
 
 def test_one_class_per_original_class_and_none_kept():

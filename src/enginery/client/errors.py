@@ -17,7 +17,7 @@ from ..wire.failure import Failure, Frame
 from . import fates, text
 from .failed import Call, Failed, message, note
 from .missing import missing, module_missing, remedies
-from .original import by_name, restore
+from .original import by_name, copied, restore
 from .values import failure_of
 
 FRAMES = 3
@@ -187,7 +187,7 @@ def _wrong_code(errors: Sequence[BaseException]) -> list[str]:
 
 def _unreadable(why: Exception, failed: Failed, call: Call) -> Exception:
     """The value has come, and loading it here raised `why`."""
-    why = why.with_traceback(None)
+    why = copied(why).with_traceback(None)
     vars(why)["__notes__"] = []
     note(why, f"{failed.what(call)} is done, but what it gave cannot be loaded here;")
     note(why, f"it ran {_where(failed.outcome, call)}")

@@ -47,13 +47,14 @@ class Failed:
     """Stands where an item's value would be.
 
     `why` is what its engine said, or what loading its value here raised, or None when `outcome`
-    itself tells.
+    itself tells. It is kept as long as the result, so it keeps no frames of who asked.
     """
 
     __slots__ = ("item", "outcome", "why")
 
     def __init__(self, why: Failure | Exception | None, outcome: Outcome, item: int) -> None:
-        self.why, self.outcome, self.item = why, outcome, item
+        self.why = why.with_traceback(None) if isinstance(why, Exception) else why
+        self.outcome, self.item = outcome, item
 
     def remote(self) -> Failure | None:
         """What the engine said, if it said anything."""

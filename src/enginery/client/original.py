@@ -8,7 +8,9 @@ which Python keeps weakly: nothing here holds on to a class of the user.
 from __future__ import annotations
 
 import builtins
+import copy
 from collections.abc import Callable
+from traceback import format_exception_only
 from typing import Any
 
 from ..error import RemoteError, TimeoutError
@@ -66,6 +68,23 @@ def _rebuild(original: Exception, both: type[RemoteError]) -> RemoteError:
     if len(parts) > 2:
         error.__setstate__(parts[2])
     return error
+
+
+def copied(error: Exception) -> Exception:
+    """A copy of an exception, or itself when its class makes none that is shown alike.
+
+    What is raised gets the frames of who called, and whoever keeps it keeps these, too.
+    """
+    try:
+        other = copy.copy(error)
+        alike = format_exception_only(other) == format_exception_only(error)
+    except Exception:  # the class refuses
+        return error
+    if not alike or type(other) is not type(error):
+        return error
+    other.__cause__, other.__context__ = error.__cause__, error.__context__
+    other.__suppress_context__ = error.__suppress_context__
+    return other
 
 
 def by_name(ename: str, evalue: str) -> RemoteError | None:
