@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -315,6 +316,37 @@ def test_a_program_that_ends_without_closing_does_not_hang(cluster, ending):
     assert done.stdout == "0\n"
     assert done.returncode == (0 if not ending else 1 if "1/0" in ending else 3)
     assert "Traceback" not in done.stderr or "1/0" in ending
+
+
+def test_callbacks_are_called_where_no_thread_can_be_started(rc, cluster, gate, monkeypatch):
+    start, told = threading.Thread.start, queue.Queue()
+
+    def started(thread):
+        if thread.name == "enginery-callback":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def callback(ar):  # which may wait, as ever
+        told.put((ar.get(), rc[1].apply_sync(abs, -7), threading.current_thread().name))
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    held = [rc[0].apply_async(gate.held) for _ in range(2)]
+    for result in held:
+        result.add_done_callback(callback)
+    gate.open()
+    for _ in held:  # nobody waits for them but who reads the news
+        assert told.get(timeout=30) == (None, 7, "enginery-client")
+    done = rc[0].apply_async(abs, -3)
+    done.add_done_callback(callback)
+    assert done.get(30) == 3
+    assert told.get(timeout=30) == (3, 7, "enginery-client")
+    done.add_done_callback(callback)
+    assert told.get(timeout=30) == (3, 7, "enginery-client")
+    with cluster.connect_client_sync() as other:
+        done = other[0].apply_async(abs, -4)
+        assert done.get(30) == 4
+    done.add_done_callback(callback)  # its client is closed
+    assert told.get(timeout=0)[:2] == (4, 7)
 
 
 def test_a_timeout_is_a_number(rc):

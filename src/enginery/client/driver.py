@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import ceil
 from types import FrameType
 from typing import Any
@@ -75,6 +75,7 @@ class Driver:
             self._poller.register(socket, zmq.POLLIN)
         self._poller.register(self._wakeup.fileno(), zmq.POLLIN)
         self._inbox: deque[tuple[Event, int]] = deque()
+        self._calls: deque[Callable[[], None]] = deque()
         self.taken = 0  # bytes of all submissions that were taken from the inbox
         self.taken_tasks = 0
         self._woken = False
@@ -124,6 +125,14 @@ class Driver:
                         break
                 self._led = time.monotonic()
         return True
+
+    def call(self, callback: Callable[[], None]) -> None:
+        """Call this in the I/O thread, away from the helm, so that it may wait; soon."""
+        self._calls.append(callback)
+        if self.closed:
+            self._make_calls()  # that thread may have ended
+        else:
+            self.wake()
 
     def close(self, timeout: float) -> None:
         """End the thread, after a goodbye."""
@@ -191,6 +200,7 @@ class Driver:
     def _serve(self) -> None:
         try:
             while not self.closed:
+                self._make_calls()
                 if self._wanted or time.monotonic() - self._led < REST:
                     self.resting = True
                     if not self._roused.wait(REST):
@@ -200,7 +210,7 @@ class Driver:
                     continue
                 self.resting = False
                 with self._at_helm():
-                    while not (self._wanted or self.closed):
+                    while not (self._wanted or self._calls or self.closed):
                         self._turn(self._memory.look())
         finally:
             self._end()
@@ -214,6 +224,15 @@ class Driver:
             self._wakeup.close()
             self._memory.close()
         self._tell([])
+        self._make_calls()
+
+    def _make_calls(self) -> None:
+        """Call what is to be called; meanwhile, whoever posts something sends it."""
+        while self._calls:
+            self.resting = True
+            # Another thread has taken it, or it would end the thread that it thinks its own.
+            with suppress(IndexError, SystemExit):
+                self._calls.popleft()()
 
     # --- one turn, at the helm --------------------------------------------------------------------
 

@@ -354,6 +354,10 @@ class Link:
         if unanswered and not self.closed:
             self._driver.post(GivenUp(number))
 
+    def call(self, callback: Callable[[], None]) -> None:
+        """Call this soon, in a thread of this link's where it may wait; it must not raise."""
+        self._driver.call(callback)
+
     def end(self, why: str) -> None:
         """The controller is known to have ended, though its goodbye may not have come."""
         with self.changed:

@@ -392,8 +392,10 @@ class AsyncResult(Told, Takeable):
                 logging.getLogger(__name__).exception("a done callback of %r raised", self)
 
         def begin() -> None:
-            with suppress(RuntimeError):  # the interpreter is ending
+            try:
                 threading.Thread(target=call, name="enginery-callback", daemon=True).start()
+            except RuntimeError:  # there are as many threads as there may be
+                self._link.call(call)
 
         self._arrivals.on_done(begin)
 
