@@ -183,3 +183,22 @@ def test_another_client_gets_the_whole(cluster, rc, lview):
         if share.stop - share.start == 1
         else [x * 2 for x in range(share.start, share.stop)]
     )
+
+
+def test_a_map_gets_what_somebody_asked_for_while_it_ran(rc, gate):
+    held = gate.held
+
+    def item(x):
+        held()
+        print("item", x)
+        return x
+
+    result = rc.load_balanced_view(0).map_async(item, range(3))
+    while not (running := rc.queue_status(0, verbose=True)["tasks"]):
+        pass
+    alone = rc.get_result(running[0])
+    gate.open()
+    assert result.get(30) == [0, 1, 2]
+    assert alone.wait(30)
+    assert result.wait_for_output(30)
+    assert "".join(result.stdout) == "item 0\nitem 1\nitem 2\n"

@@ -228,6 +228,8 @@ class Link:
     def _fetched(self, id: str) -> Slot:
         """The slot of a task that is about to be fetched."""
         slot = self.slots.get(id)
+        if slot is None and isinstance(whole := self.slots.get(chunk_id(id)), ChunkSlot):
+            return whole.share(id)
         if slot is None:
             slot = self.slots[id] = ChunkSlot(id)  # perhaps
             slot.mute = True  # what it puts out went to who submitted it
