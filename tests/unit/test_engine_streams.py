@@ -1,13 +1,15 @@
 """Output belongs to its attempt, is counted, waits in bounds, and never gets lost in silence."""
 
+import gc
 import io
 import json
+import sys
 import threading
 
 import pytest
 
 from enginery.engine import streams as module
-from enginery.engine.streams import DROPPED, LIMIT, PIECE, Stream, Streams
+from enginery.engine.streams import DROPPED, LIMIT, OVERHEAD, PIECE, Stream, Streams
 
 
 @pytest.fixture
@@ -217,3 +219,122 @@ def test_of_what_a_task_says_of_itself_the_last_word_counts(streams, wakes):
     assert streams.waiting == 0
     streams.report(1.0)
     assert streams.waiting == 0  # nothing runs
+
+
+def in_time(call):
+    """Have a thread of its own call it, and fail if it does not return."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "it waits for itself"
+
+
+def everything(streams):
+    outputs = []
+    while taken := streams.take():
+        outputs += taken
+    return outputs
+
+
+@pytest.mark.parametrize("before", ["", "x", "x" * (LIMIT - LIMIT // PIECE * OVERHEAD)])
+def test_what_is_printed_while_something_is_added_is_added_too(streams, monkeypatch, before):
+    out, err = Stream(streams, "stdout"), Stream(streams, "stderr")
+    within = ["within"]
+
+    class Piece(module._Piece):
+        def __init__(self, *fields):
+            if within:
+                print(within.pop(), file=out)
+            super().__init__(*fields)
+
+    streams.reachable(True)
+    streams.begin("t", 1)
+    out.write(before)
+    monkeypatch.setattr(module, "_Piece", Piece)
+    in_time(lambda: err.write("outer"))
+    count = streams.end()
+    outputs = everything(streams)
+    assert [o.number for o in outputs] == list(range(count))
+    text = {"stdout": "", "stderr": ""}
+    for output in outputs:
+        text[output.stream] += output.text
+    assert text == {"stdout": before + "within\n", "stderr": "outer"}
+    assert streams.waiting == 0
+
+
+def test_what_is_printed_at_every_step_arrives_and_is_counted(streams):
+    out, err = Stream(streams, "stdout"), Stream(streams, "stderr")
+    printed = []
+
+    def step(frame, event, arg):
+        if frame.f_code.co_filename == module.__file__:
+            printed.append(f"{frame.f_code.co_name} {frame.f_lineno} {event}\n")
+            out.write(printed[-1])
+        return step
+
+    def steps():
+        err.write("a")
+        streams.report(0.5)
+        err.write("b" * (LIMIT + 1))
+        err.write("c")
+
+    def traced():
+        sys.settrace(step)
+        steps()
+
+    streams.begin("t", 1)
+    in_time(traced)
+    count = streams.end()
+    outputs = [o for o in everything(streams) if o.stream != "progress"]
+    assert [o.number for o in outputs] == list(range(count))
+    assert outputs[-1].text.endswith(printed[-1])
+    assert streams.waiting == 0
+
+
+def test_a_finalizer_may_print_while_output_is_taken(streams):
+    out = Stream(streams, "stdout")
+
+    class Last:
+        def __del__(self):
+            out.write("last")
+
+    class Circle(list):
+        """Of which only the collector gets hold."""
+
+    def take():
+        circle = Circle()
+        circle += [circle, Last()]
+        del circle
+        collected = []
+
+        def collect(frame, event, arg):
+            if frame.f_code.co_name == "notify_all" and not collected:
+                collected.append(gc.collect())
+
+        sys.settrace(collect)
+        taken.extend(streams.take())
+
+    taken = []
+    streams.begin("t", 1)
+    out.write("first")
+    in_time(take)
+    assert streams.end() == 2
+    taken += everything(streams)
+    assert told(taken) == [("t", 1, 0, "stdout", "first"), ("t", 1, 1, "stdout", "last")]
+    assert streams.waiting == 0
+
+
+def test_who_takes_does_not_wait_for_room(streams):
+    out = Stream(streams, "stdout")
+    streams.begin("t", 1)
+    out.write("x" * LIMIT)
+    streams.reachable(True)
+
+    def run():
+        streams.taker = threading.get_ident()
+        out.write("last")
+        outputs.extend(everything(streams))
+
+    outputs = []
+    in_time(run)
+    assert "".join(output.text for output in outputs) == "x" * LIMIT + "last"

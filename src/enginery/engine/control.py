@@ -81,6 +81,7 @@ class Control(threading.Thread):
 
     def run(self) -> None:
         """Serve until the main thread is done; end the process if it does not get done."""
+        self.life.streams.taker = threading.get_ident()
         try:
             while not self.life.over.is_set():
                 self._turn()

@@ -5,6 +5,10 @@ what there is. Text is kept in pieces, each of which becomes one `Output` messag
 that a result can say how many belong to it. Little is kept: when a lot waits, whoever writes is
 made to wait for the controller; when that is away, the oldest text is dropped.
 
+A finalizer or a signal handler may print at any moment, also in here, in the very thread that is
+busy with the pieces. What it prints gets a piece of its own and waits for nothing, so that what it
+came into is not disturbed; and pieces are numbered when they are taken, in the order they lie in.
+
 Text written while no attempt runs, or in a process that user code forked, goes where the output of
 this process goes.
 """
@@ -19,6 +23,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count, repeat
 from typing import Any, Literal, TextIO
 
 from msgspec import json
@@ -51,10 +56,10 @@ def _nobody(stream: str, text: str) -> None:
 
 
 class _Piece:
-    __slots__ = ("attempt", "id", "number", "parts", "size", "stream")
+    __slots__ = ("attempt", "id", "numbers", "parts", "size", "stream")
 
-    def __init__(self, id: str, attempt: int, number: int, stream: Kind) -> None:
-        self.id, self.attempt, self.number, self.stream = id, attempt, number, stream
+    def __init__(self, id: str, attempt: int, numbers: Iterator[int], stream: Kind) -> None:
+        self.id, self.attempt, self.numbers, self.stream = id, attempt, numbers, stream
         self.parts: list[str] = []
         self.size = 0
 
@@ -62,7 +67,7 @@ class _Piece:
         text = "".join(self.parts)
         if not text.isascii():  # half a surrogate pair cannot be sent
             text = text.encode("utf-8", "backslashreplace").decode()
-        return Output(self.id, self.attempt, self.number, self.stream, text)
+        return Output(self.id, self.attempt, next(self.numbers), self.stream, text)
 
 
 class Streams:
@@ -71,15 +76,18 @@ class Streams:
     def __init__(self, wake: Callable[[], None], shield: Shield | None = None) -> None:
         self._wake = wake
         self._shield = shield or Shield(lambda: None, 0)
-        self._lock = threading.Lock()  # that of `_room`, whose own `with` costs more
+        self._lock = threading.RLock()  # that of `_room`, whose own `with` costs more
         self._room = threading.Condition(self._lock)
         self._pieces: deque[_Piece] = deque()
         self._waiting = 0
+        self._busy = False  # who holds the lock is in the middle of something
+        self.taker = 0  # the thread that takes, and so cannot wait for room
         self.running: tuple[str, int] | None = None
         self.naming: Callable[[], tuple[str, int]] | None = None  # says so, when it is asked
         self._aside: Callable[[str, str], None] | None = None
         self.hear: Callable[[str, str], None] = _nobody  # gets what attempts print, too
         self._count = 0
+        self._numbers = count()
         self._reachable = False
         self.outside: dict[Name, TextIO] = {"stdout": sys.stdout, "stderr": sys.stderr}
 
@@ -97,12 +105,12 @@ class Streams:
 
     def begin(self, id: str, attempt: int) -> None:
         """What is written from now on belongs to this attempt."""
-        self._count = 0
+        self._count, self._numbers = 0, count()
         self.running = (id, attempt)
 
     def begin_items(self, name: Callable[[], tuple[str, int]]) -> None:
         """What is written from now on belongs to what `name` says when the first of it is."""
-        self._count = 0
+        self._count, self._numbers = 0, count()
         self.running, self.naming = ("", 0), name
 
     def end(self) -> int:
@@ -156,61 +164,78 @@ class Streams:
 
     def report(self, part: float) -> None:
         """How far the attempt is that runs, from 0 to 1; of several reports the last one counts."""
-        with self._shield, self._room:
+        with self._shield, self._lock:
             if self.running is None or self._waiting > LIMIT:
                 return
-            self._name()
-            piece = self._pieces[-1] if self._pieces else None
-            if (
-                piece is None
-                or piece.stream != "progress"
-                or (piece.id, piece.attempt) != self.running
-            ):
-                piece = _Piece(*self.running, -1, "progress")  # it is no output, and not counted
-                self._pieces.append(piece)
-                self._waiting += OVERHEAD
-            piece.parts = [repr(part)]
-            before = self._waiting - OVERHEAD
+            before = self._waiting
+            nested, self._busy = self._busy, True
+            try:
+                self._put_report(repr(part))
+            finally:
+                self._busy = nested
         if before == 0:
             self._wake()
 
+    def _put_report(self, part: str) -> None:
+        running = self._name()
+        piece = self._pieces[-1] if self._pieces else None
+        if piece is None or piece.stream != "progress" or (piece.id, piece.attempt) != running:
+            piece = _Piece(*running, repeat(-1), "progress")  # it is no output, and not counted
+            self._pieces.append(piece)
+            self._waiting += OVERHEAD
+        piece.parts = [part]
+
     def _add(self, stream: Kind, text: str) -> None:
-        with self._room:
-            while self._waiting > LIMIT and self._reachable and not self._shield.held:
+        with self._lock:
+            nested = self._busy
+            apart = nested or (self._waiting > LIMIT and threading.get_ident() == self.taker)
+            while self._waiting > LIMIT and self._reachable and not (apart or self._shield.held):
                 self._room.wait(LOOK)
-            if self._waiting > LIMIT:
-                self._drop()
-            if self.running is None or self._waiting > LIMIT:
-                return
-            self._name()
             before = self._waiting
-            piece = self._pieces[-1] if self._pieces else None
-            if (
-                piece is None
-                or (piece.id, piece.attempt) != self.running
-                or piece.stream != stream
-                or stream == "display"
-                or piece.size >= PIECE
-            ):
-                piece = _Piece(*self.running, self._count, stream)
-                self._count += 1
-                self._waiting += OVERHEAD
-                self._pieces.append(piece)
-            piece.parts.append(text)
-            piece.size += len(text)
-            self._waiting += len(text)
+            self._busy = True
+            try:
+                self._put(stream, text, apart)
+            finally:
+                self._busy = nested
         if before == 0 or before < PIECE <= self._waiting:
             self._wake()
 
-    def _name(self) -> None:
+    def _put(self, stream: Kind, text: str, apart: bool) -> None:
+        """Add text to the last piece or as a new one; `apart` always so, and there is room."""
+        if self._waiting > LIMIT and not apart:
+            self._drop()
+        if self.running is None or (self._waiting > LIMIT and not apart):
+            return
+        running = self._name()
+        size = len(text)
+        piece = self._pieces[-1] if self._pieces else None
+        if (
+            piece is None
+            or apart
+            or (piece.id, piece.attempt) != running
+            or piece.stream != stream
+            or stream == "display"
+            or piece.size >= PIECE
+        ):
+            piece = _Piece(*running, self._numbers, stream)
+            self._pieces.append(piece)
+            self._count += 1
+            self._waiting += OVERHEAD
+        piece.parts.append(text)
+        piece.size += size
+        self._waiting += size
+
+    def _name(self) -> tuple[str, int]:
         """Something is put out: find out whose it is."""
-        if self.naming is not None:
-            self.running, self.naming = self.naming(), None
+        if (naming := self.naming) is not None:
+            self.running, self.naming = naming(), None
+        assert self.running is not None
+        return self.running
 
     def _drop(self) -> None:
         """Empty the oldest pieces. They keep their numbers, since results count them."""
         notice = DROPPED
-        for piece in self._pieces:
+        for piece in tuple(self._pieces):
             if self._waiting <= LIMIT // 2:
                 return
             if piece.size:
@@ -243,15 +268,20 @@ class Streams:
 
     def take(self, limit: int = PIECE) -> list[Output]:
         """The oldest pieces, as messages: at least one, and no more than `limit` characters."""
-        with self._room:
-            taken: list[_Piece] = []
-            size = 0
-            while self._pieces and (not taken or size + self._pieces[0].size <= limit):
-                piece = self._pieces.popleft()
-                size += piece.size
-                taken.append(piece)
-            self._waiting -= size + OVERHEAD * len(taken)
-            self._room.notify_all()
+        taken: list[_Piece] = []
+        size = 0
+        with self._lock:
+            self._busy = True
+            try:
+                while self._pieces and (not taken or size + self._pieces[0].size <= limit):
+                    piece = self._pieces.popleft()
+                    size += piece.size
+                    taken.append(piece)
+                size += OVERHEAD * len(taken)
+                self._waiting -= size
+                self._room.notify_all()
+            finally:
+                self._busy = False
         return [piece.message() for piece in taken]
 
     def _forked(self) -> None:
