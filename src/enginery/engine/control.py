@@ -23,7 +23,7 @@ from .about import answer
 from .leave import leave_at_once
 from .life import Life
 from .search import Search
-from .streams import PIECE
+from .streams import LIMIT, PIECE
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -32,6 +32,9 @@ INTERVAL = 0.05
 
 SETTLE = 0.005
 """Seconds that the first output has to become a line, or its attempt to end."""
+
+ROUNDS = LIMIT // PIECE
+"""Batches of output that are sent before it listens again: as much as may wait at once."""
 
 LINGER = 0.5
 """Seconds that the last messages have to leave, when the engine ends."""
@@ -85,7 +88,8 @@ class Control(threading.Thread):
         try:
             while not self.life.over.is_set():
                 self._turn()
-            self._flush()
+            while not self._flush():
+                pass
             if self.search is not None:  # else the supervisor tells, and knows more
                 code = self.life.exit_code or STOPPED
                 self.lane.send([m.Goodbye("stopped" if code == STOPPED else cause(code))])
@@ -173,14 +177,22 @@ class Control(threading.Thread):
     def _flush_at(self) -> float:
         return max(self.flushed + INTERVAL, self.noticed + SETTLE)
 
-    def _flush(self) -> None:
-        """Send what there is; what cannot be sent now is kept for the next time."""
+    def _flush(self) -> bool:
+        """Send what there is; what cannot be sent now is kept for the next time.
+
+        False when there is still more: user code may print as fast as it is sent, and this thread
+        has to listen, too. It is due at once.
+        """
         self.flushed, self.noticed = time.monotonic(), 0.0
-        while self.unsent or self.life.streams.waiting:
+        for _ in range(ROUNDS):
+            if not (self.unsent or self.life.streams.waiting):
+                return True
             self.unsent = self.unsent or self.life.streams.take()
             if not self.lane.send(self.unsent):
-                return
+                return True
             self.unsent = []
+        self.flushed = self.noticed = float("-inf")
+        return False
 
     def _timeout(self) -> float | None:
         now = time.monotonic()
