@@ -1,13 +1,15 @@
 """A call gives what the function returned at that moment, or says which step of it failed."""
 
 import sys
+import weakref
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from enginery import Reference, interactive
 from enginery.core.messages import Attempt, Buffer
-from enginery.engine.call import Call, own
+from enginery.engine.call import Call, own, ready
 from enginery.engine.functions import Functions
 from enginery.engine.namespace import Namespace
 from enginery.wire import payload
@@ -47,6 +49,31 @@ def engine(monkeypatch):
     engine = Engine()
     monkeypatch.setitem(sys.modules, "__main__", engine.namespace.module)
     return engine
+
+
+class Large:
+    """Something that is not to stay."""
+
+
+def test_nothing_is_kept_of_the_first_call_where_a_module_is_absent(engine, monkeypatch):
+    here = ModuleType("only_the_client_has_this")
+    script = {"__name__": "__main__", "absent": here}
+    exec("def f(value): return absent if value is None else 1", script)
+    with monkeypatch.context() as client:
+        client.setitem(sys.modules, here.__name__, here)
+        hash, blob = engine.cache.serialize(script["f"])
+    engine.functions.keep(hash, blob)
+    large = Large()
+    gone = weakref.ref(large)
+
+    def call(value):
+        function = ready(engine.functions, engine.namespace, hash)
+        return function.call(value)
+
+    assert call(large) == 1
+    del large
+    assert gone() is None
+    assert "No module named 'only_the_client_has_this'" in repr(call(None))
 
 
 def test_a_function_is_loaded_once(engine):

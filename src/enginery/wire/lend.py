@@ -175,6 +175,8 @@ class Absent:
     """Stands for what this engine cannot import, and says so as soon as it is used."""
 
     def __init__(self, module: str, error: Exception) -> None:
+        # It stays as long as the function; its frames would keep all that the first call was given.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
         self.__dict__.update(_module=module, _error=error)
 
     def __getattr__(self, name: str) -> Any:
