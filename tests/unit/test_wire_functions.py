@@ -273,6 +273,19 @@ def test_dropped_functions_can_go(script: dict[str, Any], engine: dict[str, Any]
     assert gone() is None
 
 
+def test_dropped_functions_that_were_sent_again_can_go(script: dict[str, Any]) -> None:
+    cache = FunctionCache(200_000)
+    gone = []
+    for i in range(10):
+        large = script["closure"](f"{i}" * 40_000)
+        gone.append(weakref.ref(large))
+        cache.serialize(large)
+        cache.serialize(large)
+    del large
+    gc.collect()
+    assert len([each for each in gone if each() is not None]) == len(cache) == 2
+
+
 def test_threads_share_a_cache(script: dict[str, Any], cache: FunctionCache) -> None:
     made: list[bytes] = []
 

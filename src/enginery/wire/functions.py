@@ -109,6 +109,8 @@ class FunctionCache:
                 return
             self._entries[identity.key] = (identity, hash, blob, size)
             self._size += size
+            if self._size > self._limit:
+                self._recent.clear()  # what is dropped is to go
             while self._size > self._limit:
                 self._size -= self._entries.popitem(last=False)[1][3]
 
