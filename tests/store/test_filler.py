@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from sqlalchemy import func, select
 
+from enginery.controller.store import answers, talk
 from enginery.controller.store import filler as fillers
 from enginery.controller.store import rows as rows_
-from enginery.controller.store import talk
 from enginery.controller.store.answers import Answers
 from enginery.controller.store.database import Database
 from enginery.controller.store.filler import Filler
@@ -260,6 +260,26 @@ def test_a_share_that_ends_early_has_only_the_items_that_were_told(
     fill()
     items = {id: each["items"] for id, each in found(database).items()}
     assert items == {"a-1.0": [0, 1], "a-1.1": [1, 8], "a-2.0": [0, 1], "a-2.1": [1, 8]}
+
+
+def test_what_is_told_at_once_is_bounded_over_all_the_shares_of_all_chunks(
+    hand: Hand, database: Database, fill: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, buffers = m.Chunk(0, 8, 8, (9,)), (m.Buffer(bytes(10_000)),)
+    chunks = ("a-1", "a-2", "a-3")
+    for chunk in chunks:
+        share = f"{chunk}.0"
+        hand.take(chunk, chunk=items)
+        hand.write([e.State(OWNER, task(share, chunk=items))])
+        hand.end(share, start=0, stop=8, buffers=buffers)
+        hand.end(chunk, value=b"")
+    fill()
+    monkeypatch.setattr(answers, "BYTES", 25_000)
+    told = [each for each in outcomes(database, *chunks) if "." in each.id]
+    assert [(each.id, each.status) for each in told] == [
+        ("a-1.0", "ok"), ("a-2.0", "ok"), ("a-3.0", "expired"),
+    ]  # fmt: skip
+    assert told[-1].facts["reason"] == answers.TOO_MUCH
 
 
 def test_direct_requests_are_there_too(

@@ -132,15 +132,20 @@ class Answers:
             for row in self._latest(connection, question, "start", "stop")
             if row.stop and "." not in row.msg_id
         }
-        told = self._packed(connection, question)
+        told: list[bytes] = []
+        size = self._pack(connection, question, told, 0)
         for id in chunks:
             shares = {"msg_id": {"$glob": f"{id}.*"}}
-            told += self._packed(connection, replace(question, ids=None, where=shares))
+            size = self._pack(connection, replace(question, ids=None, where=shares), told, size)
         return told, chunks
 
-    def _packed(self, connection: Connection, question: Question) -> list[bytes]:
-        """How each task ended; what is not kept any more says so."""
-        size, told = 0, []
+    def _pack(
+        self, connection: Connection, question: Question, told: list[bytes], size: int
+    ) -> int:
+        """Tell how each task ended; what is not kept any more says so.
+
+        `size` is that of all the values so far, and then of these, too.
+        """
         more = ("journal", "bytes", "status", "engine_id", "attempt", "name", "start", "stop")
         for row in self._latest(connection, question, *more, *TIMES):
             size += row.bytes
@@ -150,7 +155,7 @@ class Answers:
                 key = (tasks.c.journal == row.journal, tasks.c.msg_id == row.msg_id)
                 packed = connection.execute(select(tasks.c.outcome).where(*key)).scalar_one()
             told.append(talk.packed(_expired(row, reason)) if packed is None else packed)
-        return told
+        return size
 
     def _latest(self, connection: Connection, question: Question, *keys: str) -> Iterator[Row[Any]]:
         """A row of each task; ids of clients may come again in other journals."""
