@@ -1,12 +1,15 @@
 """What the control thread can tell of a busy engine."""
 
 import logging
+import os
 import threading
 from types import SimpleNamespace
 
 from enginery import log
+from enginery.core.messages import Reply
 from enginery.engine import about
 from enginery.version import __version__
+from enginery.wire import codec
 
 
 def ask(what, current=None):
@@ -73,3 +76,25 @@ def test_the_end_of_the_log(tmp_path):
 def test_what_cannot_be_told_is_told_in_words():
     assert log.file_of(logging.getLogger("enginery.engine")) is None
     assert ask("log") == {"error": "OSError: this engine does not log to a file"}
+
+
+def test_names_that_are_no_utf8_can_be_sent(tmp_path, monkeypatch):
+    path = tmp_path / os.fsdecode(b"caf\xe9")
+    path.mkdir()
+    monkeypatch.chdir(path)
+    code = compile("def waits_here():\n    began.set()\n    over.wait()", path / "code.py", "exec")
+    began, over = threading.Event(), threading.Event()
+    names = {"began": began, "over": over}
+    exec(code, names)
+    thread = threading.Thread(target=names["waits_here"], name=path.name)
+    thread.start()
+    try:
+        began.wait()
+        replies = codec.decode(codec.encode([Reply(1, ask("about")), Reply(2, ask("stacks"))]))
+    finally:
+        over.set()
+        thread.join()
+    here, stacks = (reply.value for reply in replies)
+    assert here["cwd"] == f"{tmp_path}/caf\\udce9"
+    frames = {each["name"]: each["frames"] for each in stacks["threads"]}
+    assert frames["caf\\udce9"][0]["file"] == f"{tmp_path}/caf\\udce9/code.py"

@@ -23,6 +23,7 @@ from ..core.inquiries import About, EndOfLog, Frame, Stacks, Thread
 from ..net import sockets
 from ..net.usage import usage
 from ..version import __version__
+from ..wire.codec import all_sayable, sayable
 from .life import Life
 
 DEEP = 200
@@ -41,9 +42,9 @@ TAIL = 128 << 10
 def answer(what: str, life: Life) -> Any:
     """The answer to a question (`core.inquiries`), in plain values; what fails is said in it."""
     try:
-        return QUESTIONS[what](life)
+        return all_sayable(QUESTIONS[what](life))
     except Exception as error:  # told to who asked: the engine goes on
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": sayable(f"{type(error).__name__}: {error}")}
 
 
 def stacks(life: Life) -> Stacks:

@@ -95,6 +95,25 @@ def decode(
     return messages
 
 
+def sayable(text: str) -> str:
+    """The same, with lone surrogates, which no message can hold, written as "\\udc80".
+
+    Names of files have them where these are no UTF-8.
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def all_sayable(value: Any) -> Any:
+    """The same for every text in lists, tuples and dicts."""
+    if isinstance(value, str):
+        return sayable(value)
+    if isinstance(value, dict):
+        return {all_sayable(key): all_sayable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [all_sayable(each) for each in value]
+    return value
+
+
 class _Decoder(threading.local):
     """One decoder per thread, for building one costs as much as decoding a hundred tasks."""
 

@@ -29,6 +29,7 @@ from msgspec import Struct
 
 from ..core.messages import Buffer
 from .arrays import is_array, reduce_array, reduce_memoryview
+from .codec import sayable
 from .layout import Chunks, Head, Meter, pack, unpack
 from .lend import Lent, belongs_to_main, bring, submodules, uses
 from .reference import Reference
@@ -257,4 +258,4 @@ def load(data: bytes, frames: Any, *, names: bool = True) -> Value:
 
 def _text(error: Exception) -> str:
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return text[:500].encode("utf-8", "backslashreplace").decode()
+    return sayable(text[:500])

@@ -16,6 +16,7 @@ from typing import Any
 import zmq
 
 from ...net import sockets
+from ...wire.codec import sayable
 from ..namespace import Namespace
 from ..shell import shell_of
 from . import answers, execution
@@ -308,10 +309,7 @@ class Kernel(threading.Thread):
             self._posted.popleft()
             parts.append(rest[2]["text"])
             size += rest[3]
-        text = "".join(parts)
-        if not text.isascii():  # half a surrogate pair cannot be sent
-            text = text.encode("utf-8", "backslashreplace").decode()
-        return {"name": name, "text": text}, size
+        return {"name": name, "text": sayable("".join(parts))}, size
 
     def _ask(self, work: Execution, content: dict[str, Any]) -> None:
         frames = self.signer.write("input_request", content, work.request, work.request.idents[1:])
