@@ -7,12 +7,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from enginery import Reference, interactive
-from enginery.core.messages import Attempt, Buffer
-from enginery.engine.call import Call, own, ready
+from enginery import Reference, UnmetDependency, interactive
+from enginery.core.messages import Attempt, Buffer, Result, Results
+from enginery.engine.call import REASON, Call, own, ready, reason_of
 from enginery.engine.functions import Functions
 from enginery.engine.namespace import Namespace
-from enginery.wire import payload
+from enginery.wire import codec, payload
 from enginery.wire.chunks import ChunkFailed, MapChunk
 from enginery.wire.failure import Failure
 from enginery.wire.functions import FunctionCache
@@ -165,6 +165,28 @@ def test_what_nobody_else_holds_is_not_copied(engine):
     after = [memoryview(b.data) for b in call.result()[1]]
     assert len(before) == 2
     assert [a.obj is b.obj for a, b in zip(after, before, strict=True)] == [True, True]
+
+
+class Untold(UnmetDependency):
+    def __str__(self):
+        raise RuntimeError("it has no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnmetDependency(), "UnmetDependency"),
+        (UnmetDependency("no GPU"), "no GPU"),
+        (UnmetDependency("no caf\udce9"), "no caf\\udce9"),
+        (UnmetDependency("\udce9" * REASON), ("\\udce9" * REASON)[:REASON]),
+        (Untold(), "<Untold str() failed>"),
+    ],
+)
+def test_why_a_task_is_refused_can_always_be_sent(error, reason):
+    result = Result("t", 1, "refused", b"", reason=reason_of(error))
+    results = [Results(1, [result])]
+    assert codec.decode(codec.encode(results)) == results
+    assert result.reason == reason
 
 
 def test_memory_of_unknown_owners_is_copied():

@@ -19,8 +19,9 @@ from ..core.messages import Attempt, Buffer
 from ..error import UnsendableError
 from ..wire import inputs, payload
 from ..wire.chunks import ChunkFailed, MapChunk, salvage
+from ..wire.codec import sayable
 from ..wire.dependent import Fit, dependent
-from ..wire.failure import Failure, Kind
+from ..wire.failure import Failure, Kind, text_of
 from ..wire.functions import Function
 from .functions import Functions
 from .namespace import Namespace
@@ -109,7 +110,7 @@ def to_send(packed: Packed, lend: Lend | None) -> Packed:
 
 def reason_of(error: BaseException) -> str:
     """Why an engine will not run a task."""
-    return (str(error) or "UnmetDependency")[:REASON]
+    return (sayable(text_of(error)) or "UnmetDependency")[:REASON]
 
 
 def _pack(value: Any, chunk: bool) -> Packed:

@@ -68,7 +68,7 @@ class Failure:
         if kind == "call" and isinstance(error, ImportError) and frames and _own(frames[-1]):
             kind = "load"  # it is our own code that could not import what was lent
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        ename, evalue = type(error).__name__, _cut(_str(error))
+        ename, evalue = type(error).__name__, _cut(text_of(error))
         return cls(
             ename=ename,
             evalue=evalue,
@@ -183,7 +183,7 @@ def _earlier(error: BaseException | None, summary: TracebackException | None) ->
         else:
             break
         frames = _frames_of(_every_frame(summary))
-        found.append((how, type(error).__name__, _cut(_str(error)), frames))
+        found.append((how, type(error).__name__, _cut(text_of(error)), frames))
     return found
 
 
@@ -214,14 +214,15 @@ def _cut_own_frames(summary: TracebackException | None) -> None:
 
 def _notes(error: BaseException, withheld: Mapping[str, str]) -> list[str]:
     notes = getattr(error, "__notes__", None)
-    lines = [_cut(_str(note)) for note in notes[:_NOTES]] if isinstance(notes, list) else []
+    lines = [_cut(text_of(note)) for note in notes[:_NOTES]] if isinstance(notes, list) else []
     name = error.name if isinstance(error, NameError) else None
     if name is not None and name in withheld:
         lines.append(f"{name!r} did not come along with the function: {withheld[name]}")
     return lines
 
 
-def _str(value: object) -> str:
+def text_of(value: object) -> str:
+    """The text of an exception; never raises."""
     try:
         return str(value)
     except Exception:  # user code; this is what Python prints, too
