@@ -181,6 +181,20 @@ def test_what_cannot_be_json_is_told_as_text(streams):
     assert json.loads(streams.take()[0].text)["data"] == {"x": "Ellipsis"}
 
 
+class Odd:
+    def __repr__(self):
+        return "\udc80"
+
+
+def test_half_characters_are_displayed_as_text(streams):
+    streams.begin("t", 1)
+    streams.display(shown(**{"text/html": "<b>\udc80", "x": ["\udc80", Odd(), b"hi"]}))
+    [output] = streams.take()
+    assert json.loads(output.text)["data"] == {
+        "text/html": "<b>\\udc80", "x": ["\\udc80", "\\udc80", "aGk="],
+    }  # fmt: skip
+
+
 def test_a_display_that_is_too_large_is_told(streams, monkeypatch):
     monkeypatch.setattr(module, "DISPLAY_LIMIT", 3 << 20)
     streams.begin("t", 1)

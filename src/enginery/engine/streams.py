@@ -29,6 +29,7 @@ from typing import Any, Literal, TextIO
 from msgspec import json
 
 from ..core.messages import Output
+from ..wire.codec import all_sayable, sayable
 from .interrupts import Shield
 
 PIECE = 64 << 10
@@ -64,9 +65,7 @@ class _Piece:
         self.size = 0
 
     def message(self) -> Output:
-        text = "".join(self.parts)
-        if not text.isascii():  # half a surrogate pair cannot be sent
-            text = text.encode("utf-8", "backslashreplace").decode()
+        text = sayable("".join(self.parts))
         return Output(self.id, self.attempt, next(self.numbers), self.stream, text)
 
 
@@ -151,7 +150,11 @@ class Streams:
         if self.running is None and self._aside is None:
             self.outside["stdout"].write(f"{plain}\n")
             return
-        text = json.encode(shown, enc_hook=repr).decode()
+        try:
+            encoded = json.encode(shown, enc_hook=repr)
+        except UnicodeEncodeError:
+            encoded = json.encode(all_sayable(shown), enc_hook=lambda each: sayable(repr(each)))
+        text = encoded.decode()
         if len(text) > DISPLAY_LIMIT:
             size = f"{len(text) / 2**20:,.0f} MB"
             self.write("stdout", f"{plain}\n[displayed here were {size}, too much to be sent]\n")
