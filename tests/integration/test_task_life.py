@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 
+import numpy as np
 import pytest
 
 import enginery
@@ -304,6 +305,21 @@ def test_the_history_can_be_searched(rc, lview):
     assert set(rc.db_query({"label": "searched"}, ["status"])[0]) == {"status"}
     assert rc.result_status(ids) == {"completed": ids, "pending": []}
     assert rc.result_status(ids[:1], status_only=False)[ids[0]].get(PATIENCE) == 1
+
+
+def test_a_query_may_have_values_of_numpy(rc, lview):
+    ar = lview.apply_async(abs, -1)
+    ar.wait(PATIENCE)
+    query = {"msg_id": np.str_(ar.msg_ids[0]), "retries": np.int64(0), "completed": {"$gt": 0.0}}
+    query["engine_id"] = {"$in": np.arange(4)}
+    assert [told["msg_id"] for told in rc.db_query(query)] == ar.msg_ids
+
+
+@pytest.mark.parametrize("value", [object(), "caf\udce9", 1 << 64, {"$in": [1, len]}])
+def test_what_cannot_be_compared_is_named_at_once(rc, value):
+    with pytest.raises(enginery.QueryError, match="nothing can be compared with "):
+        rc.db_query({"label": value})
+    assert rc[0].apply_sync(abs, -1) == 1
 
 
 @pytest.mark.parametrize(

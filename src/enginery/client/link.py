@@ -34,10 +34,11 @@ from ..core.events import (
     Submitted,
 )
 from ..core.pools import chunk_id
-from ..error import ControllerLost, EngineryError, NoControllerError
+from ..error import ControllerLost, EngineryError, NoControllerError, UnsendableError
 from ..net import monitors, sockets
 from ..net.keys import ConnectionFile
 from ..version import __version__
+from ..wire import codec
 from ..wire.memory.peer import Memory
 from .admission import Admission
 from .driver import Driver, News
@@ -338,6 +339,10 @@ class Link:
     def _ask(self, message: Any, number: int) -> None:
         """Say something on the control lane; the answer will have this number."""
         message.number = number
+        try:
+            codec.encode([message])  # at the helm it would fail for all that goes with it
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UnsendableError(f"the controller cannot be asked that: {error}") from None
         self._answers[number] = None
         self._driver.post(Asked(message), wake=False)
 

@@ -7,7 +7,10 @@ from datetime import datetime
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec import msgpack
+
 from ..core.messages import Choose, Purge, Query, Resubmit
+from ..error import QueryError
 from .results import AsyncResult
 from .slots import ChunkSlot, Slot
 from .targets import some
@@ -135,7 +138,7 @@ class Recorded:
         (True, [{'status': 'error', 'engine_id': 3}])
         """
         found: list[dict[str, Any]] = self.link.ask(
-            Query(0, "database", where=_without_datetimes(query), keys=list(keys or ()))
+            Query(0, "database", where=_plain(query), keys=list(keys or ()))
         )
         return found
 
@@ -204,14 +207,22 @@ class Recorded:
             self.link.welcome.scheme = name
 
 
-def _without_datetimes(query: Any) -> Any:
-    """The same with seconds since the epoch in the place of datetimes, as in the metadata."""
+def _plain(query: Any) -> Any:
+    """The same as it is sent: without NumPy, and with seconds since the epoch, as in the metadata,
+    in the place of datetimes.
+    """
+    if hasattr(query, "tolist"):
+        query = query.tolist()
     if isinstance(query, datetime):
         return query.timestamp()
     if isinstance(query, Mapping):
-        return {key: _without_datetimes(each) for key, each in query.items()}
+        return {key: _plain(each) for key, each in query.items()}
     if isinstance(query, list | tuple):
-        return [_without_datetimes(each) for each in query]
+        return [_plain(each) for each in query]
+    try:
+        msgpack.encode(query)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise QueryError(f"nothing can be compared with {query!r}: {error}") from None
     return query
 
 
