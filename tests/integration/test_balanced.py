@@ -14,7 +14,7 @@ import weakref
 
 import pytest
 
-from enginery import Client, TaskAborted, UnknownTask, UnsendableError
+from enginery import Client, ImpossibleDependency, TaskAborted, UnknownTask, UnsendableError
 
 # --- calls (I1, I5) ---------------------------------------------------------------------------
 
@@ -205,6 +205,26 @@ def test_an_id_that_is_none(rc, wrong):
         rc.get_result(3.5)
     with pytest.raises(UnknownTask, match="the history of this client has no task 999999"):
         rc.get_result(999_999)
+
+
+def test_names_that_are_no_utf8_keep_nothing_from_leaving(rc):
+    name = os.fsdecode(b"caf\xe9")
+    lview = rc.load_balanced_view()
+
+    def f(x):
+        return x
+
+    f.__name__ = name
+    ar = lview.apply_async(f, 1)
+    assert ar.get(30) == 1
+    assert rc.db_query({"msg_id": ar.msg_ids[0]}, ["name"]) == [{"name": r"apply(caf\udce9)"}]
+    assert lview.map_sync(f, range(3)) == [0, 1, 2]
+    assert lview.apply_async(dict, **{name: lview.apply_async(f, 1)}).get(30) == {name: 1}
+    with lview.temp_flags(after=[name]), pytest.raises(ImpossibleDependency):
+        lview.apply_async(f, 1).get(30)
+    with pytest.raises(UnsendableError, match="the controller cannot be asked that"):
+        rc.get_result(name)
+    assert lview.apply_sync(f, 2) == 2
 
 
 def test_two_clients_share_the_namespaces(rc, cluster):

@@ -1,5 +1,6 @@
 """The flags of views: what they accept, how they are set for a while, and what they refuse."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -102,7 +103,16 @@ def test_values_are_checked(view, flag, wrong):
         setattr(view, flag, wrong)
 
 
-@pytest.mark.parametrize("wrong", [-1, 1.5, "2", True, None])
+def test_a_label_that_no_message_can_hold_is_refused(view):
+    name = os.fsdecode(b"caf\xe9")
+    with pytest.raises(ValueError, match=r"^label: 'caf\\udce9' cannot be sent") as caught:
+        view.set_flags(label=name)
+    advice = str(caught.value).rpartition(": ")[2]
+    view.label = eval(advice, {"text": name})
+    assert view.label == "caf?"
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "2", True, None, 1 << 63])
 def test_retries_are_counted(balanced, wrong):
     with pytest.raises((TypeError, ValueError)):
         balanced.retries = wrong

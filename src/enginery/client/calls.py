@@ -20,6 +20,7 @@ from ..core.messages import Abort, Buffer, Task, Terms
 from ..error import NotSupportedError, UnsendableError
 from ..wire import payload
 from ..wire.chunks import MapChunk
+from ..wire.codec import sayable
 from ..wire.functions import FunctionCache
 from ..wire.modules import PushedModules
 from ..wire.taking import taken_by
@@ -318,12 +319,13 @@ def _of_each_run(terms: Terms | None) -> Terms | None:
 def name_of(f: Any) -> str:
     """What people call a function: "fit", "<lambda>"."""
     if type(f) is FunctionType:
-        return f.__name__
+        name = f.__name__
+        return name if name.isascii() else sayable(name)  # a call costs as much as all of this
     if isinstance(f, functools.partial):
         return name_of(f.func)
     if isinstance(f, MapChunk):
         return name_of(f.function)
-    return getattr(f, "__name__", None) or type(f).__name__
+    return sayable(str(getattr(f, "__name__", None) or type(f).__name__))
 
 
 def _parameters(f: Any, n: int) -> list[str]:

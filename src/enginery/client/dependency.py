@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..core import messages as m
+from ..wire.codec import sayable
 from .results import AsyncResult
 
 
@@ -38,7 +39,8 @@ class Dependency(set[str]):
 
     def message(self) -> m.Dependency:
         """As it is sent."""
-        return m.Dependency(tuple(sorted(self)), self.all, self.success, self.failure)
+        ids = map(sayable, self)
+        return m.Dependency(tuple(sorted(ids)), self.all, self.success, self.failure)
 
     def __repr__(self) -> str:
         switches = f"all={self.all}, success={self.success}, failure={self.failure}"

@@ -8,6 +8,8 @@ from operator import index
 from sys import intern
 from typing import Any
 
+from ..wire.codec import sayable
+
 
 class Checked:
     """An attribute, kept under its name after a "_"; `check` turns what is assigned into what is
@@ -53,6 +55,11 @@ def text(value: Any) -> str:
     """A text."""
     if not isinstance(value, str):
         raise TypeError(f"a text is needed, not {value!r}")
+    if sayable(value) != value:
+        raise ValueError(
+            f"{value!r} cannot be sent, since it is no UTF-8, as some names of files; "
+            'this can: text.encode(errors="replace").decode()'
+        )
     return value
 
 
@@ -81,8 +88,8 @@ def number(value: Any) -> float:
 
 
 def whole(value: Any) -> int:
-    """A whole number from 0 up."""
-    if isinstance(value, bool) or index(value) < 0:
+    """A whole number from 0 up, as far as a message can hold it."""
+    if isinstance(value, bool) or not 0 <= index(value) < 1 << 63:
         raise ValueError(f"a whole number from 0 up is needed, not {value!r}")
     return index(value)
 

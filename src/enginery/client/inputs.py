@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from ..core.messages import Outcome, Query, Terms
 from ..error import NotSupportedError, TimeoutError
 from ..wire.chunks import MapChunk
+from ..wire.codec import sayable
 from ..wire.inputs import Part, along, arrive
 from ..wire.taking import Takeable
 from . import text
@@ -117,7 +118,7 @@ class Inputs:
             slots, _ = value.as_argument.taken()  # type: ignore[attr-defined]
             for id in (slot.id for slot in slots):
                 if id in self.ids:
-                    self.names.setdefault(id, text.brief(path, NAME))
+                    self.names.setdefault(id, sayable(text.brief(path, NAME)))
         elif depth and isinstance(value, list | tuple | dict):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             for key, item in items:
