@@ -12,7 +12,7 @@ import pytest
 
 from enginery.controller.config import ControllerConfig
 from enginery.controller.store import child as child_module
-from enginery.controller.store.child import MUCH, Child
+from enginery.controller.store.child import MUCH, SELDOM, Child
 from enginery.core.events import Consult, DatabaseClosed, DatabaseOpened, Question
 
 
@@ -52,4 +52,19 @@ def test_the_process_waits_for_a_pause_but_not_for_ever(
     assert [begins(now) for now in (101.0, 102.5, 104.0, 106.0)] == [103.0, 104.5, 106.0, 108.0]
     assert begins(109.5) == 110.0
     assert begins(103.0, MUCH + 1) == 103.0
+    child.close(over=True)
+
+
+def test_it_is_tried_for_as_long_as_the_controller_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))  # which is not there
+    monkeypatch.setattr(child_module, "time", clock)
+    child = Child(ControllerConfig(profile_dir=tmp_path), tmp_path, "journal", lambda *_: None)
+    for _ in range(2000):
+        assert child.start_at is not None
+        clock.now = child.start_at
+        list(child.events())
+    assert child.start_at == clock.now + SELDOM
     child.close(over=True)

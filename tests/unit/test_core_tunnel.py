@@ -119,3 +119,9 @@ def test_the_name_of_a_server(name: str, host: str, port: str) -> None:
     assert ("-p" in command) == bool(port)
     assert command.count("-L") == 2
     assert "~/key" not in command
+
+
+def test_it_is_tried_for_as_long_as_there_is_no_network() -> None:
+    tunnel = Tunnel()
+    assert {failed(tunnel, DOWN) for _ in range(2000)} >= {LONGEST_PAUSE}
+    assert failed(tunnel, DOWN) == LONGEST_PAUSE

@@ -16,6 +16,9 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 3.0
 """Seconds, so that a network that is back is soon used again."""
 
+MANY = 20
+"""Failures after which no more are counted."""
+
 SAID = 300
 """Characters of a line of ssh's that are kept."""
 
@@ -90,7 +93,7 @@ class Tunnel:
             self.trouble = Trouble("ended", self._last)
         pause = FIRST_PAUSE * 2 ** (self._failures - 1) if self._failures else 0.0
         self.begin_at = None if self.hopeless else now + min(pause, LONGEST_PAUSE)
-        self._failures += 1
+        self._failures = min(self._failures + 1, MANY)
 
     def missing(self) -> None:
         """There is no ssh on this host."""

@@ -41,6 +41,9 @@ NEWS = 0.5
 AGAIN, SELDOM = 1.0, 60.0
 """Seconds until it is started again, doubled each time, up to so many."""
 
+MANY = 20
+"""Failures after which no more are counted."""
+
 CLOSE = 3.0
 """Seconds that the end of the controller waits for what is left to be written."""
 
@@ -122,7 +125,7 @@ class Child:
 
     def _start_later(self) -> None:
         self.start_at = time.monotonic() + min(AGAIN * 2**self._failures, SELDOM)
-        self._failures += 1
+        self._failures = min(self._failures + 1, MANY)
 
     def _ended(self) -> None:
         """It has ended: have it started again."""
