@@ -164,3 +164,17 @@ def test_a_controller_answers_for_what_it_has_packed(monkeypatch):
     assert len(hand.core.work.tasks["ann-11"].story) == 4
     hand.say("bob/control", m.Purge(every=True, number=2))
     assert len(hand.core.work.tasks) == hand.core.work.history.count == 0
+
+
+def test_a_block_of_which_all_is_removed_goes():
+    archive = Archive()
+    archive.pack([done("ann-11"), done("ann-12")])
+    archive.pack([done("ann-13")])
+    assert archive.get("ann-11") is not None
+    archive.remove("ann-11")
+    archive.remove("ann-12")
+    assert [record.spec.id for record in archive] == ["ann-13"]
+    assert [len(vars(archive)[name]) for name in ("_blocks", "_unpacked")] == [1, 0]
+    archive.remove("ann-13")
+    assert not any(vars(archive)[name] for name in ("_blocks", "_pages", "_unpacked"))
+    assert archive.oldest is None

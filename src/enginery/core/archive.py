@@ -6,7 +6,7 @@ compressed some four. In which block a task is stands on a page for all ids that
 last two digits alone. What is large, or asks for more than to be run, or whose id does not end in
 digits, is left as it is (`history`).
 
-Packed tasks never change. What was removed stays in its block until that goes, and is skipped.
+Packed tasks never change. What was removed stays in its block until all of it is, and is skipped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import zlib
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import columns
 from .tasks import Record
@@ -40,11 +40,15 @@ LEVEL = 1
 """Of compression: higher ones take three times as long for as much."""
 
 
-class Block(NamedTuple):
+class Block:
     """Packed tasks, in the order in which they ended."""
 
-    compressed: bytes
-    finished: float  # when the first of them ended
+    __slots__ = ("compressed", "count", "finished")
+
+    def __init__(self, compressed: bytes, count: int, finished: float) -> None:
+        self.compressed = compressed
+        self.count = count  # of those that were not removed
+        self.finished = finished  # when the first of them ended
 
     @property
     def data(self) -> bytes:
@@ -82,7 +86,7 @@ class Archive:
         if packed:
             self._last = block
             compressed = zlib.compress(columns.pack(packed), LEVEL)
-            self._blocks[block] = Block(compressed, packed[0].finished)
+            self._blocks[block] = Block(compressed, len(packed), packed[0].finished)
             self.count += len(packed)
         return others
 
@@ -133,8 +137,14 @@ class Archive:
         return next(iter(self._blocks.values())).finished if self._blocks else None
 
     def remove(self, id: str) -> None:
-        """Keep this one, which is here, no longer."""
+        """Keep this one, which is here, no longer; the last one of a block goes with that."""
         page = self._pages[id[:-2]]
+        block = page[int(id[-2:])]
+        if block in self._blocks:  # else all of it is being dropped
+            self._blocks[block].count -= 1
+            if not self._blocks[block].count:
+                del self._blocks[block]
+                self._unpacked.pop(block, None)
         page[int(id[-2:])] = 0
         page[COUNT] -= 1
         if not page[COUNT]:
