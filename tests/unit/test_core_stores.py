@@ -1,5 +1,7 @@
 """What the controller keeps: functions as long as they are needed, finished tasks within limits."""
 
+from collections import OrderedDict
+
 import pytest
 
 from enginery.core import messages as m
@@ -54,6 +56,22 @@ def test_what_a_task_needs_stays_until_the_last_such_task_has_ended():
     functions.release(HASHES[0])
     assert kept(functions) == [1]
     assert functions.needed == {HASHES[1]: 1}
+
+
+def test_no_more_functions_are_looked_at_than_go():
+    class Counting(OrderedDict):
+        seen = 0
+
+        def items(self):
+            for each in super().items():
+                self.seen += 1
+                yield each
+
+    functions = Functions(30)
+    functions.blobs = Counting()
+    add(functions, 0, 1, 2, 3)
+    assert kept(functions) == [1, 2, 3]
+    assert functions.blobs.seen == 2
 
 
 def done(id, size=0):

@@ -28,6 +28,9 @@ ACK_LATER = 16
 ACK_BYTES = 1 << 18
 """The same in bytes."""
 
+KNOWN = 10_000
+"""Functions of which it is known at most that an engine has them."""
+
 
 class Dispatch:
     """See the module's theory. `come_back` lets what was called back wait again, before others."""
@@ -161,6 +164,8 @@ class Dispatch:
             record.attempt += 1
             record.move("send", now, "send", place.id)
             if function not in known:
+                if len(known) >= KNOWN:
+                    known.clear()  # they are sent once more
                 known.add(function)
                 out.append(Send(conn, m.Define(function, work.functions[function])))
             attempts.append(attempt_of(record, place))

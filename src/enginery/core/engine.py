@@ -47,6 +47,7 @@ from .events import (
     Typed,
     TypedEnded,
 )
+from .functions import oldest
 from .names import life_name
 from .pools import chunk_id, share_id
 
@@ -360,9 +361,8 @@ class Engine:
         needed = {attempt.function for attempt in self.queue} | {newest}
         if self.current is not None:
             needed.add(self.current.function)
-        for hash in [h for h in self.functions if h not in needed]:
-            if self.function_bytes <= FUNCTION_BYTES:
-                return
+        sizes = ((h, size) for h, size in self.functions.items() if h not in needed)
+        for hash in oldest(sizes, self.function_bytes - FUNCTION_BYTES):
             self.function_bytes -= self.functions.pop(hash)
             self.took.pop(hash, None)
             out.append(Forget(hash))

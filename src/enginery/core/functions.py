@@ -7,6 +7,7 @@ going first.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from .names import content_hash
 
@@ -61,8 +62,18 @@ class Functions:
                 self._shrink()
 
     def _shrink(self) -> None:
-        for hash in [h for h in self.blobs if h not in self.needed]:
-            if self.bytes <= self.limit:
-                return
+        sizes = ((h, len(blob)) for h, blob in self.blobs.items() if h not in self.needed)
+        for hash in oldest(sizes, self.bytes - self.limit):
             self.bytes -= len(self.blobs.pop(hash))
             del self._hashes[hash]
+
+
+def oldest(sizes: Iterable[tuple[bytes, int]], excess: int) -> list[bytes]:
+    """So many of these, from the first on, that they take `excess` bytes together."""
+    found: list[bytes] = []
+    for hash, size in sizes:
+        if excess <= 0:
+            break
+        found.append(hash)
+        excess -= size
+    return found
