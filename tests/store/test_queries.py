@@ -53,6 +53,8 @@ def conditions(draw: st.DrawFn) -> dict[str, Any]:
                     operators[operator] = [divisor, draw(st.integers(-3, 3))]
                 case "$glob":
                     operators[operator] = "".join(draw(GLOB))
+                case "$eq":
+                    operators[operator] = draw(operand.filter(lambda x: not isinstance(x, list)))
                 case _:
                     operators[operator] = draw(operand)
         query[key] = operators

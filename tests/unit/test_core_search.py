@@ -63,3 +63,37 @@ def test_names(hand: Hand) -> None:
     query = m.Query(1, "names", keys=["label"])
     [reply] = hand.say("ann/control", query)
     assert reply.value == ["early", "late", "open"]
+
+
+@pytest.mark.parametrize("what", ["database", "counts"])
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ({"msg_id": 5}, []),
+        ({"msg_id": None}, []),
+        ({"msg_id": {"$in": [None, 5, ["ann-5"], {"a": 1}, "ann-5"]}}, ["ann-5"]),
+        ({"msg_id": {"$eq": "ann-5", "$in": [None]}}, []),
+        ({"engine_id": {"$in": [None, [0]]}}, []),
+        ({"msg_id": "x-" + 5000 * "9"}, []),
+    ],
+)
+def test_any_operand_is_answered(hand: Hand, what: str, where: dict, found: list[str]) -> None:
+    [reply] = hand.say("ann/control", m.Query(1, what, where=where, keys=["msg_id"]))
+    assert type(reply) is m.Reply
+    if what == "database":
+        assert [told["msg_id"] for told in reply.value] == found
+
+
+@pytest.mark.parametrize("operand", [["ann-5", "ann-6"], [], {"$eq": ["ann-5"]}])
+def test_one_value_is_no_list(hand: Hand, operand: object) -> None:
+    [reply] = hand.say("ann/control", m.Query(1, "database", where={"msg_id": operand}))
+    assert type(reply) is m.Refused
+    assert reply.error == "QueryError"
+    assert '{"$in": [...]}' in reply.reason
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_first_engine_is_one(there: bool) -> None:
+    wanted = checked({"engine_id": {"$exists": there}})
+    found = [id for id in (-1, 0, 7) if matches({"engine_id": id}, wanted)]
+    assert found == ([0, 7] if there else [-1])

@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -550,8 +551,10 @@ def run(config: ControllerConfig) -> int:
     gc.set_threshold(100_000, 20, 100)
     try:
         return service.run()
-    except BrokenLaw as error:
-        log.event(service.logger, "error", "controller.broken_law", law=str(error))
+    except Exception as error:  # what nobody has foreseen is a state that cannot be, too
+        law = str(error) if isinstance(error, BrokenLaw) else repr(error)
+        log.event(service.logger, "error", "controller.broken_law", law=law)
+        traceback.print_exc()
         dump(service.core)
         return 70
     finally:

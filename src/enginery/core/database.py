@@ -56,6 +56,9 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 """What a value can be compared by."""
 
+NOWHERE = -1
+"""The engine id of a task that has none: of this key alone, 0 is a value as any other."""
+
 _LISTS = frozenset({"$in", "$nin", "$all"})
 
 
@@ -70,6 +73,8 @@ def checked(query: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             if operator not in OPERATORS:
                 known = ", ".join(OPERATORS)
                 raise LookupError(f"there is no operator {operator!r}; there are {known}")
+            if operator == "$eq" and isinstance(operand, list | tuple | Mapping):
+                raise LookupError(f'{key!r} is one value; for one of several: {{"$in": [...]}}')
             if not _fits(operator, operand):
                 raise LookupError(f"{operator} of {key!r} cannot take {operand!r}")
         conditions[key] = dict(operators)
@@ -95,7 +100,14 @@ def _fits(operator: str, operand: Any) -> bool:
 def matches(document: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether every condition of a checked query holds."""
     return all(
-        OPERATORS[operator](document[key], operand)
+        _is_there(document[key]) == bool(operand)
+        if (key, operator) == ("engine_id", "$exists")
+        else OPERATORS[operator](document[key], operand)
         for key, operators in conditions.items()
         for operator, operand in operators.items()
     )
+
+
+def _is_there(engine_id: int) -> bool:
+    """Whether a task has, or had, an engine."""
+    return engine_id != NOWHERE

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .controller import Controller
 
 
+DIGITS = 20
+"""What has as many is no number of a task, whoever has chosen that id."""
+
 Found = tuple[float, str, Any]
 """When a task was submitted, its id, and what is told of it."""
 
@@ -28,7 +31,7 @@ def order(found: Found) -> tuple[float, str, int, int]:
     """By what tasks from several places are sorted: clients count their tasks, chunks theirs."""
     client, _, number = found[1].rpartition("-")
     whole, _, share = number.partition(".")
-    n, start = (int(digits) if digits.isdecimal() else 0 for digits in (whole, share))
+    n, start = (int(d) if d.isdecimal() and len(d) < DIGITS else 0 for d in (whole, share))
     return found[0], client, n, start
 
 

@@ -42,9 +42,8 @@ def candidates(tasks: Tasks, wanted: Conditions) -> Iterable[tuple[str, Record]]
 def _named(wanted: Conditions) -> Iterable[str] | None:
     """The ids that are asked for, if any are named."""
     condition = wanted.get("msg_id", {})
-    if "$eq" in condition:
-        return [condition["$eq"]]
-    return dict.fromkeys(condition["$in"]) if "$in" in condition else None
+    ids = [condition["$eq"]] if "$eq" in condition else condition.get("$in")
+    return None if ids is None else dict.fromkeys(id for id in ids if isinstance(id, str))
 
 
 def _holds(value: Any, condition: Mapping[str, Any]) -> bool:

@@ -29,6 +29,7 @@ from sqlalchemy import (
     true,
 )
 
+from ...core.database import NOWHERE
 from .rows import clean
 from .schema import tasks
 
@@ -174,7 +175,8 @@ class Key:
 
     def exists(self, wanted: Any) -> ColumnElement[bool]:
         """Whether it says anything."""
-        empty = self.column == ("" if self.text else 0)
+        nothing = NOWHERE if self.name == "engine_id" else 0
+        empty = self.column == ("" if self.text else nothing)
         return not_(empty) if wanted else empty
 
 
