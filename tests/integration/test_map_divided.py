@@ -202,3 +202,27 @@ def test_a_map_gets_what_somebody_asked_for_while_it_ran(rc, gate):
     assert alone.wait(30)
     assert result.wait_for_output(30)
     assert "".join(result.stdout) == "item 0\nitem 1\nitem 2\n"
+
+
+def test_all_of_it_or_some_of_its_shares_can_be_run_again(rc, lview):
+    expected = [x * 2 for x in range(100)]
+    result = lview.map_async(lambda x: x * 2, range(100))
+    assert result.get(30) == expected
+    again = rc.resubmit(result)
+    assert again.get(30) == expected
+    assert again.name == result.name
+    first, *_, last = result.slots
+    some = rc.resubmit([last.id, first.id])
+    assert some.get(30) == expected[last.start :] + expected[: first.stop]
+
+
+def test_its_chunks_can_be_asked_for_by_their_ids(rc, lview):
+    expected = [x * 2 for x in range(100)]
+    before = len(rc.history)
+    result = lview.map_async(lambda x: x * 2, range(100))
+    assert result.get(30) == expected
+    chunks = rc.history[before:]
+    status = rc.result_status(chunks, status_only=False)
+    assert [value for id in chunks for value in status[id].get(30)] == expected
+    assert [value for id in chunks for value in rc.results[id]] == expected
+    assert [rc.metadata[id]["status"] for id in chunks] == ["ok"] * len(chunks)

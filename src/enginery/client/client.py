@@ -25,13 +25,12 @@ from .display import reprs
 from .display.progress import Engines, follow
 from .display.shown import Shown
 from .display.working import Working
-from .divided import DividedResult
+from .divided import form_of
 from .failing import told_failed
 from .link import Slot, rest, until
 from .recorded import Recorded
 from .records import Records
 from .results import AsyncResult
-from .slots import ChunkSlot
 from .targets import MORE_ENGINES, START_ENGINES, present, resolve, some
 from .views import View
 
@@ -256,7 +255,12 @@ class Client(Recorded, Classic):
         >>> rc.results[ar.msg_ids[0]]
         1
         """
-        return Records(self, lambda result: result.get(0))
+
+        def value(slot: Slot) -> Any:
+            kind, form = form_of([slot], True, "results")
+            return kind(self, [slot], **form).get(0)
+
+        return Records(self, value)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -268,7 +272,11 @@ class Client(Recorded, Classic):
         >>> rc.metadata[ar.msg_ids[0]]["engine_id"]
         2
         """
-        return Records(self, lambda result: result.metadata)
+
+        def metadata(slot: Slot) -> Any:
+            return AsyncResult(self, [slot], name=slot.name, shape="single").metadata
+
+        return Records(self, metadata)
 
     def get_result(self, ids: Any = None, block: bool | None = None) -> Any:
         """The result of tasks of this client or of another one, by id.
@@ -282,16 +290,8 @@ class Client(Recorded, Classic):
         """
         single = not isinstance(ids, (list, tuple, set, frozenset, AsyncResult))
         slots = self.slots_of(self._ids(-1 if ids is None else ids))
-        if any(isinstance(slot, ChunkSlot) and slot.stop for slot in slots):
-            return self._divided(slots, block)
-        name = slots[0].name if len(slots) == 1 and slots[0].name else "get_result"
-        result = self.result(slots, name=name, shape="single" if single else "list")
-        return result.get() if (self.block if block is None else block) else result
-
-    def _divided(self, slots: list[Slot], block: bool | None) -> Any:
-        """The result of chunks of a map: one list of all their items."""
-        name = slots[0].name or "get_result"
-        result = self.result(slots, kind=DividedResult, name=name, shape="map")
+        kind, form = form_of(slots, single, "get_result")
+        result = self.result(slots, kind, **form)
         return result.get() if (self.block if block is None else block) else result
 
     def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:

@@ -10,7 +10,7 @@ from ..frames import trimmed
 from ..wire.inputs import joined_parts
 from .errors import combine
 from .failed import Failed
-from .parts import Parts, items_of
+from .parts import Parts, is_chunk, items_of
 from .results import AsyncResult
 from .slots import ChunkSlot, ShareSlot, Slot
 
@@ -91,6 +91,20 @@ class DividedResult(AsyncResult):
         values = self._parts.part(parts[i].number)
         failures = [value for value in values if isinstance(value, Failed)]
         return combine(failures, self._call(), alone=True)
+
+
+def form_of(
+    slots: Sequence[Slot], single: bool, called: str
+) -> tuple[type[AsyncResult], dict[str, Any]]:
+    """The class of the result of tasks that are asked for by their ids, and what it is made with.
+
+    With chunks of a map among them it is one list of all items. It is `called` so unless its tasks
+    have a name.
+    """
+    divided = any(map(is_chunk, slots))
+    name = slots[0].name if divided or len(slots) == 1 else ""
+    shape = "map" if divided else "single" if single else "list"
+    return DividedResult if divided else AsyncResult, {"name": name or called, "shape": shape}
 
 
 def in_parts(slot: Slot) -> Sequence[Slot]:

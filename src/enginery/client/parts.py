@@ -42,7 +42,8 @@ def items_of(slot: Slot) -> int:
     return slot.stop - slot.start if divided else 1  # type: ignore[attr-defined]
 
 
-def _is_chunk(slot: Slot) -> bool:
+def is_chunk(slot: Slot) -> bool:
+    """Whether a task is known to be a chunk, which has no value but those of its shares."""
     return isinstance(slot, ChunkSlot) and slot.stop > 0
 
 
@@ -68,7 +69,7 @@ class Parts(Awaited):
     # --- from the link's thread, with `changed` held ----------------------------------------------
 
     def _follow(self, slot: Slot) -> None:
-        if isinstance(slot, ChunkSlot) and _is_chunk(slot):
+        if isinstance(slot, ChunkSlot) and is_chunk(slot):
             for share in slot.shares:
                 self._share_ended(slot, share)
             if slot.outcome is None:
@@ -85,7 +86,7 @@ class Parts(Awaited):
 
     def _ended(self, slot: Slot) -> None:
         i = self._waiting.pop(slot.id)
-        if _is_chunk(slot):
+        if is_chunk(slot):
             for first, stop in self._missing(self._starts[i], self._starts[i + 1]):
                 self._add(first, stop - first, slot)
         else:
@@ -113,7 +114,7 @@ class Parts(Awaited):
         part = Part(first, items, len(self.parts), slot, skipped)
         outcome = slot.outcome
         assert outcome is not None
-        if outcome.status != "ok" or _is_chunk(slot):
+        if outcome.status != "ok" or is_chunk(slot):
             self.bad.append(part.number)
         if outcome.attempt > 1:
             self.retried += items
@@ -174,7 +175,7 @@ class Parts(Awaited):
     def _unpack(self, part: Part) -> Sequence[Any]:
         outcome = part.slot.outcome
         assert outcome is not None
-        if _is_chunk(part.slot):
+        if is_chunk(part.slot):
             if outcome.status == "ok":  # it has come too late, and the shares are forgotten
                 outcome = replace(outcome, status="expired")
             numbers = range(part.first, part.first + part.items)

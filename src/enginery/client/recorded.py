@@ -11,6 +11,7 @@ from msgspec import msgpack
 
 from ..core.messages import Choose, Purge, Query, Resubmit
 from ..error import QueryError
+from .divided import form_of
 from .results import AsyncResult
 from .slots import ChunkSlot, Slot
 from .targets import some
@@ -40,7 +41,9 @@ class Recorded:
 
         def slots_of(self, ids: list[str]) -> list[Slot]: ...
 
-        def result(self, slots: list[Slot], **form: Any) -> AsyncResult: ...
+        def result(
+            self, slots: list[Slot], kind: type[AsyncResult] = AsyncResult, **form: Any
+        ) -> AsyncResult: ...
 
         @property
         def ids(self) -> list[int]: ...
@@ -102,10 +105,9 @@ class Recorded:
         }
         if not status_only and done:
             slots = self.slots_of(done)
-            status |= {
-                id: self.result([slot], name=slot.name or "result_status", shape="single")
-                for id, slot in zip(done, slots, strict=True)
-            }
+            for id, slot in zip(done, slots, strict=True):
+                kind, form = form_of([slot], True, "result_status")
+                status[id] = self.result([slot], kind, **form)
         return status
 
     def hub_history(self) -> list[str]:
@@ -147,6 +149,7 @@ class Recorded:
     def resubmit(self, jobs: Any) -> AsyncResult:
         """Run finished tasks once more, well or not as they ended, as new tasks; their result.
 
+        Of a map that engines have divided it is the list of its items; of some shares, of theirs.
         What they depended on counts only among themselves. TaskNotDone for one that has not ended,
         UnknownTask for one that the controller does not remember; nothing is submitted then.
 
@@ -157,8 +160,8 @@ class Recorded:
         ids = self._ids(jobs)
         slots = self.run_again(ids)
         single = isinstance(jobs, str | int) or len(ids) == 1
-        name = slots[0].name or "resubmit" if len(slots) == 1 else "resubmit"
-        return self.result(slots, name=name, shape="single" if single else "list")
+        kind, form = form_of(slots, single, "resubmit")
+        return self.result(slots, kind, **form)
 
     def run_again(self, ids: Sequence[str]) -> list[Slot]:
         """Resubmit these tasks; the slots of the new ones, in the same order."""

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..error import UnknownTask
-from .results import AsyncResult
 
 if TYPE_CHECKING:
     from .client import Client
+    from .slots import Slot
 
 
 class Records(Mapping[str, Any]):
-    """A read-only mapping from task id to what `read` takes from that task's result."""
+    """A read-only mapping from task id to what `read` takes from that task."""
 
-    def __init__(self, client: Client, read: Callable[[AsyncResult], Any]) -> None:
+    def __init__(self, client: Client, read: Callable[[Slot], Any]) -> None:
         self._client = client
         self._read = read
 
@@ -24,7 +24,7 @@ class Records(Mapping[str, Any]):
         if slot is None or slot.outcome is None:
             state = "is not done" if slot else "is not held here: rc.get_result(id) fetches it"
             raise UnknownTask(f"the result of task {id!r} {state}")
-        return self._read(AsyncResult(self._client, [slot], name=slot.name, shape="single"))
+        return self._read(slot)
 
     def __iter__(self) -> Iterator[str]:
         return (slot.id for slot in self._client.calls.slots.values() if slot.outcome)
