@@ -10,7 +10,7 @@ import time
 import numpy
 import pytest
 
-from enginery import CompositeError, RemoteError
+from enginery import CompositeError, QueueFull, RemoteError
 
 
 @pytest.fixture(params=["direct", "balanced"])
@@ -171,6 +171,28 @@ def test_imap_goes_on_after_a_failed_item(lview):
     kept = list(lview.imap(lambda x: 1 // x, [1, 0, 1], return_exceptions=True, chunksize=2))
     assert [isinstance(value, ZeroDivisionError) for value in kept] == [False, True, False]
     assert kept[1].item == 1
+
+
+def test_imap_raises_what_failed_and_gives_what_was_returned(lview):
+    loads = f"1 // (__import__('os').getpid() != {os.getpid()})"
+
+    class OnlyThere:
+        def __reduce__(self):
+            return eval, (loads,)
+
+    def f(x):
+        return OnlyThere() if x == 1 else QueueFull("returned") if x == 2 else x
+
+    values = lview.imap(f, range(4))
+    told = []
+    for _ in range(4):
+        try:
+            told.append(repr(next(values)))
+        except ZeroDivisionError:
+            told.append("raised")
+    assert told == ["0", "raised", "QueueFull('returned')", "3"]
+    kept = list(lview.imap(f, range(4), return_exceptions=True))
+    assert [type(each) for each in kept] == [int, ZeroDivisionError, QueueFull, int]
 
 
 # --- reduce -----------------------------------------------------------------------------------

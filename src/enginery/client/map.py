@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..error import EngineryError
 from ..frames import trims
 from ..wire.chunks import MapChunk
 from ..wire.dependent import Fit, dependent
@@ -138,7 +137,7 @@ class LazyMap:
         self._f = f if options.size() == 1 else MapChunk(f)
         self._items: Iterator[tuple[Any, ...]] = _rows(sequences)
         self._parts: deque[AsyncResult] = deque()
-        self._values: deque[Any] = deque()
+        self._values: Iterator[Any] = iter(())  # of one part; raises what failed of it
         self._submitted = 0  # items
         self._refill()
 
@@ -146,21 +145,19 @@ class LazyMap:
         return self
 
     def __next__(self) -> Any:
-        while not self._values:
+        while True:
+            for value in self._values:
+                return value
             self._refill()
             if not self._parts:
                 raise StopIteration
-            self._values.extend(self._next_part().get())
-        value = self._values.popleft()
-        if isinstance(value, EngineryError) and not self._options.return_exceptions:
-            raise value
-        return value
+            self._values = iter(self._next_part())
 
     def cancel(self) -> None:
         """Read no more input, and abort what has not started."""
         self._items = iter(())
         parts, self._parts = self._parts, deque()
-        self._values.clear()
+        self._values = iter(())
         self._view.client.abort(list(parts))
 
     def _refill(self) -> None:
@@ -177,7 +174,8 @@ class LazyMap:
         slots = client.calls.each(self._f, placed, {}, self._name, self._view.wishes)
         for i, slot in enumerate(slots):
             part = AsyncResult(
-                client, [slot], name=self._name, shape="map", return_exceptions=True,
+                client, [slot], name=self._name, shape="map",
+                return_exceptions=self._options.return_exceptions,
                 sizes=None if sizes is None else [sizes[i]], first=self._submitted,
             )  # fmt: skip
             self._submitted += part.total
