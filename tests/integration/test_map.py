@@ -10,7 +10,7 @@ import time
 import numpy
 import pytest
 
-from enginery import CompositeError, QueueFull, RemoteError
+from enginery import CompositeError, QueueFull, RemoteError, UnsendableError
 
 
 @pytest.fixture(params=["direct", "balanced"])
@@ -193,6 +193,59 @@ def test_imap_raises_what_failed_and_gives_what_was_returned(lview):
     assert told == ["0", "raised", "QueueFull('returned')", "3"]
     kept = list(lview.imap(f, range(4), return_exceptions=True))
     assert [type(each) for each in kept] == [int, ZeroDivisionError, QueueFull, int]
+
+
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_imap_loses_no_item_when_there_is_no_room(rc, lview, tmp_path, chunksize):
+    def wait(path):
+        while not os.path.exists(path):
+            time.sleep(0.001)
+
+    values = lview.imap(abs, range(60), max_outstanding=8, chunksize=chunksize)
+    first = next(values)
+    holding = lview.apply_async(wait, str(tmp_path / "go"))
+    rc.queue_limit, rc.when_full = 1, "raise"
+    given = []
+    with pytest.raises(QueueFull):
+        given.extend(values)
+    (tmp_path / "go").touch()
+    holding.get(30)
+    rc.queue_limit = 0
+    assert [first, *given, *values] == list(range(60))
+
+
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_imap_loses_no_item_when_its_input_is_interrupted(lview, chunksize):
+    class Input:
+        read = 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            self.read += 1
+            if self.read == 50:
+                raise KeyboardInterrupt
+            if self.read > 100:
+                raise StopIteration
+            return self.read
+
+    values = lview.imap(abs, Input(), max_outstanding=8, chunksize=chunksize)
+    given = []
+    with pytest.raises(KeyboardInterrupt):
+        given.extend(values)
+    given.extend(values)
+    assert given == [n for n in range(1, 101) if n != 50]
+
+
+def test_imap_does_not_pass_over_an_item_that_cannot_be_sent(lview):
+    unsendable = (n for n in range(3))
+    values = lview.imap(abs, [*range(30), unsendable, 31], max_outstanding=8)
+    given = []
+    for _ in range(2):
+        with pytest.raises(UnsendableError):
+            given.extend(values)
+    assert given == list(range(len(given)))
 
 
 # --- reduce -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from ..frames import trims
 from ..wire.chunks import MapChunk
 from ..wire.dependent import Fit, dependent
 from ..wire.reference import Reference
-from .calls import ANYWHERE, name_of
+from .calls import ANYWHERE, FIRST_BATCH, name_of
 from .divided import DividedResult
 from .interrupted import Work
 from .results import AsyncResult
@@ -121,7 +121,8 @@ class LazyMap:
     """An iterator over the values of a map whose input is read as it goes, without end if need be.
 
     At most `window` tasks are submitted and not yet given out. A failed item raises when its turn
-    comes (or is given, with `return_exceptions`); iteration can go on after that.
+    comes (or is given, with `return_exceptions`); iteration can go on after that. So it can when
+    items could not be submitted: these are tried again.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class LazyMap:
         self._items: Iterator[tuple[Any, ...]] = _rows(sequences)
         self._parts: deque[AsyncResult] = deque()
         self._values: Iterator[Any] = iter(())  # of one part; raises what failed of it
+        self._unsent: list[tuple[Any, ...]] = []  # what has been read, and could not be submitted
         self._submitted = 0  # items
         self._refill()
 
@@ -155,7 +157,7 @@ class LazyMap:
 
     def cancel(self) -> None:
         """Read no more input, and abort what has not started."""
-        self._items = iter(())
+        self._items, self._unsent = iter(()), []
         parts, self._parts = self._parts, deque()
         self._values = iter(())
         self._view.client.abort(list(parts))
@@ -164,14 +166,26 @@ class LazyMap:
         room = self._window - len(self._parts)
         if self._parts and room < self._window // 4:  # a few at once cost less than one by one
             return
+        size = self._options.size()
+        while room > 0:
+            tasks = min(room, FIRST_BATCH)  # which go together, or not at all
+            # What is read stays here until it has gone, whatever is raised meanwhile.
+            self._unsent.extend(islice(self._items, tasks * size - len(self._unsent)))
+            if not self._unsent:
+                return
+            self._submit(size)
+            room -= tasks
+
+    def _submit(self, size: int) -> None:
+        """Submit what has been read, `size` items in one task."""
         sizes: list[int] | None = None
-        items: Iterable[tuple[Any, ...]] = self._items
-        if self._options.size() > 1:
+        items: Iterable[tuple[Any, ...]] = self._unsent
+        if size > 1:
             sizes = []
-            items = _chunks(items, self._options.size(), sizes)
-        client = self._view.client
-        placed = zip(repeat(ANYWHERE), islice(items, room))
+            items = _chunks(items, size, sizes)
+        client, placed = self._view.client, zip(repeat(ANYWHERE), items)
         slots = client.calls.each(self._f, placed, {}, self._name, self._view.wishes)
+        self._unsent = []
         for i, slot in enumerate(slots):
             part = AsyncResult(
                 client, [slot], name=self._name, shape="map",
