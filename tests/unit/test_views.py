@@ -13,6 +13,7 @@ from enginery.client.decorators import (
     interactive,
     local_function,
 )
+from enginery.client.dependency import Dependency
 from enginery.client.direct import DirectView
 from enginery.client.map import MapOptions, window_size
 
@@ -67,6 +68,37 @@ def test_temp_flags_last_for_the_block_and_no_longer(view):
     with pytest.raises(ZeroDivisionError), view.temp_flags(label="x"):
         _ = 1 / 0
     assert view.label == ""
+
+
+def test_temp_flags_leave_a_dependency_as_it_was(balanced):
+    balanced.after = before = Dependency(["7f3-1"])
+    with balanced.temp_flags(after=Dependency(["7f3-1"], all=False, failure=True)):
+        assert balanced.after.failure
+    assert balanced.after is before
+
+
+def test_temp_flags_end_although_an_engine_of_the_view_has_gone(direct, holder):
+    def fail():
+        with direct.temp_flags(targets=0, track=True):
+            holder.ids = [0, 1]
+            _ = 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert direct.targets == [0, 1, 2]
+    assert direct.track is False
+    assert holder.moved[-1] == (direct, (DirectView, 0))
+
+
+def test_dependencies_are_equal_when_the_same_meets_them():
+    ids = ["7f3-1", "7f3-2"]
+    assert Dependency(ids) == Dependency(ids[::-1]) == set(ids)
+    assert Dependency(ids) != Dependency(ids, all=False)
+    assert (Dependency(ids) != Dependency(ids)) is False
+    assert Dependency(ids) != Dependency(ids[:1])
+    assert Dependency(ids) != ids
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Dependency(ids))
 
 
 def test_a_variant_leaves_the_view_alone(view):

@@ -42,6 +42,16 @@ class Dependency(set[str]):
         ids = map(sayable, self)
         return m.Dependency(tuple(sorted(ids)), self.all, self.success, self.failure)
 
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Dependency):
+            return self.as_dict() == other.as_dict()
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:  # a set has its own
+        return not self == other
+
+    __hash__ = None
+
     def __repr__(self) -> str:
         switches = f"all={self.all}, success={self.success}, failure={self.failure}"
         return f"Dependency({sorted(self)}, {switches})"

@@ -103,11 +103,15 @@ class View(ABC):
         ...     dview.apply(abs, -1)
         [1, 1, 1, 1]
         """
-        before = {name: getattr(self, name) for name in self.FLAGS}
+        before = {f"_{name}": getattr(self, f"_{name}") for name in self.FLAGS}
         try:
             yield self.set_flags(**flags)
-        finally:
-            self.set_flags(**{n: v for n, v in before.items() if getattr(self, n) != v})
+        finally:  # not checked again: engines may have gone meanwhile
+            moved_from = self.key
+            for kept, value in before.items():
+                setattr(self, kept, value)
+            self._wishes = None
+            self.client.view_moved(self, moved_from)
 
     def variant(self, **flags: Any) -> Self:
         """This view with other flags, for one call; None leaves a flag as it is."""
