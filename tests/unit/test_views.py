@@ -90,6 +90,18 @@ def test_temp_flags_end_although_an_engine_of_the_view_has_gone(direct, holder):
     assert holder.moved[-1] == (direct, (DirectView, 0))
 
 
+def test_what_is_added_to_a_dependency_counts_from_the_next_call(balanced, holder):
+    holder.link.farms = False
+    plain = balanced.wishes
+    assert balanced.wishes is plain
+    balanced.after, balanced.follow = "7f3-1", Dependency(["7f3-1"])
+    assert balanced.wishes.terms.after.ids == ("7f3-1",)
+    balanced.after.add("7f3-2")
+    balanced.follow.failure = True
+    assert balanced.wishes.terms.after.ids == ("7f3-1", "7f3-2")
+    assert balanced.wishes.terms.follow.failure
+
+
 def test_dependencies_are_equal_when_the_same_meets_them():
     ids = ["7f3-1", "7f3-2"]
     assert Dependency(ids) == Dependency(ids[::-1]) == set(ids)

@@ -87,17 +87,20 @@ class LoadBalancedView(View):
     @property
     def wishes(self) -> Wishes:
         """What this view asks for its tasks."""
-        if self._wishes is None:
+        wishes = self._wishes
+        if wishes is None:
             if self.client.link.farms:
                 self._check_pure()
-            self._wishes = Wishes(
+            wishes = Wishes(
                 tuple(self._targets or ()),
                 self._retries,
                 self._label,
                 self._terms(),
                 self._recovery,
             )
-        return self._wishes
+            if self._after is None and self._follow is None:  # else these can get more ids
+                self._wishes = wishes
+        return wishes
 
     def _check_pure(self) -> None:
         """NotSupportedError for what the pure scheme cannot do."""
