@@ -245,6 +245,10 @@ def test_flatten(rc):
     rc[:].scatter("a", [5, 6, 7, 8], flatten=True, block=True)
     assert rc[:]["a"] == [5, 6, 7, 8]
     assert rc[:].gather("a", block=True) == [5, 6, 7, 8]
+    rc[:].scatter("a", [5, 6], flatten=True, block=True)
+    assert rc[:].gather("a", block=True) == [5, 6]
+    rc[:].scatter("a", numpy.arange(5), flatten=True, block=True)
+    assert rc[:].gather("a", block=True).tolist() == list(range(5))
     rc[0].scatter("b", [1, 2], block=True)
     assert rc[0]["b"] == [1, 2]
     assert rc[0].gather("b", block=True) == [1, 2]

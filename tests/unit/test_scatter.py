@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enginery.client.scatter import join, partition
+from enginery.client.scatter import flattened, join, partition
 
 
 @given(st.lists(st.integers()), st.integers(1, 9))
@@ -92,6 +92,56 @@ def test_pieces_of_different_kinds_make_a_list():
 def test_what_is_no_sequence_is_an_item():
     assert join([1, 2, 3]) == [1, 2, 3]
     assert join([1, [2, 3]]) == [1, [2, 3]]
+    assert join([[1, 2, 3], 4]) == [[1, 2, 3], 4]
+    total = numpy.float64(6.0)
+    assert join([numpy.ones(3), total])[1] is total
+    assert join([numpy.ones((2, 2)), total])[1] is total
     assert join([{"a": 1}, {"b": 2}]) == [{"a": 1}, {"b": 2}]
     assert join([numpy.array(1), numpy.array(2)]) == [1, 2]
     assert join([]) == []
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+@pytest.mark.parametrize(
+    "seq",
+    [[0, 1], [0, 1, 2], list(range(5)), (0, 1, 2), tuple(range(5)), "ab", "abcde", ["ab", 1, "c"]],
+)
+def test_items_in_the_place_of_pieces_go_into_the_whole(seq, k):
+    back = join(flattened(partition(seq, k)))
+    assert back == seq
+    assert type(back) is type(seq)
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 5])
+@pytest.mark.parametrize(
+    "array",
+    [
+        numpy.arange(3),
+        numpy.arange(7, dtype="i2"),
+        numpy.array(["ab", "c", "d"]),
+        numpy.eye(3),
+        numpy.zeros(3, [("a", "i4"), ("b", "f8")]),
+        numpy.ma.masked_greater(numpy.arange(7.0), 3),
+    ],
+    ids=lambda array: f"{array.dtype}-{array.ndim}",
+)
+def test_rows_and_items_in_the_place_of_pieces_go_into_the_array(array, k):
+    back = join(flattened(partition(array, k)))
+    assert type(back) is type(array)
+    assert back.dtype == array.dtype
+    assert back.tolist() == array.tolist()
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_rows_in_the_place_of_pieces_go_into_the_frame(k):
+    frame = pandas.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]}, index=[5, 6, 7])
+    pandas.testing.assert_frame_equal(join(flattened(partition(frame, k))), frame)
+
+
+def test_where_all_are_items_nothing_tells_them_from_pieces():
+    assert join(flattened(partition(["ab", "c"], 2))) == "abc"
+    assert join(flattened(partition([[1], [2, 3]], 2))) == [1, 2, 3]
+    assert join(flattened(partition(numpy.eye(2), 2))).tolist() == [1, 0, 0, 1]
+    assert join(flattened(partition(numpy.array(["a", "b"]), 2))) == ["a", "b"]
+    assert join(flattened(partition((1, 2), 2))) == [1, 2]
+    assert join(flattened(partition(pandas.Series([1, 2, 3]), 2))) == [1, 2, 3]

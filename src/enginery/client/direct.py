@@ -22,7 +22,7 @@ from .modules import module_source
 from .names import name_or_names
 from .properties import Properties
 from .results import AsyncResult
-from .scatter import partition
+from .scatter import flattened, partition
 from .targets import Targets, present, resolve
 from .views import View
 
@@ -264,7 +264,8 @@ class DirectView(Properties, View):
     ) -> Any:
         """Give each engine one contiguous piece of a sequence under this name.
 
-        With `flatten` an engine whose piece has one item gets the item itself.
+        With `flatten` an engine whose piece has one item gets the item itself. `gather` puts these
+        together again, but takes texts, lists and rows of arrays for pieces when all have one.
 
         >>> _ = dview.scatter("part", np.arange(8), block=True)
         >>> rc[1]["part"]
@@ -278,7 +279,7 @@ class DirectView(Properties, View):
         places = view.places()
         pieces = partition(sequence, len(places))
         if flatten:
-            pieces = [_only_item(piece) if len(piece) == 1 else piece for piece in pieces]
+            pieces = flattened(pieces)
         placed = [(place, ({name: piece},)) for place, piece in zip(places, pieces, strict=True)]
         slots = self.client.calls.each(actions.push, placed, {}, "scatter", view.wishes)
         return view.finish(self.client.result(slots, name="scatter", shape=view.shape))
@@ -449,10 +450,6 @@ def _source(path: Path) -> str:
     except (SyntaxError, UnicodeDecodeError):
         why = "it is neither in UTF-8 nor in an encoding that it declares"
         raise SyntaxError(f"{path} is no text of Python: {why}") from None
-
-
-def _only_item(piece: Any) -> Any:
-    return getattr(piece, "iloc", piece)[0]
 
 
 def _only_blocks(dist: str) -> None:

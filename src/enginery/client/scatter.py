@@ -38,11 +38,20 @@ def partition(seq: Any, pieces: int) -> list[Any]:
     return [by_position[start:stop] for start, stop in bounds(len(seq), pieces)]
 
 
+def flattened(pieces: Sequence[Any]) -> list[Any]:
+    """The same pieces, but the item itself in the place of a piece with one."""
+    return [getattr(piece, "iloc", piece)[0] if len(piece) == 1 else piece for piece in pieces]
+
+
 def join(pieces: Sequence[Any]) -> Any:
     """Join pieces, in their order, to one object of their kind; undoes `partition`.
 
-    Pieces of different kinds of sequences give a list; pieces that are no sequences (as
-    `flatten=True` leaves them) are the items of a list.
+    Pieces of different kinds of sequences give a list, and so do pieces that are no sequences.
+
+    `scatter(flatten=True)` leaves a bare item, or a row, where a piece had one. Beside longer or
+    empty pieces it is put back among their items. Where all are bare nothing tells them from
+    pieces: texts, lists and rows are joined end to end, and other items give a list. So do those
+    of bytes (numbers) and of Series (without an index) in any case. `pull` gives what each has.
     """
     if not pieces:
         return []
@@ -50,18 +59,19 @@ def join(pieces: Sequence[Any]) -> Any:
     numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
     if pandas is not None and _all_are(pieces, (pandas.Series, pandas.DataFrame, pandas.Index)):
         return _join_pandas(pandas, pieces)
-    if numpy is not None and _all_are(pieces, numpy.ndarray) and first.ndim:
-        masked = _all_are(pieces, numpy.ma.MaskedArray)
-        return (numpy.ma if masked else numpy).concatenate(list(pieces))
+    if numpy is not None and _all_are(pieces, (numpy.ndarray, numpy.generic)):
+        return _join_arrays(numpy, pieces)
     if _all_are(pieces, str):
         return "".join(pieces)
     if _all_are(pieces, (bytes, bytearray, memoryview)):
         return bytearray().join(pieces) if isinstance(first, bytearray) else b"".join(pieces)
-    if _all_are(pieces, tuple):
-        return tuple(chain.from_iterable(pieces))
-    if all(_is_series(piece) for piece in pieces):
-        return list(chain.from_iterable(pieces))
-    return list(pieces)
+    series = [piece for piece in pieces if _is_series(piece)]
+    if len(series) < len(pieces):
+        if not _sizes_of_partition([len(p) if _is_series(p) else 1 for p in pieces]):
+            return list(pieces)
+        pieces = [piece if _is_series(piece) else (piece,) for piece in pieces]
+    items = chain.from_iterable(pieces)
+    return tuple(items) if series and _all_are(series, tuple) else list(items)
 
 
 def _all_are(pieces: Iterable[Any], kinds: Any) -> bool:
@@ -83,9 +93,38 @@ def _has_length(piece: Any) -> bool:
     return True
 
 
+def _sizes_of_partition(sizes: Sequence[int]) -> bool:
+    """Whether `partition` makes pieces of such sizes."""
+    return list(sizes) == sorted(sizes, reverse=True) and sizes[0] - sizes[-1] <= 1
+
+
+def _join_arrays(numpy: ModuleType, pieces: Sequence[Any]) -> Any:
+    arrays = [numpy.asanyarray(piece) for piece in pieces]
+    dimensions = max(array.ndim for array in arrays)
+    if not dimensions:
+        return list(pieces)
+    if any(array.ndim < dimensions for array in arrays):  # rows, or items of one dimension
+        arrays = [array if array.ndim == dimensions else array[None] for array in arrays]
+        fit = all(array.ndim == dimensions for array in arrays)
+        if not (fit and _sizes_of_partition(list(map(len, arrays)))):
+            return list(pieces)
+    masked = any(isinstance(array, numpy.ma.MaskedArray) for array in arrays)
+    return (numpy.ma if masked else numpy).concatenate(arrays)
+
+
 def _join_pandas(pandas: ModuleType, pieces: Sequence[Any]) -> Any:
+    frames = [piece for piece in pieces if isinstance(piece, pandas.DataFrame)]
+    if frames:
+        pieces = [_as_frame(pandas, piece, frames[0]) for piece in pieces]
     # empty pieces say nothing but their dtype, which would widen the dtype of the others
     filled = [piece for piece in pieces if len(piece)] or list(pieces[:1])
     if isinstance(filled[0], pandas.Index):
         return filled[0].append(filled[1:])
     return pandas.concat(filled)
+
+
+def _as_frame(pandas: ModuleType, piece: Any, other: Any) -> Any:
+    """A frame, also of what is a row of such as the other one."""
+    if isinstance(piece, pandas.Series) and piece.index.equals(other.columns):
+        return piece.to_frame().T.astype(other.dtypes)
+    return piece

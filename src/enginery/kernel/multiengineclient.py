@@ -159,7 +159,8 @@ class MultiEngineClient(Connected, Targeted, Properties):
     ) -> Any:
         """Give each engine one contiguous piece of a sequence under this name.
 
-        With `flatten` an engine whose piece has one item gets the item itself.
+        With `flatten` an engine whose piece has one item gets the item itself. `gather` puts these
+        together again, but takes texts, lists and rows of arrays for pieces when all have one.
         """
         return self._call(
             lambda view: view.scatter(name, sequence, _blocks(dist), flatten=flatten),
