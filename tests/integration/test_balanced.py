@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 
+import numpy
 import pytest
 
 from enginery import Client, ImpossibleDependency, TaskAborted, UnknownTask, UnsendableError
@@ -179,6 +180,7 @@ def test_results_are_held_by_their_owner_only(rc):
 def test_get_result_of_ones_own(rc):
     result = rc[None].apply_async(lambda: 8)
     assert rc.get_result(result.msg_ids[0]).get(30) == 8
+    assert rc.get_result(numpy.int64(-1)).get(30) == 8
     assert rc.get_result().get(30) == 8
     assert rc.get_result(result).get(30) == [8]
     assert rc.get_result([result, -1], block=True) == [8]

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy
 import pytest
 
 from enginery import Client, Cluster, ClusterError, ControllerLost, NoControllerError
@@ -254,6 +255,10 @@ def test_what_cannot_be(
     with pytest.raises(error, match=text):
         Cluster(**options)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_number_of_engines_may_be_of_numpy(tmp_path: Path) -> None:
+    assert type(Cluster(n=numpy.int64(4), profile_dir=tmp_path).n) is int
 
 
 def test_not_running(tmp_path: Path) -> None:

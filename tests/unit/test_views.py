@@ -3,6 +3,7 @@
 import os
 from types import SimpleNamespace
 
+import numpy
 import pytest
 
 from enginery.client.balanced import LoadBalancedView
@@ -224,12 +225,15 @@ def test_chunks_are_for_balanced_maps(direct, balanced):
     for wrong in (0, -1, 2.5, "2"):
         with pytest.raises(ValueError, match="chunksize is a number from 1 up"):
             MapOptions(wrong).size()
+    size = MapOptions(numpy.int64(4)).size()
+    assert (size, type(size)) == (4, int)
 
 
 def test_window_of_a_lazy_map():
     assert window_size("auto", 8) == 128
     assert window_size("auto", 0) == 64
     assert window_size(5, 8) == 5
+    assert type(window_size(numpy.int64(9), 8)) is int
     for wrong in (0, -1, 2.5, "many"):
         with pytest.raises(ValueError, match="max_outstanding"):
             window_size(wrong, 4)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal as signals
 import weakref
 from collections.abc import Iterator, Mapping
+from operator import index
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar, cast
+from typing import Any, NoReturn, Self, SupportsIndex, TypeVar, cast
 
 from ..core.messages import Clear, Query, Shutdown, Signal
 from ..error import NoEnginesRegistered, NotSupportedError, TimeoutError, UnknownTask
@@ -372,9 +373,9 @@ class Client(Recorded, Classic):
             return [jobs]
         if isinstance(jobs, AsyncResult):
             return list(jobs.msg_ids)
-        if isinstance(jobs, int):
+        if isinstance(jobs, SupportsIndex) and not hasattr(jobs, "__len__"):  # that is an array
             try:
-                return [self.calls.history[jobs]]
+                return [self.calls.history[index(jobs)]]
             except IndexError:
                 raise UnknownTask(f"the history of this client has no task {jobs}") from None
         try:

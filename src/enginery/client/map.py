@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import index
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from ..frames import trims
 from ..wire.chunks import MapChunk
@@ -35,9 +36,9 @@ class MapOptions(NamedTuple):
     def size(self) -> int:
         """Items in one task of a balanced map; ValueError unless it is a positive number."""
         size = 1 if self.chunksize is None else self.chunksize
-        if not isinstance(size, int) or size < 1:
+        if not isinstance(size, SupportsIndex) or index(size) < 1:
             raise ValueError(f"chunksize is a number from 1 up, not {self.chunksize!r}")
-        return size
+        return index(size)
 
 
 def balanced_map(
@@ -228,8 +229,8 @@ def window_size(max_outstanding: int | str, engines: int) -> int:
     """How many tasks a lazy map keeps under way: the number given, or for "auto" 16 an engine."""
     if max_outstanding == "auto":
         return PER_ENGINE * max(engines, 4)
-    if not isinstance(max_outstanding, int) or max_outstanding < 1:
+    if not isinstance(max_outstanding, SupportsIndex) or index(max_outstanding) < 1:
         raise ValueError(
             f'max_outstanding is "auto" or a number from 1 up, not {max_outstanding!r}'
         )
-    return max_outstanding
+    return index(max_outstanding)

@@ -15,9 +15,10 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial, wraps
 from importlib import import_module
+from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex, TypeVar
 
 from ..core.ahead import meant
 from ..error import ClusterError, ConnectionFileError, EngineryError, NoControllerError
@@ -588,11 +589,12 @@ def _cpus() -> int:
 
 def _number(n: Any) -> int:
     """A number of engines; ValueError when it cannot be one."""
-    if isinstance(n, bool) or not isinstance(n, int):
+    if isinstance(n, bool) or not isinstance(n, SupportsIndex):
         raise ValueError(f"n is a number of engines, not {n!r}")
-    if n < 0:
-        raise ValueError(f"n is a number of engines and cannot be {n}")
-    return n
+    number = index(n)
+    if number < 0:
+        raise ValueError(f"n is a number of engines and cannot be {number}")
+    return number
 
 
 def _scheme(scheme: Any) -> dict[str, Any]:
