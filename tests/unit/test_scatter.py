@@ -43,6 +43,7 @@ def test_ranges_and_iterables_give_lists():
     assert partition(range(4), 2) == [[0, 1], [2, 3]]
     assert partition((x * x for x in range(4)), 2) == [[0, 1], [4, 9]]
     assert partition({"a": 1, "b": 2}.keys(), 2) == [["a"], ["b"]]
+    assert partition(deque([1, 2, 3]), 2) == [[1, 2], [3]]
 
 
 def test_what_has_no_order_is_refused():

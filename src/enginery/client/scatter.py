@@ -27,15 +27,20 @@ def bounds(length: int, pieces: int) -> Iterator[tuple[int, int]]:
 def partition(seq: Any, pieces: int) -> list[Any]:
     """Cut `seq` into `pieces` contiguous pieces of its own kind; the first ones are the longer.
 
-    Arrays are cut along axis 0, as views. Ranges and iterables without a length give lists. A
-    mapping or a set has no order to cut by: TypeError.
+    Arrays are cut along axis 0, as views. Ranges, iterables without a length and what cannot be
+    sliced give lists. A mapping or a set has no order to cut by: TypeError.
     """
     if isinstance(seq, Mapping | set | frozenset):
         raise TypeError(f"a {type(seq).__name__} cannot be cut into pieces: it is not a sequence")
     if isinstance(seq, range) or not (hasattr(seq, "__len__") and hasattr(seq, "__getitem__")):
         seq = list(seq)
     by_position = getattr(seq, "iloc", seq)
-    return [by_position[start:stop] for start, stop in bounds(len(seq), pieces)]
+    cuts = [slice(*cut) for cut in bounds(len(seq), pieces)]
+    try:
+        return [by_position[cut] for cut in cuts]
+    except TypeError:  # as a deque says, which gives single items only
+        items = list(seq)
+        return [items[cut] for cut in cuts]
 
 
 def flattened(pieces: Sequence[Any]) -> list[Any]:
