@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import re
@@ -246,6 +247,18 @@ def test_imap_does_not_pass_over_an_item_that_cannot_be_sent(lview):
         with pytest.raises(UnsendableError):
             given.extend(values)
     assert given == list(range(len(given)))
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit])
+def test_one_item_that_raises_what_is_no_exception_costs_no_other(view, error):
+    def f(x):
+        if x == 5:
+            raise error
+        return x
+
+    result = view.map_async(f, range(12))
+    assert result.exception(30).ename == error.__name__
+    assert sorted(result.partial()) == [x for x in range(12) if x != 5]
 
 
 # --- reduce -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
@@ -17,10 +18,10 @@ def divide(a: int, b: int) -> float:
     return a / b
 
 
-def leave(code: int) -> int:
-    if code:
-        raise SystemExit(code)
-    return code
+def leave(error: BaseException | None) -> int:
+    if error is not None:
+        raise error
+    return 0
 
 
 def test_items_are_arguments() -> None:
@@ -48,11 +49,16 @@ def test_the_good_items_survive() -> None:
     assert [frame[2] for frame in bad.frames] == ["divide"]
 
 
-def test_leaving_is_a_failure_of_the_item() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(3), asyncio.CancelledError(), BaseExceptionGroup("both", [SystemExit(3)])],
+    ids=lambda error: type(error).__name__,
+)
+def test_leaving_is_a_failure_of_the_item(error: BaseException) -> None:
     with pytest.raises(ChunkFailed) as caught:
-        MapChunk(leave)([(0,), (3,), (0,)])
+        MapChunk(leave)([(None,), (error,), (None,)])
     assert [getattr(outcome, "ename", outcome) for outcome in caught.value.outcomes] == [
-        0, "SystemExit", 0
+        0, type(error).__name__, 0
     ]  # fmt: skip
 
 

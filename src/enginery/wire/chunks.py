@@ -33,7 +33,9 @@ class MapChunk:
                     raise
                 outcomes.append(Failure.capture(error))
                 failed = True
-            except (Exception, SystemExit) as error:  # told to the client, for this item
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # told to the client, for this item
                 outcomes.append(Failure.capture(error))
                 failed = True
         if failed:
