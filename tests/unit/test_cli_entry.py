@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from enginery.cli import enginery, ipcluster, ipcontroller, ipengine
+from enginery.cli import enginery, ipcluster, ipcluster_app, ipcontroller, ipengine
 from enginery.cli.entry import guarded
 from enginery.error import ClusterError, NoControllerError, NotAllowedError
 
@@ -123,6 +123,16 @@ def test_exit_codes(error: BaseException, code: int) -> None:
 
     assert guarded("prog", fail) == code
     assert guarded("prog", lambda: 7) == 7
+
+
+def test_a_listed_cluster_that_does_not_answer_has_no_number_of_engines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"profile": "gpu", "cluster_id": "", "engines": None, "pid": 7, "started": "", "url": "u"}
+    monkeypatch.setattr(ipcluster_app, "clusters", lambda: [row])
+    monkeypatch.setattr(ipcluster_app, "describe", lambda cluster: cluster)
+    assert ipcluster.main(["list"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["gpu", "-", "-", "7", "-", "u"]
 
 
 def test_module_is_the_umbrella() -> None:

@@ -11,7 +11,7 @@ from ..core.messages import Query
 from .filters import Filter
 from .known import Tasks
 from .output import Answer, moment
-from .tables import Column, Screen, table
+from .tables import Column, Screen, or_dash, table
 from .task_list import STYLES, Show, seconds
 
 
@@ -96,7 +96,7 @@ def list_clusters(show: Show) -> Answer:
         now = time.time()
         rows = [
             [
-                *(_or_dash(each[name]) for name in names[:4]),
+                *(or_dash(each[name]) for name in names[:4]),
                 duration(now - seconds(each["started"])),
                 each["url"],
             ]
@@ -107,7 +107,3 @@ def list_clusters(show: Show) -> Answer:
 
     ids = [f"{each['profile']}/{each['cluster_id']}".rstrip("/") for each in told]
     return Answer({"clusters": told, "total": len(found)}, ids, text)
-
-
-def _or_dash(value: Any) -> str:
-    return "-" if value in (None, "") else str(value)

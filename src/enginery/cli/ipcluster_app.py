@@ -20,6 +20,7 @@ from ..net.profile import clusters
 from .app import LOG_OPTIONS, PROFILE_OPTIONS, App, Option, print_to_stderr
 from .entry import FAILED, INTERRUPTED, OK
 from .hwm import HWM, Hwm
+from .tables import or_dash
 
 START_OPTIONS = (
     Option("ip", "ip", "ADDRESS", "the controller listens here (127.0.0.1)"),
@@ -244,7 +245,7 @@ class IPClusterClean(IPCluster):
 def _table(rows: list[dict[str, Any]]) -> str:
     """A table for people; its first row names the columns."""
     columns = ("profile", "cluster_id", "engines", "pid", "started", "url")
-    lines = [columns, *(tuple(str(row[name]) or "-" for name in columns) for row in rows)]
+    lines = [columns, *(tuple(or_dash(row[name]) for name in columns) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     text = ("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)) for line in lines)
     return "\n".join(line.rstrip() for line in text)

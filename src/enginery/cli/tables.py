@@ -8,7 +8,7 @@ import shutil
 import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 GAP = "  "
 LEAST = 8
@@ -67,6 +67,11 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], screen: Scre
         styles = [column.style(cell) for cell, column in zip(row, columns, strict=True)]
         lines.append(GAP.join(map(screen.paint, line, styles)).rstrip())
     return "\n".join(lines)
+
+
+def or_dash(value: Any) -> str:
+    """What a cell says; "-" of what is not known, or not there."""
+    return "-" if value in (None, "") else str(value)
 
 
 def _widths(columns: Sequence[Column], rows: list[list[str]], limit: int | None) -> list[int]:
