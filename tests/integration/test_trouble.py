@@ -221,6 +221,9 @@ def test_stacks_and_status_of_the_scheme_pure(tmp_path: Path) -> None:
     profile = tmp_path / "profile_default"
     with Cluster(n=1, scheme="pure", profile_dir=profile, cluster_id="") as client:
         assert ask.text("progress") == "there is no task\n"
+        done = ask("progress", "fit")
+        assert done.returncode == 1
+        assert "remembers no task and no label 'fit'; it remembers none at all" in done.stderr
         result = client.load_balanced_view().apply_async(occupy, str(path))
         with open(path, "w"):  # opens as soon as it is being read
             text = ask.text("stacks")

@@ -145,9 +145,11 @@ def selected(tasks: Tasks, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     "last" is the last call, all of it: a client submits the tasks of one call at one moment.
     """
     name = ", ".join(words)
-    if list(words) == ["all"] or not tasks.history:
+    if list(words) == ["all"]:
         return "all", {}
     if list(words) == ["last"]:
+        if not tasks.history:
+            return "all", {}
         last = tasks.raw(tasks.history[-1:])[tasks.history[-1]]
         where = {key: last[key] for key in ("client", "submitted", "name")}
         return last["name"] or name, where
