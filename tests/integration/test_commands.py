@@ -139,6 +139,24 @@ def test_stop_ends_a_cluster_in_the_foreground(start: Start) -> None:
     assert (ipcluster.returncode, out, err) == (0, "", "the cluster has been stopped\n")
 
 
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT], ids=["nohup", "background"])
+def test_a_signal_that_is_to_be_ignored_ends_no_cluster(start: Start, signum: int) -> None:
+    before = signal.signal(signum, signal.SIG_IGN)  # which those that are started inherit
+    try:
+        ipcluster = start("cluster", "-n", "1")
+    finally:
+        signal.signal(signum, before)
+    told(ipcluster, "stop it:")
+    ipcluster.send_signal(signum)
+    with Client() as rc:
+        rc[0].push({"a": 5}, block=True)
+        running = processes(rc)
+    assert ipcluster.poll() is None
+    assert run("cluster", "stop").returncode == 0
+    assert ipcluster.communicate(timeout=15)[1] == "the cluster has been stopped\n"
+    assert not any(process.running for process in running)
+
+
 def kill_controller(before: int = 0) -> int:
     """SIGKILL the default controller, once it is another one than `before`; its pid."""
     file = Profile().security / "ipcontroller-client.json"

@@ -16,6 +16,7 @@ from ..cluster.places import flags, needed_options
 from ..cluster.process import wait_any
 from ..cluster.running import describe, left_behind, remove_stale, running_cluster
 from ..error import NoControllerError
+from ..net.bell import heeded
 from ..net.profile import clusters
 from .app import LOG_OPTIONS, PROFILE_OPTIONS, App, Option, print_to_stderr
 from .entry import FAILED, INTERRUPTED, OK
@@ -58,7 +59,7 @@ class _Stopped(BaseException):
 @contextmanager
 def _signals(handler: Any) -> Iterator[None]:
     """Handle what asks this process to end in another way for a while."""
-    old = {signum: signal.signal(signum, handler) for signum in ENDING}
+    old = {signum: signal.signal(signum, handler) for signum in heeded(ENDING)}
     try:
         yield
     finally:
