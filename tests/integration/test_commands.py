@@ -16,6 +16,7 @@ import pytest
 
 from enginery import Client, Cluster
 from enginery.cluster.guard import OFTEN
+from enginery.cluster.places import controller_pid
 from enginery.cluster.process import Process, birth
 from enginery.net.profile import Profile
 
@@ -179,6 +180,51 @@ def test_start_lets_a_controller_go_on_that_was_killed(start: Start) -> None:
     assert run("cluster", "stop").returncode == 0
     ipcluster.communicate(timeout=15)
     assert ipcluster.returncode == 0
+
+
+def stopped_elsewhere(ipcluster: subprocess.Popen[str]) -> None:
+    """Stop the default cluster by a command; nobody starts its controller again."""
+    found = run("cluster", "stop")
+    assert (found.returncode, found.stdout) == (0, "cluster default has been stopped\n")
+    _, err = ipcluster.communicate(timeout=15)
+    assert ipcluster.returncode == 0
+    assert err.endswith("the cluster has been stopped\n")
+    assert controller_pid(Profile(), "") is None
+
+
+def test_stop_ends_a_controller_that_hangs_for_good(start: Start) -> None:
+    ipcluster = start("cluster", "-n", "1")
+    told(ipcluster, "stop it:")
+    with Client() as rc:
+        running = processes(rc)
+    running[0].signal(signal.SIGSTOP)
+    stopped_elsewhere(ipcluster)
+    assert not any(process.running for process in running)
+
+
+def hold_restarts() -> None:
+    """Have whoever opens the journal of the default cluster wait for ever."""
+    os.mkfifo(Profile().path / "journal" / "default" / "999999999999.log")
+
+
+def restarting(before: int) -> Process:
+    """The default controller that is started in place of `before`, once it has the lock."""
+    deadline = time.monotonic() + 30
+    while (pid := controller_pid(Profile(), "") or before) == before:
+        assert time.monotonic() < deadline, "it is not started again"
+        time.sleep(0.02)  # nothing tells of a lock that another process takes
+    return Process("controller", pid, birth(pid))
+
+
+def test_stop_ends_a_controller_that_is_just_started_again(start: Start) -> None:
+    ipcluster = start("cluster", "-n", "1")
+    told(ipcluster, "stop it:")
+    with Client() as rc:
+        running = processes(rc)
+    hold_restarts()
+    running.append(restarting(before=kill_controller()))
+    stopped_elsewhere(ipcluster)
+    assert not any(process.running for process in running)
 
 
 def test_start_says_when_its_controller_dies_again_and_again(start: Start) -> None:

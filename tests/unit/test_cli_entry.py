@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from enginery.cli import enginery, ipcluster, ipcluster_app, ipcontroller, ipengine
 from enginery.cli.entry import guarded
+from enginery.cluster.guard import BROKEN_LAW
+from enginery.cluster.places import cluster_file
 from enginery.error import ClusterError, NoControllerError, NotAllowedError
+from enginery.net.profile import Profile
 
 MAINS = [
     (ipcluster.main, ["start"], "ipcluster start"),
@@ -153,3 +157,14 @@ def test_a_controller_is_reached_without_the_slow_imports() -> None:
     )
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, check=True).stdout == b"[]\n"
+
+
+@pytest.mark.parametrize(("code", "kept"), [(0, False), (BROKEN_LAW, True)])
+def test_the_cluster_file_stays_for_a_controller_that_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kept: bool
+) -> None:
+    monkeypatch.setattr("enginery.controller.service.run", lambda config: code)
+    file = cluster_file(Profile(tmp_path).security, "")
+    file.touch()
+    assert ipcontroller._serve({"profile_dir": str(tmp_path)}) == code
+    assert file.exists() is kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -153,8 +154,9 @@ class IPClusterStart(IPCluster):
             return OK
         controller = cluster.controller
         ended = controller.ended
+        stopped = not os.path.exists(cluster.cluster_file)
         cluster.stop_cluster_sync()
-        if ended == "exit code 0":
+        if stopped:
             print_to_stderr("the cluster has been stopped")
             return OK
         lines = "".join(f"\n  {line}" for line in controller.last_lines())

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .entry import guarded, handed_over, has_config_file, tidied
+from .entry import OK, guarded, handed_over, has_config_file, tidied
 
 EVERYWHERE = ("*", "0.0.0.0")
 
@@ -72,12 +72,16 @@ def _own_address() -> str:
 
 def _serve(settings: dict[str, Any]) -> int:
     """Be a controller, the only one of its profile and cluster id."""
-    from ..cluster.places import only_controller
+    from ..cluster.places import cluster_file, only_controller
     from ..controller.config import ControllerConfig
     from ..controller.service import run
 
     directory = Path(settings.pop("profile_dir"))
     if settings.get("ip") in EVERYWHERE and not settings.get("location"):
         settings["location"] = _own_address()
-    with only_controller(directory, settings.get("cluster_id", "")):
-        return run(ControllerConfig(profile_dir=directory, **settings))
+    config = ControllerConfig(profile_dir=directory, **settings)
+    with only_controller(directory, config.cluster_id):
+        code = run(config)
+        if code == OK:  # else it may be started again, and its engines are still there
+            cluster_file(directory / "security", config.cluster_id).unlink(missing_ok=True)
+        return code

@@ -28,7 +28,7 @@ from . import record
 from .local import LocalProcesses, failed
 from .old_logs import remove_old_logs
 from .places import check_cluster_id, cluster_file, open_profile, refuse_second
-from .process import Process, birth
+from .process import GRACE, Process, birth
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -153,7 +153,9 @@ class Cluster:
             path = cluster_file(security, check_cluster_id(cluster_id))
         found = record.read(Path(path))
         processes = [Process(**process) for process in found["processes"]]
-        return cls._attach(profile, profile_dir, found["cluster_id"], processes, found["n"])
+        cluster = cls._attach(profile, profile_dir, found["cluster_id"], processes, found["n"])
+        cluster._processes.file, cluster._processes.started = Path(path), found.get("started")
+        return cluster
 
     @classmethod
     def from_connection(cls, file: ConnectionFile, profile_dir: str | os.PathLike[str]) -> Cluster:
@@ -179,7 +181,6 @@ class Cluster:
         )
         cluster._attached = True
         cluster._processes.all = processes
-        cluster._processes.files = [str(cluster.cluster_file)]
         return cluster
 
     # --- what it is -----------------------------------------------------------------------------
@@ -362,13 +363,9 @@ class Cluster:
             os.close(ready)
             raise
         processes.await_controller(ready, max(0.0, deadline - time.monotonic()))
-        path, about = Path(self.cluster_file), self._about()
-        record.write(path, about, processes.all)
-        processes.files.append(str(path))
+        processes.record(Path(self.cluster_file), self._about())
         if self.restart_controller:
-            processes.guard(
-                self._controller_settings, lambda: record.write(path, about, processes.all)
-            )
+            processes.guard(self._controller_settings)
 
     def _about(self) -> dict[str, Any]:
         """What the cluster file tells beside the processes."""
@@ -537,7 +534,7 @@ class Cluster:
         if not self.running:
             return []
         with contextlib.suppress(EngineryError, OSError):  # no answer: the supervisors are enough
-            link = self._connected()
+            link = self._connected(GRACE)
             host = link.file.host
             here = [engine for engine in self._engines() if engine["host"] == host]
             return [Process("engine", e["pid"], birth(e["pid"])) for e in here]

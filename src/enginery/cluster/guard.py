@@ -29,10 +29,11 @@ class Guard:
     """See the module's theory.
 
     `again` gives a controller that listens, or one that was killed before; it raises ClusterError,
-    also as soon as the descriptor that it is given is readable: the controller is to end then.
+    also as soon as the descriptor that it is given is readable: the controller is to end then. It
+    gives None when somebody else has stopped the cluster.
     """
 
-    def __init__(self, controller: Process, again: Callable[[int], Process]) -> None:
+    def __init__(self, controller: Process, again: Callable[[int], Process | None]) -> None:
         self._again = again
         self._controller = controller
         self._stop = Wakeup()
@@ -75,13 +76,15 @@ class Guard:
                 )  # fmt: skip
                 return
             starts.append(now)
-            self._logger.warning("the controller has ended (%s) and is started again", reason)
             try:
-                self._controller = self._again(self._stop.fileno())
+                controller = self._again(self._stop.fileno())
             except ClusterError as error:
                 if not poll_now(self._stop.fileno()):
                     self._logger.error("the controller could not be started again: %s", error)
                 return
+            if controller is None:
+                return
+            self._controller = controller
 
     def _ended(self) -> bool:
         """Wait for the controller's end; False when that is wanted."""

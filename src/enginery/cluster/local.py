@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..error import ClusterError
 from ..net.profile import Profile
+from . import record
 from .guard import Guard
 from .process import GRACE, Process, birth, end_all, wait_any
 
 AGAIN = 60.0
 """Seconds that a controller has to start again."""
+
+logger = logging.getLogger("enginery.cluster")
 
 
 def start(
@@ -84,7 +89,8 @@ class LocalProcesses:
         self.profile, self.cluster_id, self.owned = profile, cluster_id, owned
         self.maker = os.getpid()
         self.all: list[Process] = []
-        self.files: list[str] = []  # to be removed once the processes have ended
+        self.file: Path | None = None  # the cluster file, once there was one
+        self.started: float | None = None  # as it says
         self._guard: Guard | None = None
 
     @property
@@ -104,28 +110,48 @@ class LocalProcesses:
             os.close(line)  # so that the pipe ends with the controller
         return ready
 
-    def guard(self, settings: dict[str, Any], changed: Callable[[], None]) -> None:
-        """Start the controller again whenever it was killed; `changed` is called each time."""
+    def record(self, file: Path, about: dict[str, Any]) -> None:
+        """Write the cluster file."""
+        record.write(file, about, self.all)
+        self.file, self.started = file, about["started"]
+
+    def guard(self, settings: dict[str, Any]) -> None:
+        """Start the controller again whenever it was killed, as long as there is a cluster file."""
         controller = self.controller
         assert controller is not None
 
-        def again(stop: int) -> Process:
-            old = self.controller
-            ready = self.start_controller(settings)
-            if old is not None:
-                self.all.remove(old)
+        def again(stop: int) -> Process | None:
+            ready = self._restart_controller(settings)
             controller = self.controller
-            assert controller is not None
+            if ready is None or controller is None:
+                return None
             try:
                 self.await_controller(ready, AGAIN, stop)
             except ClusterError:
                 if not controller.killed:
                     raise
-            else:
-                changed()
             return controller
 
         self._guard = Guard(controller, again)
+
+    def _restart_controller(self, settings: dict[str, Any]) -> int | None:
+        """As `start_controller`, in place of one that was killed; None when it is not wanted.
+
+        The cluster file names it at once, so that who stops the cluster meanwhile finds it.
+        """
+        old, file = self.controller, self.file
+        assert old is not None
+        assert file is not None
+        with record.held(file, self.started) as found:
+            if found is None:
+                return None
+            logger.warning("the controller has ended (%s) and is started again", old.ended)
+            ready = self.start_controller(settings)
+            self.all.remove(old)
+            others = (Process(**process) for process in found["processes"])
+            new = [process for process in self.all if process.what == "controller"]
+            record.write(file, found, [*new, *(p for p in others if p.pid != old.pid)])
+            return ready
 
     def await_end(self, timeout: float | None = None) -> bool:
         """Wait until the controller has ended, for good, or for so many seconds; whether it has."""
@@ -179,22 +205,18 @@ class LocalProcesses:
         return process
 
     def stop(self, grace: float = GRACE) -> None:
-        """End all of them: ask, wait `grace` seconds, kill; then remove their files."""
+        """End all of them, and who else is in the cluster file: ask, wait `grace` seconds, kill."""
         if os.getpid() != self.maker:
             return
         guard, self._guard = self._guard, None
         if guard is not None:
             guard.stop()
+        if self.file is not None:
+            known = {process.pid for process in self.all}
+            named = record.take(self.file, self.started)
+            self.all += [process for process in named if process.pid not in known]
         end_all(self.all, grace)
         for process in self.all:
-            _remove(process.output, only_if_empty=True)
-        for path in self.files:
-            _remove(path)
-        self.files.clear()
-
-
-def _remove(path: str, only_if_empty: bool = False) -> None:
-    """Remove a file if it is there."""
-    with contextlib.suppress(FileNotFoundError):
-        if not only_if_empty or os.path.getsize(path) == 0:
-            os.unlink(path)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.getsize(process.output) == 0:
+                    os.unlink(process.output)

@@ -62,8 +62,7 @@ def cluster_file(security: Path, cluster_id: str) -> Path:
 def only_controller(profile_dir: str | os.PathLike[str], cluster_id: str) -> Iterator[None]:
     """Be the one controller of this profile and cluster id; ClusterError when there is one.
 
-    The system drops the lock with the process that holds it, however that ends. At its end there
-    is no cluster any more, so the cluster file goes too.
+    The system drops the lock with the process that holds it, however that ends.
     """
     profile = open_profile(directory=profile_dir)
     path = _lock_file(profile, cluster_id)
@@ -75,7 +74,6 @@ def only_controller(profile_dir: str | os.PathLike[str], cluster_id: str) -> Ite
         os.write(fd, b"%d\n" % os.getpid())
         yield
     finally:
-        cluster_file(profile.security, cluster_id).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         os.close(fd)
 
@@ -96,12 +94,25 @@ def _lock(path: Path) -> int | None:
 
 def refuse_second(profile: Profile, cluster_id: str) -> None:
     """ClusterError when this profile and cluster id have a controller already."""
+    if controller_pid(profile, cluster_id) is not None:
+        raise ClusterError(_taken(profile, cluster_id))
+
+
+def controller_pid(profile: Profile, cluster_id: str) -> int | None:
+    """The process id of the controller that there is, also of one that does not listen yet.
+
+    0 when it has not said it yet, None when there is no controller.
+    """
     path = _lock_file(profile, cluster_id)
-    if path.exists():
-        fd = _lock(path)
-        if fd is None:
-            raise ClusterError(_taken(profile, cluster_id))
+    if not path.exists():
+        return None
+    fd = _lock(path)
+    if fd is not None:
         os.close(fd)
+        return None
+    with contextlib.suppress(FileNotFoundError, ValueError):  # it has just ended, or just begun
+        return int(path.read_text())
+    return 0
 
 
 def _lock_file(profile: Profile, cluster_id: str) -> Path:

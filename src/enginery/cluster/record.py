@@ -1,6 +1,7 @@
 """The cluster file: which processes a cluster on this host has, for those who come later.
 
-`ipcluster stop`, `Cluster.from_file` and whoever adds engines find the processes by it. It holds
+`ipcluster stop`, `Cluster.from_file` and whoever adds engines find the processes by it. Who stops
+the cluster removes it first: without it a controller that is killed is not started again. It holds
 no secret, yet it is private like all that stands beside it.
 """
 
@@ -55,6 +56,29 @@ def add(path: Path, process: Process, n: int) -> None:
 
 
 @contextlib.contextmanager
+def held(path: Path, started: float | None) -> Iterator[dict[str, Any] | None]:
+    """What the file of the cluster that was started then says, while nobody else may change it.
+
+    None when there is no such file any more: that cluster has ended, or is to end.
+    """
+    with contextlib.ExitStack() as stack:
+        found: dict[str, Any] = {}
+        with contextlib.suppress(ClusterError, FileNotFoundError):
+            stack.enter_context(_locked(path.parent))
+            found = read(path)
+        yield found if found and found.get("started") == started else None
+
+
+def take(path: Path, started: float | None) -> list[Process]:
+    """Remove a cluster file, so that its controller is not started again; the processes in it."""
+    with held(path, started) as found:
+        if found is None:
+            return []
+        path.unlink(missing_ok=True)
+        return [Process(**process) for process in found["processes"]]
+
+
+@contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Keep other writers of files in this directory out for a moment."""
     fd = os.open(directory, os.O_RDONLY)
@@ -62,4 +86,5 @@ def _locked(directory: Path) -> Iterator[None]:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)  # a fork may have the descriptor, too
         os.close(fd)

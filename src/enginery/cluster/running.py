@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ..net.keys import ConnectionFile
 from ..net.profile import Profile, RunningCluster, is_running
 from .cluster import Cluster
 from .old_logs import remove_old_logs
-from .places import check_cluster_id
+from .places import check_cluster_id, controller_pid
 
 ASK = 2.0
 """Seconds a controller has to answer when clusters are listed."""
@@ -31,15 +32,23 @@ def running_cluster(profile: Profile, cluster_id: str) -> Cluster:
     if file.host != socket.gethostname():
         raise ClusterError(f"that cluster's controller is on {file.host}: use this command there")
     if not is_running(file):
-        raise NoControllerError(
-            f"no cluster is running in profile {profile.name!r}: its controller, pid {file.pid}, "
-            "is gone\n"
-            "  Remove its files: ipcluster clean\n"
-            "  Start one:        ipcluster start -n 4"
-        )
+        pid = controller_pid(profile, cluster_id)  # of one that does not listen yet
+        if not pid:
+            raise NoControllerError(_gone(profile, file))
+        file = replace(file, pid=pid)
     with contextlib.suppress(ClusterError):  # its controller was started by hand
         return Cluster.from_file(profile_dir=profile.path, cluster_id=cluster_id)
     return Cluster.from_connection(file, profile.path)
+
+
+def _gone(profile: Profile, file: ConnectionFile) -> str:
+    """What to say of a cluster that has left its connection file."""
+    return (
+        f"no cluster is running in profile {profile.name!r}: its controller, pid {file.pid}, "
+        "is gone\n"
+        "  Remove its files: ipcluster clean\n"
+        "  Start one:        ipcluster start -n 4"
+    )
 
 
 def left_behind(profile: Profile, cluster_id: str) -> Cluster | None:
