@@ -309,6 +309,19 @@ def test_controller_and_engines_by_hand_in_any_order(home: Path, start: Start) -
     assert [popen.wait(15) for popen in (controller, early, late)] == [0, 0, 0]
 
 
+def test_stop_ends_one_by_hand_that_goes_on_where_another_was_killed(start: Start) -> None:
+    assert run("cluster", "start", "-n", "1", "--daemonize").returncode == 0
+    with Client() as rc:
+        _, engine = processes(rc)
+    kill_controller()
+    controller = start("controller")
+    with Client(wait=30) as rc:
+        rc.wait_for_engines(1, timeout=30)
+    assert run("cluster", "stop").returncode == 0
+    assert controller.poll() == 0
+    assert not engine.running
+
+
 def test_a_copied_file_works_from_any_place(home: Path, start: Start, tmp_path: Path) -> None:
     told(start("cluster", "-n", "0"), "stop it:")
     copy = tmp_path / "anything.furl"

@@ -37,7 +37,9 @@ def running_cluster(profile: Profile, cluster_id: str) -> Cluster:
             raise NoControllerError(_gone(profile, file))
         file = replace(file, pid=pid)
     with contextlib.suppress(ClusterError):  # its controller was started by hand
-        return Cluster.from_file(profile_dir=profile.path, cluster_id=cluster_id)
+        cluster = Cluster.from_file(profile_dir=profile.path, cluster_id=cluster_id)
+        if cluster.running:
+            return cluster
     return Cluster.from_connection(file, profile.path)
 
 
