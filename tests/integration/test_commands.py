@@ -209,8 +209,9 @@ def hold_restarts() -> None:
 
 def restarting(before: int) -> Process:
     """The default controller that is started in place of `before`, once it has the lock."""
+    file = Profile().pid / "ipcontroller.pid"  # looked at only: to try the lock is to take it
     deadline = time.monotonic() + 30
-    while (pid := controller_pid(Profile(), "") or before) == before:
+    while (pid := int(file.read_text() or before)) == before:
         assert time.monotonic() < deadline, "it is not started again"
         time.sleep(0.02)  # nothing tells of a lock that another process takes
     return Process("controller", pid, birth(pid))
@@ -290,6 +291,26 @@ def test_what_a_killed_controller_leaves(home: Path) -> None:
     assert (stopped.returncode, "no cluster is running" in stopped.stderr) == (3, True)
     assert run("cluster", "clean").stdout == "nothing to remove\n"
     assert list(security.iterdir()) == []
+
+
+def test_clean_leaves_a_controller_alone_that_is_just_started_again(start: Start) -> None:
+    told(start("cluster", "-n", "1"), "stop it:")
+    hold_restarts()
+    restarting(before=kill_controller())
+    assert run("cluster", "clean").stdout == "nothing to remove\n"
+    assert run("cluster", "stop").returncode == 0
+
+
+def test_clean_leaves_a_controller_by_hand_alone_that_is_just_starting(start: Start) -> None:
+    start("controller")
+    with Client(wait=30):
+        pass
+    hold_restarts()
+    killed = kill_controller()
+    start("controller")
+    restarting(before=killed)
+    assert run("cluster", "clean").stdout == "nothing to remove\n"
+    assert run("cluster", "stop").returncode == 0
 
 
 # --- by hand ------------------------------------------------------------------------------------

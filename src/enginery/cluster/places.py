@@ -65,17 +65,25 @@ def only_controller(profile_dir: str | os.PathLike[str], cluster_id: str) -> Ite
     The system drops the lock with the process that holds it, however that ends.
     """
     profile = open_profile(directory=profile_dir)
+    with without_controller(profile, cluster_id) as lock:
+        if lock is None:
+            raise ClusterError(_taken(profile, cluster_id))
+        os.ftruncate(lock, 0)
+        os.write(lock, b"%d\n" % os.getpid())
+        yield
+
+
+@contextlib.contextmanager
+def without_controller(profile: Profile, cluster_id: str) -> Iterator[int | None]:
+    """Keep controllers of this profile and cluster id out; the lock, None when there is one."""
     path = _lock_file(profile, cluster_id)
     fd = _lock(path)
-    if fd is None:
-        raise ClusterError(_taken(profile, cluster_id))
     try:
-        os.ftruncate(fd, 0)
-        os.write(fd, b"%d\n" % os.getpid())
-        yield
+        yield fd
     finally:
-        path.unlink(missing_ok=True)
-        os.close(fd)
+        if fd is not None:
+            path.unlink(missing_ok=True)
+            os.close(fd)
 
 
 def _lock(path: Path) -> int | None:

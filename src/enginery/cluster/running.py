@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..net.keys import ConnectionFile
 from ..net.profile import Profile, RunningCluster, is_running
 from .cluster import Cluster
 from .old_logs import remove_old_logs
-from .places import check_cluster_id, controller_pid
+from .places import check_cluster_id, controller_pid, without_controller
 
 ASK = 2.0
 """Seconds a controller has to answer when clusters are listed."""
@@ -104,6 +105,17 @@ def _remove_work(profile: Profile, cluster_id: str) -> list[Path]:
     return removed
 
 
+@contextlib.contextmanager
+def _without_controller(profile: Profile, cluster_id: str) -> Iterator[bool]:
+    """Whether it has no controller, not even one that is just starting; and let none start."""
+    left = left_behind(profile, cluster_id)
+    if left is not None and left.running:  # it is to get the lock
+        yield False
+        return
+    with without_controller(profile, cluster_id) as lock:
+        yield lock is not None
+
+
 def remove_stale(profile: Profile) -> list[Path]:
     """Remove the files of controllers of this host that are gone, journals and old logs; which.
 
@@ -115,11 +127,14 @@ def remove_stale(profile: Profile) -> list[Path]:
             file = ConnectionFile.read(path, within=profile.path)
         except ConnectionFileError:  # kept keys, or broken: told to who tries to use it
             continue
-        if path.name == file.name and file.host == socket.gethostname() and not is_running(file):
-            path.unlink(missing_ok=True)
-            removed.append(path)
-            if file.role == "client":
-                removed += _remove_work(profile, file.cluster_id)
+        if path.name != file.name or file.host != socket.gethostname() or is_running(file):
+            continue
+        with _without_controller(profile, file.cluster_id) as gone:
+            if gone:
+                path.unlink(missing_ok=True)
+                removed.append(path)
+                if file.role == "client":
+                    removed += _remove_work(profile, file.cluster_id)
     for path in sorted(profile.security.glob("cluster*.json")):
         with contextlib.suppress(ClusterError):  # not ours
             if not Cluster.from_file(path).processes:
