@@ -48,6 +48,12 @@ class WithLock(Exception):
         self.lock = threading.Lock()
 
 
+class Gone(OSError):
+    def __init__(self, path: str) -> None:
+        super().__init__(2, "no", path)
+        self.hint = "look"
+
+
 class Hostile(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
@@ -105,6 +111,15 @@ def test_an_exception_that_cannot_be_unpickled_keeps_class_message_and_attribute
     error = failure(lambda: fail(WithState(1, 2))).exception_here()
     assert type(error) is WithState
     assert (str(error), error.a, error.b) == ("1 and 2", 1, 2)
+
+
+def test_an_error_of_the_system_keeps_its_facts() -> None:
+    error: Any = failure(lambda: fail(Gone("a"))).exception_here()
+    assert type(error) is Gone
+    assert str(error) == "[Errno 2] no: 'a'"
+    assert error.args == (str(error),)
+    assert (error.errno, error.strerror, error.filename, error.filename2) == (2, "no", "a", None)
+    assert vars(error) == {"hint": "look"}
 
 
 def test_an_exception_that_cannot_be_pickled_keeps_class_and_message() -> None:

@@ -25,6 +25,7 @@ EXCEPTION_LIMIT = 1024 * 1024
 _FRAMES = 64
 _NOTES = 20
 _EARLIER = 3
+_OS_FACTS = frozenset({"errno", "strerror", "filename", "filename2"})
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 Kind = Literal["call", "load", "result"]
@@ -102,6 +103,11 @@ class Failure:
 def restore(cls: type[BaseException], text: str, attributes: dict[str, Any]) -> BaseException:
     """Build an exception that cannot be pickled, or unpickled, from its class and message."""
     error = cls.__new__(cls, text)
+    if not error.args:  # OSError leaves them to `__init__` where a class has its own
+        error.args = (text,)
+    if isinstance(error, OSError):
+        for name in _OS_FACTS & attributes.keys():
+            setattr(error, name, attributes.pop(name))
     error.__dict__.update(attributes)
     return error
 
@@ -117,7 +123,7 @@ class _Bare:
 
 
 def _pickled(error: BaseException, text: str) -> bytes | None:
-    attributes = dict(getattr(error, "__dict__", {}))
+    attributes = _attributes(error)
     forms: tuple[Callable[[], Any], ...] = (
         lambda: error,
         lambda: _Bare(type(error), text, attributes),
@@ -132,6 +138,15 @@ def _pickled(error: BaseException, text: str) -> bytes | None:
         except Exception:  # user code: `__reduce__`, `__init__`; the next form needs less of it
             continue
     return None
+
+
+def _attributes(error: BaseException) -> dict[str, Any]:
+    """What it holds beside its arguments."""
+    attributes = dict(getattr(error, "__dict__", {}))
+    if isinstance(error, OSError):
+        facts = {name: getattr(error, name) for name in _OS_FACTS}
+        attributes |= {name: fact for name, fact in facts.items() if fact is not None}
+    return attributes
 
 
 def _blob(value: Any) -> bytes:
