@@ -194,6 +194,41 @@ def test_groups() -> None:
     assert isinstance(plain.exceptions[0], ValueError)
 
 
+class Errors(ExceptionGroup):
+    def __new__(cls, errors: list[Exception], code: int) -> Errors:
+        self = super().__new__(cls, f"exit code {code}", errors)
+        self.code = code
+        return self
+
+
+def test_a_group_keeps_what_can_be_sent_of_each_member() -> None:
+    inner = Errors([Gone("a"), Hostile()], 3)
+    inner.lock = threading.Lock()  # type: ignore[attr-defined]
+    sent = ExceptionGroup("all", [ValueError("v"), WithState(1, 2), inner])
+    sent.add_note("noted")
+    error: Any = failure(lambda: fail(sent)).exception_here()
+    assert type(error) is ExceptionGroup
+    assert (str(error), error.__notes__) == ("all (3 sub-exceptions)", ["noted"])
+    plain, with_state, errors = error.exceptions
+    assert (repr(plain), vars(with_state)) == ("ValueError('v')", {"a": 1, "b": 2})
+    assert (type(errors), errors.message, vars(errors)) == (Errors, "exit code 3", {"code": 3})
+    assert (errors.exceptions[0].filename, type(errors.exceptions[1])) == ("a", Hostile)
+
+
+def test_a_group_with_one_that_cannot_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Once, "made", 0)
+    said = failure(lambda: fail(ExceptionGroup("all", [Once("made")])))
+    assert said.exception_here() is None
+    assert str(said) == "ExceptionGroup: all (1 sub-exception)"
+
+
+def test_groups_in_groups_without_end() -> None:
+    sent: Exception = WithState(1, 2)
+    for _ in range(2000):
+        sent = ExceptionGroup("deep", [sent])
+    assert failure(lambda: fail(sent)).ename == "ExceptionGroup"
+
+
 def test_huge_messages_are_cut_and_keep_their_ends() -> None:
     said = failure(lambda: fail(ValueError("a" * 5_000_000 + "end")))
     assert len(said.evalue) < TEXT_LIMIT + 100

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from traceback import FrameSummary, StackSummary, TracebackException
 from typing import Any, Literal
@@ -112,32 +113,57 @@ def restore(cls: type[BaseException], text: str, attributes: dict[str, Any]) -> 
     return error
 
 
+def restore_group(
+    cls: type[BaseExceptionGroup[Any]],
+    message: str,
+    members: list[BaseException],
+    attributes: dict[str, Any],
+) -> BaseException:
+    """The same of a group, whose members were sent each as well as it can be."""
+    error = BaseExceptionGroup.__new__(cls, message, members)
+    error.__dict__.update(attributes)
+    return error
+
+
 class _Bare:
     """Stands in the pickle for an exception that cannot be sent as it is."""
 
-    def __init__(self, *parts: Any) -> None:
-        self.parts = parts
+    def __init__(self, make: Callable[..., BaseException], *parts: Any) -> None:
+        self.make, self.parts = make, parts
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return restore, self.parts
+        return self.make, self.parts
 
 
 def _pickled(error: BaseException, text: str) -> bytes | None:
+    _, blob = _sent_form(error, text)
+    return blob
+
+
+def _sent_form(error: BaseException, text: str) -> tuple[Any, bytes | None]:
+    """The first form of an exception that arrives as one of its class, and its pickle."""
+    with suppress(RecursionError):  # of groups in groups, very many
+        for form in _forms(error, text):
+            try:
+                blob = _blob(form)
+                if isinstance(load(blob, (), names=False).value, type(error)):
+                    return form, blob
+            except Exception:  # user code: `__reduce__`, `__init__`; the next needs less of it
+                continue
+    return None, None
+
+
+def _forms(error: BaseException, text: str) -> Iterator[Any]:
+    """What may be sent for an exception, the most complete first."""
+    yield error
+    parts: tuple[Any, ...] = (restore, type(error), text)
+    if isinstance(error, BaseExceptionGroup):
+        members = [_sent_form(member, _cut(text_of(member)))[0] for member in error.exceptions]
+        parts = (restore_group, type(error), error.message, members)
     attributes = _attributes(error)
-    forms: tuple[Callable[[], Any], ...] = (
-        lambda: error,
-        lambda: _Bare(type(error), text, attributes),
-        lambda: _Bare(type(error), text, _sendable(attributes)),
-        lambda: _Bare(type(error), text, {}),
-    )
-    for form in forms:
-        try:
-            blob = _blob(form())
-            if isinstance(load(blob, (), names=False).value, type(error)):
-                return blob
-        except Exception:  # user code: `__reduce__`, `__init__`; the next form needs less of it
-            continue
-    return None
+    yield _Bare(*parts, attributes)
+    yield _Bare(*parts, _sendable(attributes))
+    yield _Bare(*parts, {})
 
 
 def _attributes(error: BaseException) -> dict[str, Any]:
