@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from array import array
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
 
 from enginery.core.messages import Buffer
 from enginery.wire import payload
+from enginery.wire.items import dumps_calls
 from enginery.wire.layout import DIRECT, INSIDE
 
 
@@ -55,6 +60,29 @@ def test_small_values_are_nothing_but_their_pickle() -> None:
         data, buffers = payload.dumps(value)
         assert buffers == ()
         assert pickle.loads(data) == value
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A module of which cloudpickle is told to send what belongs to it by value."""
+    module = ModuleType("only_here")
+    exec("class Thing:\n    n = 3", module.__dict__)
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    cloudpickle.register_pickle_by_value(module)
+    yield module
+    cloudpickle.unregister_pickle_by_value(module)
+
+
+@pytest.mark.parametrize("beside", [[], [b"x" * DIRECT]], ids=["small", "large"])
+def test_modules_that_are_sent_by_value_are_not_needed_there(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, beside: list[bytes]
+) -> None:
+    calls = dumps_calls([[(module.Thing(), *beside)]])
+    data, buffers = payload.dumps(((module.Thing(), *beside), {}))
+    monkeypatch.delitem(sys.modules, "only_here")
+    (thing, *rest), _ = payload.loads(data, buffers).value
+    assert (thing.n, rest) == (3, beside)
+    assert calls is None  # they are to be sent call by call
 
 
 def test_large_arrays_are_not_copied_by_the_sender() -> None:

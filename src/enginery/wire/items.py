@@ -13,8 +13,10 @@ from itertools import islice
 from pickle import PickleBuffer
 from typing import Any
 
+from cloudpickle import list_registry_pickle_by_value
+
 from ..core.messages import Buffer
-from .payload import dumps, loads
+from .payload import dumps, loads, needs_more
 
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Types of which nobody can change a value."""
@@ -37,9 +39,10 @@ def dumps_calls(columns: Sequence[Sequence[Any]]) -> bytes | None:
         calls = [pickle.dumps(args, 5) for args in zip(*columns, strict=True)]
     except Exception:  # whoever sends them call by call finds out why, and says so
         return None
-    if any(len(call) >= LARGE or b"__main__" in call or b"reconstruct" in call for call in calls):
+    if any(len(call) >= LARGE for call in calls):
         return None
-    return _APART + pickle.dumps(calls, 5)
+    data = pickle.dumps(calls, 5)
+    return None if needs_more(data, list_registry_pickle_by_value()) else _APART + data
 
 
 def calls_of(

@@ -1,7 +1,8 @@
 """Arguments and results as bytes and buffers: pickle, as fast as it goes, for anything.
 
-Stock pickle does it alone for most values. What belongs to `__main__`, or what it cannot send, or
-arrays that would arrive writable, are pickled again by `wire.pickler`.
+Stock pickle does it alone for most values. What belongs to `__main__`, or to a module that is to be
+sent by value, or what it cannot send, or arrays that would arrive writable, are pickled again by
+`wire.pickler`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import pickle
 from collections.abc import Sequence
 from pickle import PickleBuffer, Pickler
 from typing import Any
+
+from cloudpickle import list_registry_pickle_by_value
 
 from ..core.messages import Buffer
 from ..error import UnsendableError
@@ -83,13 +86,19 @@ def _only_scalars(value: Any) -> bool:
 
 def _is_plain(chunks: Chunks) -> bool:
     """Whether stock pickle's work will do there: nothing of `__main__`, no array in the stream."""
+    modules = list_registry_pickle_by_value()
     if len(chunks) == 1:
-        return b"__main__" not in chunks[0] and b"reconstruct" not in chunks[0]
+        return not needs_more(chunks[0], modules)
     return not any(
-        b"__main__" in chunk or b"reconstruct" in chunk
-        for chunk, direct in large_chunks(chunks)
-        if not direct
+        needs_more(chunk, modules) for chunk, direct in large_chunks(chunks) if not direct
     )
+
+
+def needs_more(pickled: Any, modules: set[str]) -> bool:
+    """Whether stock pickle's work may not do there; `modules` are those to be sent by value."""
+    if b"__main__" in pickled or b"reconstruct" in pickled:
+        return True
+    return bool(modules) and any(name.encode() in pickled for name in modules)
 
 
 def _dumps_by_value(value: Any, lend: bool) -> tuple[bytes, tuple[Buffer, ...]]:
