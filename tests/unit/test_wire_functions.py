@@ -13,6 +13,7 @@ from hashlib import blake2b
 from types import ModuleType
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from enginery.error import UnsendableError
@@ -353,3 +354,24 @@ def test_what_holds_is_what_has_not_changed(script: dict[str, Any]) -> None:
         assert identity.holds()
         setattr(script["f"], change, {"x": 2} if change != "__defaults__" else (2,))
         assert not identity.holds(), change
+
+
+def test_a_function_of_a_module_that_is_sent_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("only_here")
+    exec("k = 3\ndef f(): return k", module.__dict__)
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    cache = FunctionCache(1 << 20)
+    by_name = cache.serialize(module.f)
+    assert cache.serialize(module.f) == by_name  # recognized
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        before = cache.serialize(module.f)
+        assert cache.serialize(module.f) == before
+        monkeypatch.setattr(module, "k", 4)
+        after = cache.serialize(module.f)
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+    assert cache.serialize(module.f) == by_name
+    monkeypatch.delitem(sys.modules, "only_here")
+    assert functions.load(before[1]).call() == 3
+    assert functions.load(after[1]).call() == 4

@@ -13,6 +13,8 @@ import typing
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from cloudpickle import list_registry_pickle_by_value
+
 from .chunks import MapChunk
 from .lend import belongs_to_main, by_name, importable, uses
 
@@ -39,10 +41,11 @@ class Identity(NamedTuple):
 class Checks:
     """What was seen on a walk, so that it can be seen at a glance whether all is as it was."""
 
-    __slots__ = ("cells", "functions", "modules", "names", "simple")
+    __slots__ = ("by_value", "cells", "functions", "modules", "names", "simple")
 
     def __init__(self) -> None:
         self.simple = True  # False: something was met that only a new walk can tell
+        self.by_value = list_registry_pickle_by_value()  # names of modules
         self.modules = 0  # how many were loaded, if that matters
         self.functions: list[tuple[FunctionType, CodeType, Any]] = []
         self.names: list[tuple[dict[str, Any], str, Any]] = []  # namespace, name, value
@@ -57,6 +60,8 @@ class Checks:
     def hold(self) -> bool:
         """Whether all is as it was; False also when that is not certain."""
         if not self.simple or (self.modules and self.modules != len(sys.modules)):
+            return False
+        if self.by_value != list_registry_pickle_by_value():
             return False
         for function, code, defaults in self.functions:
             if (
