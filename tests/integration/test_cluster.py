@@ -106,6 +106,7 @@ def test_a_client_waits_for_a_cluster_that_is_about_to_start(tmp_path: Path) -> 
             Cluster(n=1, profile_dir=tmp_path, cluster_id="soon") as own,
             waiting.result(60) as rc,
         ):
+            rc.wait_for_engines(1, timeout=30)
             assert rc[0].apply_sync(os.getpid) == own[0].apply_sync(os.getpid)
 
 
