@@ -92,6 +92,20 @@ def served_by(engine: Peer, client: Peer) -> None:
     assert [(outcome.id, outcome.value) for outcome in outcomes] == [(id, b"done")]
 
 
+def test_a_monitor_is_not_heard_when_it_asks_at_length(small: Small) -> None:
+    context = sockets.new_context()
+    try:
+        monitor = Peer(context, small.files["monitor"])
+        monitor.say(hello("client"))
+        monitor.hear(m.Welcome)
+        for number, megabytes in ((1, 5), (2, 3)):
+            where = {"name": {"$in": [""] * (megabytes * MEGABYTE)}}
+            monitor.say(m.Query(number, "database", where=where))
+        assert monitor.hear(m.Reply).number == 2
+    finally:
+        context.destroy(linger=0)
+
+
 # --- who does not read ------------------------------------------------------------------------
 
 

@@ -35,7 +35,8 @@ NASTY: list[Any] = [
     math.nan, math.inf, -math.inf, -1, 0, 1, 2, 255, 2**31, 2**53, 2**63 - 1, 2**63, 2**64 - 1,
     -(2**63), "", "x", "\0\n\x1b[2J", "tasks", "control", "engine", "client", "ok", b"", b"\0" * 15,
     b"\0" * 16, b"\0" * 17, None, True, False, [], {}, {"uptime": "long"}, {"reason": None}, [-1],
-    [0, 1], ["x"], [[]], 1e308, "status", "tasks", "fetch", "story", "queues", "states",
+    [0, 1], ["x"], [[]], {"msg_id": None}, {"msg_id": ["x"]},
+    {"msg_id": {"$in": [[], None]}}, 1e308, "status", "tasks", "fetch", "story", "queues", "states",
 ]  # fmt: skip
 
 

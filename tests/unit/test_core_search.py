@@ -97,3 +97,31 @@ def test_the_first_engine_is_one(there: bool) -> None:
     wanted = checked({"engine_id": {"$exists": there}})
     found = [id for id in (-1, 0, 7) if matches({"engine_id": id}, wanted)]
     assert found == ([0, 7] if there else [-1])
+
+
+def test_a_value_is_compared_with_each_operand_once() -> None:
+    wanted = checked(
+        {
+            "engine_id": {"$in": [1, 1.0, True, 2, [3]], "$nin": 5 * [-5]},
+            "attempt": {"$all": [1, 1, 2, 3]},
+        }
+    )
+    assert wanted == {
+        "engine_id": {"$in": {1, 2}, "$nin": {-5}},
+        "attempt": {"$all": [1, 2]},
+    }
+    assert matches({"engine_id": 2, "attempt": 1}, {"engine_id": wanted["engine_id"]})
+
+
+@pytest.mark.parametrize("operand", [["x"] * 1_000_000, "x*" * 600])
+def test_a_refusal_is_short(operand: object) -> None:
+    with pytest.raises(LookupError) as refused:
+        checked({"name": {"$glob": operand}})
+    assert len(str(refused.value)) < 200
+
+
+def test_a_story_is_told_once(hand: Hand) -> None:
+    once, often = (
+        hand.say("ann/control", m.Query(1, "story", ids=["ann-5"] * n))[0].value for n in (1, 100)
+    )
+    assert once == often

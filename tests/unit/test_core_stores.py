@@ -118,3 +118,20 @@ def test_public_names_tell_secrets_apart_and_not_what_they_are():
     names = {public_name(bytes([i]) * 16) for i in range(100)}
     assert len(names) == 100
     assert all(len(name) == 6 for name in names)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "x" * 10_000},
+        {"label": "x" * 10_000},
+        {"id": "x" * 10_000},
+        {"targets": tuple(range(1250))},
+        {"chunk": m.Chunk(0, 1250, 1, tuple(range(1250)))},
+        {"terms": m.Terms(after=m.Dependency(("x" * 10_000,)))},
+        {"terms": m.Terms(inputs=("x" * 10_000,))},
+        {"terms": m.Terms(recoveries=(m.Task("", b"f", b"", name="x" * 10_000),))},
+    ],
+)
+def test_all_that_a_task_holds_counts(fields):
+    assert m.Task(**{"id": "a-1", "function": b"f", "arguments": b"", **fields}).size() > 10_000

@@ -207,3 +207,29 @@ def test_what_lies_on_the_host_of_the_receiver_has_no_frame() -> None:
     [message] = codec.decode(frames, borrow=lambda segment: Opened())
     assert isinstance(message, m.Run)
     assert [bytes(buffer) for buffer in message.attempts[0].buffers] == [b"64 50", b"y" * 9]
+
+
+def nested(depth: int, leaf: object) -> object:
+    """So many lists and dictionaries, one in the other."""
+    for i in range(depth):
+        leaf = [leaf] if i % 2 else {"x": leaf}
+    return leaf
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (m.Query(1, "database"), "where"),
+        (m.Reply(1), "value"),
+        (m.Exited(b"p", b"i", 1, 1, "exit code 3", False), "facts"),
+    ],
+)
+@pytest.mark.parametrize("depth", [codec.DEPTH, codec.DEPTH + 1, 500, 900])
+def test_nothing_is_nested_deeply(message: m.Message, field: str, depth: int) -> None:
+    setattr(message, field, {"name": nested(depth - 1, "leaf")})
+    frames = codec.encode([message])
+    if depth <= codec.DEPTH:
+        assert codec.decode(frames) == [message]
+    else:
+        with pytest.raises(ProtocolError, match=f"{field} is nested|malformed"):
+            codec.decode(frames)

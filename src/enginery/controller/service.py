@@ -75,6 +75,9 @@ TURN_BYTES = 8 << 20
 QUESTIONS = 8
 """Questions that are answered in one turn; the answers, which may be large, leave before others."""
 
+QUESTION = 4 << 20
+"""Bytes of one message at most from who may only ask: decoded, it takes many times as much."""
+
 COMPLAINTS = 60.0
 """Seconds between two log lines about the same peer's nonsense."""
 
@@ -427,6 +430,9 @@ class Service:
             self.core.feed(Received(conn, role, message), now, self.effects)
 
     def _decode(self, port: Port, conn: bytes, role: str, frames: Sequence[Any]) -> None:
+        if role == "monitor" and sum(map(len, frames)) > QUESTION:
+            self._complain(conn, f"a question of more than {QUESTION >> 20} MB")
+            return
         pid = self.core.lender(conn)
         borrow = self.keeper.borrowing(pid) if pid else None
         try:

@@ -943,7 +943,7 @@ class Controller:
             reason = str(error.args[0]) if error.args else "unknown"
             kind = "QueryError" if message.what in FINDING else "UnknownTask"
             out.append(Send(conn, m.Refused(reason, kind, message.number)))
-        except (TypeError, ValueError) as error:  # whatever is asked, it must not end us
+        except (TypeError, ValueError, RecursionError) as error:  # no question must end us
             reason = f"that cannot be answered: {error}"
             out.append(Send(conn, m.Refused(reason, "QueryError", message.number)))
         else:

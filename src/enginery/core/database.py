@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from reprlib import repr as brief
 from typing import Any
 
 KEYS = frozenset(
@@ -59,11 +60,18 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 NOWHERE = -1
 """The engine id of a task that has none: of this key alone, 0 is a value as any other."""
 
+SCALARS = (str, int, float, bytes, type(None))
+
+PATTERN = 1000
+"""Characters that a pattern has at most."""
+
 _LISTS = frozenset({"$in", "$nin", "$all"})
 
 
 def checked(query: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The query with its operators spelled out; LookupError for what is not in the language."""
+    """The query with its operators spelled out, so that no value is compared with more than it has
+    to be; LookupError for what is not in the language.
+    """
     conditions: dict[str, dict[str, Any]] = {}
     for key, condition in query.items():
         if key not in KEYS:
@@ -76,8 +84,8 @@ def checked(query: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             if operator == "$eq" and isinstance(operand, list | tuple | Mapping):
                 raise LookupError(f'{key!r} is one value; for one of several: {{"$in": [...]}}')
             if not _fits(operator, operand):
-                raise LookupError(f"{operator} of {key!r} cannot take {operand!r}")
-        conditions[key] = dict(operators)
+                raise LookupError(f"{operator} of {key!r} cannot take {brief(operand)}")
+        conditions[key] = {each: _distinct(each, operators[each]) for each in operators}
     return conditions
 
 
@@ -94,7 +102,17 @@ def _fits(operator: str, operand: Any) -> bool:
     if operator == "$mod":
         whole = isinstance(operand, list | tuple) and len(operand) == 2
         return whole and all(type(each) is int for each in operand) and operand[0] != 0
-    return operator != "$glob" or isinstance(operand, str)
+    return operator != "$glob" or (isinstance(operand, str) and len(operand) <= PATTERN)
+
+
+def _distinct(operator: str, operand: Any) -> Any:
+    """The operand, and of a list each value once; values of tasks are no lists themselves."""
+    if operator in {"$in", "$nin"}:
+        return frozenset(each for each in operand if isinstance(each, SCALARS))
+    if operator == "$all":  # nothing is two things
+        other = next((each for each in operand if each != operand[0]), None)
+        return [*operand[:1], *([] if other is None else [other])]
+    return operand
 
 
 def matches(document: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> bool:

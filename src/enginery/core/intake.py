@@ -128,7 +128,7 @@ class Intake:
                 out.append(Send(conn, m.Refused("a task key may not address an engine")))
                 out.append(Log("warning", "peer.refused", {"role": session.role, "what": "direct"}))
                 continue
-            if "." in task.id or not (task.chunk is None or sane(task)):
+            if "." in task.id or not (task.chunk is None or sane(task)) or _nested(task):
                 out.append(Send(conn, m.Refused("this is no task", "ProtocolError")))
                 continue
             hidden = () if task.terms is None else self._hidden(session, task.terms.inputs)
@@ -431,6 +431,12 @@ class Intake:
         self.turned_away.pop(session.identity, None)
         self.quota.waiting -= sum(size for _, size in session.waiting)
         session.waiting.clear()
+
+
+def _nested(task: m.Task) -> bool:
+    """Whether a recovery has recoveries of its own, which nobody asks for."""
+    recoveries = () if task.terms is None else task.terms.recoveries
+    return any(each.terms is not None and each.terms.recoveries for each in recoveries)
 
 
 def _has_all(functions: Functions, task: m.Task) -> bool:

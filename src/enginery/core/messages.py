@@ -314,19 +314,23 @@ class Task(Struct, array_like=True, gc=False):
 
     def size(self) -> int:
         """Bytes this task occupies, about."""
-        size = 750 + len(self.arguments)  # with all that the controller notes of it: measured
+        # With all that the controller notes of it: measured.
+        size = 750 + len(self.arguments) + len(self.name) + len(self.label) + len(self.id)
         if self.buffers:
             size += sum(b.nbytes for b in self.buffers)
+        if self.targets:
+            size += 8 * len(self.targets)
+        if self.chunk is not None:
+            size += 8 * len(self.chunk.ends)
         terms = self.terms
         if terms is None:
             return size
         for dependency in (terms.after, terms.follow):
             if dependency is not None:
-                size += 100 * len(dependency.ids)
+                size += sum(map(len, dependency.ids)) + 100 * len(dependency.ids)
         for task in terms.recoveries:
-            size += 500 + len(task.arguments) + sum(b.nbytes for b in task.buffers)
-        for argument in terms.arguments:
-            size += len(argument)
+            size += task.size()
+        size += sum(map(len, terms.arguments)) + sum(map(len, terms.inputs))
         return size + 200 + 100 * len(terms.inputs)
 
     def functions(self) -> tuple[bytes, ...]:

@@ -80,7 +80,8 @@ def answer(controller: Controller, session: Session, query: m.Query, now: float)
         case "kept":
             return [id for id in query.ids if visible(work, session, id) is not None]
         case "story":
-            return [list(step) for id in query.ids for step in known(work, session, id).story]
+            unique = dict.fromkeys(query.ids)
+            return [list(step) for id in unique for step in known(work, session, id).story]
     raise LookupError(f"nobody knows what {query.what!r} asks for")
 
 

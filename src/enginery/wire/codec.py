@@ -17,13 +17,29 @@ from typing import Any, Protocol
 
 from msgspec import MsgspecError, msgpack
 
-from ..core.messages import AnyMessage, Buffer, Hello, Message, Reference, Segment
+from ..core.messages import (
+    AnyMessage,
+    Buffer,
+    Exited,
+    Hello,
+    Message,
+    Query,
+    Reference,
+    Reply,
+    Segment,
+)
 from ..error import MemoryUnavailable, ProtocolError, VersionMismatch
 from ..version import PROTOCOL
 from . import pieces
 
 _BUFFER, _REFERENCE = 1, 2  # the extension codes of a buffer: in a frame, in shared memory
 _HELLO_TAG = "!"
+
+OPEN: Mapping[type, str] = {Exited: "facts", Query: "where", Reply: "value"}
+"""Messages with a field that holds anything."""
+
+DEPTH = 32
+"""How deep that may be nested: it goes through what is written with recursion."""
 
 
 class Opened(Protocol):
@@ -90,9 +106,22 @@ def decode(
     except (MsgspecError, UnicodeError, RecursionError) as error:
         _refuse_other_version(frames[0])
         raise ProtocolError(f"malformed batch: {error}") from None
+    for message in messages:
+        field = OPEN.get(type(message))
+        if field is not None and not _is_flat(getattr(message, field), DEPTH):
+            raise ProtocolError(f"malformed batch: {field} is nested more than {DEPTH} deep")
     if messages and type(messages[0]) is Hello and messages[0].protocol != PROTOCOL:
         raise _mismatch(messages[0].protocol)
     return messages
+
+
+def _is_flat(value: Any, depth: int) -> bool:
+    """Whether nothing in it is nested deeper than that."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return True
+    return depth > 0 and all(_is_flat(each, depth - 1) for each in value)
 
 
 def sayable(text: str) -> str:
