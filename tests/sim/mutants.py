@@ -221,7 +221,7 @@ MUTANTS: dict[str, Mutant] = {
         "self.functions.release(spec.function)", "pass",
     ),
     "an aborted task still counts as waiting": (
-        placement.Placement, "remove",
+        placement.Placement, "_leaves",
         "self._waits_no_more()", "pass",
     ),
     "a line without an engine is not looked at again": (

@@ -3,8 +3,9 @@
 Waiting tasks stand in one line for each set of engines they may go to; most stand in the line that
 any engine serves. Within a line the higher rank goes first (a task's priority, unless the scheme
 says otherwise), and who came first among equals. A task goes out when an engine that may run it has
-room: fewer than `hwm` unfinished requests (0: no limit). Nothing here ever looks at a whole line:
-what happens costs the same with a million tasks waiting as with ten.
+room: fewer than `hwm` unfinished requests (0: no limit). Nothing here looks at a whole line, but
+to sweep out what has ended once that is most of it: what happens costs the same with a million
+tasks waiting as with ten.
 
 An engine on which the task has failed is the last choice, never a forbidden one, so a task that
 has failed everywhere still runs. One that has refused the task is forbidden.
@@ -25,7 +26,7 @@ from .ahead import AUTO, BUNDLE, SHORT, WORTH, Durations
 from .engines import Place
 from .paces import Paces
 from .pools import is_chunk
-from .tasks import Record
+from .tasks import SPARE, Record
 
 
 class Key:
@@ -102,6 +103,16 @@ class Line:
         self._ranks.clear()
         self._tops.clear()
 
+    def sweep(self) -> bool:
+        """Forget those that wait no more; whether any is left."""
+        swept = {
+            rank: deque(record for record in tasks if record.state == "waiting")
+            for rank, tasks in self._ranks.items()
+        }
+        self._ranks = {rank: tasks for rank, tasks in swept.items() if tasks}
+        self._tops = sorted(-rank for rank in self._ranks)
+        return bool(self._ranks)
+
     def __iter__(self) -> Iterator[Record]:
         """Those that still wait, in their order."""
         for top in sorted(self._tops):
@@ -122,6 +133,7 @@ class Placement:
         self.paused = False  # nothing is given out
         self.choked = False  # nor while the disk does not keep up with what comes back
         self.waiting = 0
+        self._removed = 0  # tasks, since the lines were swept: so many may stand there in vain
         self.lines: dict[Key, Line] = {}
         self._keys: dict[Engines, Key] = {}  # of the lines that there are, but for EVERY
         self.serves: dict[int, dict[Key, None]] = {}  # engine -> the lines that name it
@@ -175,10 +187,14 @@ class Placement:
         self._line(record).rank(record.rank).appendleft(record)
 
     def remove(self, record: Record) -> None:
-        """A waiting task has ended; it is skipped when its turn comes."""
-        self._waits_no_more()
-        if self.hwm == AUTO:  # perhaps it was long, and what stood behind it is brief
-            self._hopeful[self._key(record)] = None
+        """A waiting task has ended, or is about to; it is skipped when its turn comes.
+
+        That may be never, so the lines are swept when more than half of what stands there has.
+        """
+        if self._removed > self.waiting + SPARE:
+            self._sweep()
+        self._removed += 1
+        self._leaves(record)
 
     def take_out(self, record: Record) -> None:
         """A waiting task does not wait now, but may again; this looks at the whole line.
@@ -186,7 +202,17 @@ class Placement:
         By `remove` it would stay where it stood, and stand in the line twice when it came back.
         """
         self.lines[self._key(record)].rank(record.rank).remove(record)
-        self.remove(record)
+        self._leaves(record)
+
+    def _leaves(self, record: Record) -> None:
+        self._waits_no_more()
+        if self.hwm == AUTO:  # perhaps it was long, and what stood behind it is brief
+            self._hopeful[self._key(record)] = None
+
+    def _sweep(self) -> None:
+        self._removed = 0
+        for key in [key for key, line in self.lines.items() if not line.sweep()]:
+            self._forget_line(key)
 
     def _waits_no_more(self) -> None:
         self.waiting -= 1

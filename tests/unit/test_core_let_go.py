@@ -1,0 +1,68 @@
+"""What has ended is let go, although something that stands before it waits for long."""
+
+import gc
+import weakref
+
+import pytest
+
+from enginery.core import messages as m
+from enginery.core.tasks import SPARE
+
+from .hand_controller import Hand, task
+
+MANY = 5 * SPARE
+
+
+@pytest.fixture
+def hand():
+    """An engine that has something to do for long, and hardly any history."""
+    hand = Hand(record_limit=10)
+    hand.engine("engine a")
+    hand.client("ann")
+    hand.submit("ann", task("ann-busy"))
+    return hand
+
+
+def living(hand, ids):
+    """After these tasks were aborted: how many of their records there still are."""
+    records = [weakref.ref(hand.core.work.tasks[id]) for id in ids]
+    hand.say("ann/control", m.Abort(ids, after=hand.seqs["ann"]))
+    assert hand.core.work.history.ended["aborted"] == len(ids)
+    gc.collect()
+    return sum(record() is not None for record in records)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        lambda i: None,
+        lambda i: m.Terms(priority=-1.0),
+        lambda i: m.Terms(priority=-float(i)),
+    ],
+    ids=["plain", "of one rank", "each of a rank of its own"],
+)
+def test_what_has_ended_is_let_go_though_one_before_it_waits(hand, terms):
+    hand.submit("ann", task("ann-first"))
+    ids = [f"ann-{i}" for i in range(MANY)]
+    hand.submit("ann", *(task(id, terms=terms(i)) for i, id in enumerate(ids)))
+    assert living(hand, ids) <= SPARE + 20
+
+
+def test_what_may_go_to_few_engines_is_let_go_though_they_have_no_room(hand):
+    ids = [f"ann-{i}" for i in range(MANY)]
+    hand.submit("ann", task("ann-first"), *(task(id, targets=(0,)) for id in ids))
+    assert living(hand, ids) <= SPARE + 20
+    assert hand.state("ann-first") == "waiting"
+
+
+def test_who_waits_keeps_its_turn_when_others_are_let_go(hand):
+    ids = [f"ann-{i}" for i in range(MANY)]
+    rest = ids[:: MANY // 4]
+    hand.submit("ann", *(task(id, terms=m.Terms(priority=-float(id in rest))) for id in ids))
+    living(hand, [id for id in ids if id not in rest])
+    ran = []
+    for seq in range(1, 6):
+        [record] = hand.core.work.places[0].sent.values()
+        ran.append(record.spec.id)
+        hand.result("engine a", m.Result(record.spec.id, 1, "ok", b""), seq=seq)
+    assert ran == ["ann-busy", *rest]
