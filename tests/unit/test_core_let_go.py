@@ -66,3 +66,27 @@ def test_who_waits_keeps_its_turn_when_others_are_let_go(hand):
         ran.append(record.spec.id)
         hand.result("engine a", m.Result(record.spec.id, 1, "ok", b""), seq=seq)
     assert ran == ["ann-busy", *rest]
+
+
+# --- timeouts -------------------------------------------------------------------------------------
+
+
+def test_timeouts_of_what_has_ended_are_let_go_though_one_before_them_waits(hand):
+    hand.submit("ann", task("ann-first", targets=(0,), terms=m.Terms(timeout=5)))
+    ids = [f"ann-{i}" for i in range(MANY)]
+    hand.submit("ann", *(task(id, terms=m.Terms(timeout=10)) for id in ids))
+    assert living(hand, ids) <= SPARE + 20
+    hand.wait(5.1)
+    assert hand.outcome("ann-first").status == "timeout"
+
+
+def test_what_comes_back_to_wait_again_and_again_has_few_timeouts(hand):
+    hand.submit("ann", task("ann-first", targets=(0,), terms=m.Terms(timeout=5)))
+    hand.engine("engine b")
+    hand.submit("ann", task("ann-again", targets=(1,), terms=m.Terms(timeout=10)))
+    for n in range(1, 3 * SPARE):
+        result = m.Result("ann-again", n, "unfit", b"", reason="no", changes=n - 1)
+        hand.result("engine b", result, seq=n)
+        hand.say("engine b/tasks", m.Changed(n))
+    assert hand.core.work.tasks["ann-again"].attempt == 3 * SPARE
+    assert len(hand.core.work.conditions.timeouts) <= SPARE + 20

@@ -15,7 +15,7 @@ from .engines import Place
 from .graph import Graph, Wait
 from .inputs import Inputs
 from .placement import Placement
-from .tasks import Record
+from .tasks import SPARE, Record
 
 GiveUp = Callable[[Record, m.Status, str, float, m.Outcome | None], None]
 """Ends a task that has not run: it, how, why, now, and the failure that is the cause, if any."""
@@ -41,6 +41,7 @@ class Conditions:
         self.graph = Graph()
         self.timeouts: list[tuple[float, int, Record]] = []  # a heap: when, a number, whose
         self._timeouts = 0  # how many there ever were
+        self._changes = 0  # since `_tidy`: new ones, and tasks that have ended
         self.moved: dict[int, Place] = {}
         self._to_check: list[Record] = []  # they wait (again) since this turn
         self._give_up, self._address = give_up, address
@@ -155,6 +156,7 @@ class Conditions:
         if terms is not None and record.limited and terms.timeout < inf:
             accepted = record.steps[0] if record.steps else now
             self._timeouts += 1
+            self._changes += 1
             heappush(self.timeouts, (accepted + terms.timeout, self._timeouts, record))
 
     def _strand(self, now: float) -> None:
@@ -186,6 +188,15 @@ class Conditions:
             reason = f"{what} in {record.spec.terms.timeout:g} s"
             self._give_up(record, "timeout", reason, now, None)
 
+    def _tidy(self) -> None:
+        """Keep one timeout of each task that waits; what comes back to wait is given another."""
+        self._changes = 0
+        waiting: dict[str, tuple[float, int, Record]] = {}
+        for each in sorted(self.timeouts):  # which makes a heap, too
+            if _waits(each[2]):
+                waiting.setdefault(each[2].spec.id, each)
+        self.timeouts = list(waiting.values())
+
     def _resolve(self, ended: list[Record], now: float) -> None:
         """Tell those that depend on what has ended, and on what ends by that, and so on."""
         for record in ended:  # which grows meanwhile
@@ -205,6 +216,10 @@ class Conditions:
             self._strand(now)
         if ended:
             self._resolve(ended, now)
+        if self.timeouts:
+            self._changes += sum(record.spec.terms is not None for record in ended)
+            if self._changes > len(self.timeouts) // 2 + SPARE:
+                self._tidy()
 
 
 def _waits(record: Record) -> bool:
