@@ -175,6 +175,19 @@ def test_of_short_ones_one_waits_at_each_engine_while_more_wait_than_there_are(s
     assert at(short, 1) == ["ann-3"]  # two are left for two engines
 
 
+def test_engines_that_have_left_are_not_counted(short):
+    for n in range(5):
+        short.engine("gone", life=str(n), conn="engine gone")
+        short.engine(f"past {n}", conn="engine past")
+        short.say("engine past/tasks", m.Goodbye("stopped"))
+        short.say("engine gone/tasks", m.Goodbye("stopped"))
+    short.submit("ann", *tasks(0, 6))
+    assert (at(short, 0), at(short, 1)) == (["ann-0", "ann-2"], ["ann-1", "ann-3"])
+    assert len(short.core.work.placement.places) == 2
+    short.engine("gone", life="5", conn="engine gone")
+    assert len(short.core.work.placement.places) == 3
+
+
 def test_none_waits_while_an_engine_has_nothing(short):
     short.submit("ann", *tasks(0, 9, targets=(0,)))
     assert (at(short, 0), at(short, 1)) == (["ann-0"], [])

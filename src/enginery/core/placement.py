@@ -138,7 +138,7 @@ class Placement:
         self._keys: dict[Engines, Key] = {}  # of the lines that there are, but for EVERY
         self.serves: dict[int, dict[Key, None]] = {}  # engine -> the lines that name it
         self.unnamed: dict[Key, None] = {}  # lines for all engines but some
-        self.places: dict[int, Place] = {}
+        self.places: dict[int, Place] = {}  # that have had room, and are here
         self._hopeful: dict[Key, None] = {}  # lines whose head may have an engine now
         self._last = 0
         self._first = 0
@@ -273,6 +273,8 @@ class Placement:
                 self._hopeful[key] = None
             for key in self.serves.get(place.id, ()):
                 self._hopeful[key] = None
+        elif not place.here:
+            self.places.pop(place.id, None)
 
     def _sort(self, place: Place) -> None:
         """Note whether an engine has nothing, or so much that something waits there."""
