@@ -6,8 +6,9 @@ from weakref import ref
 import pytest
 
 from enginery.core import messages as m
+from enginery.core.engines import Place
 from enginery.core.entries import Function, Taken
-from enginery.core.events import Received
+from enginery.core.events import Received, Send
 from enginery.core.pools import part_of, sane
 
 from .hand_controller import FIT, Durable, Hand, runs, secret, task
@@ -121,6 +122,25 @@ def test_unknown_items_go_one_by_one(hand):
     said = hand.result("engine1", well("ann-1.0", 1), seq=1)
     assert runs(said, "engine1/tasks") == [("ann-1.1", 1)]
     assert told(said) == [("ann-1.0", "ok", 0, 1)]
+
+
+def test_engines_that_have_left_are_not_asked_for_each_share(hand, monkeypatch):
+    for name in ("past1", "past2"):
+        hand.engine(name, conn="engine past")
+        hand.say("engine past/tasks", m.Goodbye("stopped"))
+    hand.submit("ann", chunk())
+    hand.wait(1.0)  # clients have been told who is here
+    asked = []
+
+    def here(place):
+        asked.append(place.id)
+        return vars(place)["here"]
+
+    monkeypatch.setattr(Place, "here", property(here), raising=False)
+    done = Received("engine1/tasks", "engine", m.Results(1, [well("ann-1.0", 1)]))
+    said = [(each.conn, each.message) for each in hand.core.handle(done, 1.0) if type(each) is Send]
+    assert runs(said, "engine1/tasks") == [("ann-1.1", 1)]
+    assert set(asked) <= {0}
 
 
 def test_brief_items_go_together_and_the_chunk_ends_with_the_last(hand):

@@ -71,8 +71,7 @@ class Chunks:
         """Cut a share off a chunk that was just taken out of its line, which has an engine."""
         placement, pool = self._work.placement, record.pool
         assert pool is not None
-        engines = sum(place.here for place in self._work.places.values())
-        last = not placement.waiting
+        engines, last = len(self._work.here), not placement.waiting
         size = placement.paces.share(record.spec.function, pool.left, engines, last)
         share = self._new(pool, *pool.take(size))
         share.move("wait", now, "accepted")

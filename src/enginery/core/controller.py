@@ -471,6 +471,7 @@ class Controller:
             return
         if not place.here:
             place.begin(hello, now)
+            self.work.here[place.id] = place
             self.journal.note(life_of(place), urgent=True)
             self._recording.append((self.journal.mark, place, place.incarnation))
             self.stale = True

@@ -192,6 +192,8 @@ def _check_pool(work: Work, pool: Pool) -> None:
 def _check_places(work: Work) -> list[int]:
     """The laws about engines; gives the ids of those with room for whatever comes."""
     hwm = work.placement.hwm
+    here = {id for id, place in work.places.items() if place.here}
+    hold(here == set(work.here), "engines that are here are counted", here, work.here)
     room = []
     for place in work.places.values():
         queued = [r for r in place.queue if r.state == "queued"]

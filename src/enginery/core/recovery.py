@@ -119,6 +119,7 @@ class Recovery:
         place.recorded = True
         place.here = place.silent = not life.over
         if place.here:
+            self._work.here[place.id] = place
             place.give_up_at = now + RETURN
             self._controller.leaving[place.id] = place
 

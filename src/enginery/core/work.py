@@ -79,6 +79,7 @@ class Work:
         self.history = History(record_limit, record_bytes)
         self.tasks = Tasks(self.history.archive)
         self.places: dict[int, Place] = {}
+        self.here: dict[int, Place] = {}  # those of engines that are here
         self.placement = Placement(scheme, hwm)
         self.inputs = Inputs()
         self.conditions = Conditions(
@@ -616,6 +617,7 @@ class Work:
         for id in [id for id, value in self.unfetched.items() if value.place is place]:
             self.write_down(id)  # nobody else keeps it any more
         place.end()
+        self.here.pop(place.id, None)
         place.awaited = bool(death and death.replaced)
         self.placement.changed(place)
         running: Record | None = None
