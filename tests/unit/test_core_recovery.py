@@ -7,7 +7,7 @@ from enginery.core import account, engines, journal
 from enginery.core import messages as m
 from enginery.core.controller import FORGET_CLIENT, Controller, Limits
 from enginery.core.engines import AWAY
-from enginery.core.entries import Came, Complete, Divided, Over, State
+from enginery.core.entries import Came, Complete, Divided, Life, Over, State, Turn
 from enginery.core.events import Append, JournalFailed, Received, Send, Synced, Tick
 from enginery.core.recovery import NO_FUNCTION, RETURN
 from enginery.core.replay import Replay
@@ -136,6 +136,35 @@ def test_a_life_that_was_given_up_is_not_let_in_after_a_restart():
     for _ in range(2):
         hand = Durable(hand.turns)
         assert hand.engine("engine") == [m.Again(secret("engine1"))] * 2
+
+
+def test_to_tell_of_lives_that_are_over_looks_at_no_others():
+    compared = 0
+
+    class Incarnation(bytes):
+        def __hash__(self):
+            nonlocal compared
+            compared += 1
+            return super().__hash__()
+
+    lives = [
+        Life(n, b"%016d" % n, Incarnation(b"%012d" % n + b"life"), "", 0, "", 0.0, False)
+        for n in range(100)
+    ]
+    over = [Over(life.incarnation[: 16 if life.id % 2 else 12]) for life in lives[10:]]
+    replay = Replay()
+    replay.follow([Turn(0.0, [*lives, *over])])
+    assert [life.over for life in replay.lives.values()] == [False] * 10 + [True] * 90
+    assert compared < 10 * len(lives)
+
+
+def test_a_life_that_is_over_says_nothing_of_the_next_one_at_its_place():
+    replay = Replay()
+    first, second = (Life(0, b"p" * 16, life * 16, "", 0, "", 0.0, False) for life in (b"1", b"2"))
+    replay.follow([Turn(0.0, [first, second, Over(b"1" * 16)])])
+    assert not replay.lives[0].over
+    replay.follow([Turn(0.0, [Over(b"2" * 12)])])
+    assert replay.lives[0].over
 
 
 def test_what_was_sent_to_a_life_that_is_over_is_in_doubt_where_its_end_was_not_written():

@@ -28,6 +28,7 @@ class Replay:
         self.begin = e.Begin()
         self.ended: dict[str, int] = {}
         self.lives: dict[int, e.Life] = {}
+        self._places: dict[bytes, set[int]] = {}  # where a life was, by what may be said to be over
         self.over: dict[bytes, None] = {}
         self.clients: dict[bytes, e.Came] = {}
         self.functions: dict[bytes, bytes] = {}
@@ -67,10 +68,13 @@ class Replay:
                 self.functions[hash] = blob
             case e.Life():
                 self.lives[entry.id] = entry
+                for name in _names(entry):
+                    self._places.setdefault(name, set()).add(entry.id)
             case e.Over(incarnation=incarnation):
                 self.over[incarnation] = None
-                for life in self.lives.values():
-                    life.over |= incarnation in {life.incarnation, life.incarnation[:12]}
+                for engine in self._places.get(incarnation, ()):
+                    life = self.lives[engine]  # perhaps a later one
+                    life.over |= incarnation in _names(life)
             case e.Came():
                 known = self.clients.setdefault(entry.identity, entry)
                 known.accepted = max(known.accepted, entry.accepted)
@@ -176,6 +180,11 @@ class Replay:
             self.again.pop(id, None)
         elif before.state not in IN_LINE:  # it came back; else it stands where it stood
             self.again[id] = None
+
+
+def _names(life: e.Life) -> set[bytes]:
+    """How it may be said that this life is over: of it alone, or of the process."""
+    return {life.incarnation, life.incarnation[:12]}
 
 
 def is_name(record: Record) -> bool:
