@@ -1,6 +1,7 @@
 """Room for unfinished tasks: who is accepted, who waits, and who is told to keep what he has."""
 
 from enginery.core import messages as m
+from enginery.core.delivery import Delivery
 from enginery.core.quota import Quota
 from enginery.core.sessions import Session
 
@@ -149,3 +150,23 @@ def test_a_share_that_has_expired_still_says_of_which_items():
     session.expire(10_000)
     [outcome] = session.due
     assert (outcome.status, outcome.start, outcome.stop) == ("expired", 4, 9)
+
+
+def test_where_nothing_is_worth_to_be_given_up_it_is_not_looked_for_each_turn():
+    delivery = Delivery(limit=1000)
+    ann = delivery.sessions[b"a"] = Session(1, b"a", "ann", "client")
+    bob = delivery.sessions[b"b"] = Session(2, b"b", "bob", "client")
+
+    def turn(session, size):
+        delivery.owe(session, m.Outcome("1", "ok", b"v" * size))
+        list(delivery.pump([]))
+        return session.due
+
+    for _ in range(200):
+        turn(ann, 100)
+    queues = [turn(ann, 100) for _ in range(200)]
+    assert len({id(queue) for queue in queues}) < 20  # each look leaves another one
+    assert [outcome.status for outcome in turn(bob, 2000)] == ["ok"]  # less is due to it
+    turn(ann, 100_000)
+    assert [outcome.status for outcome in ann.due] == ["ok"] * 400 + ["expired"]
+    assert delivery.due_bytes == ann.due_bytes + bob.due_bytes

@@ -15,12 +15,16 @@ from .pools import chunk_id, is_chunk
 from .sessions import Session
 from .tasks import Record
 
+FRESH = 0.05
+"""How much of what is due to a client has to be new, for it to be worth to look there again."""
+
 
 class Delivery:
     """The sessions, and to which of them something became due.
 
     At most `limit` bytes of outcomes wait for clients that take none. Beyond that the client to
     whom most is due loses values, the oldest first: it is told that they are not kept any more.
+    When it has none left that are worth it, it is left alone until enough is `FRESH`.
     """
 
     def __init__(self, limit: int) -> None:
@@ -125,6 +129,8 @@ class Delivery:
         while self.due_bytes > self.limit:
             biggest = max(self.sessions.values(), key=lambda session: session.due_bytes)
             before = biggest.due_bytes
+            if biggest.fresh_bytes <= FRESH * before:
+                return
             expired = biggest.expire(max(self.due_bytes - self.limit, before // 4))
             self.due_bytes += biggest.due_bytes - before
             if not expired:

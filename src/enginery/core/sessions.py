@@ -83,6 +83,7 @@ class Session:
         self.output_due = 0  # bytes of it
         self.counted = 0  # how many of those in `due` have had to wait
         self.due_bytes = 0  # of outcomes among these
+        self.fresh_bytes = 0  # that became due since all of it was given up that can be
         self.dropped: dict[str, m.Output] = {}  # by task: what in `due` stands for dropped outputs
         self.under_way: deque[tuple[m.Deliver, int]] = deque()
         self.under_way_bytes = 0
@@ -223,8 +224,10 @@ class Session:
             self.under_way_bytes += size
             out.append(Send(conn, deliver))
         if len(self.due) > self.counted:
+            before = self.due_bytes
             for item in islice(reversed(self.due), len(self.due) - self.counted):
                 self.due_bytes += item.size() if type(item) is m.Outcome else 0
+            self.fresh_bytes += self.due_bytes - before
             self.counted = len(self.due)
 
     def keep(self, outcome: m.Outcome) -> int:
@@ -235,6 +238,7 @@ class Session:
         part[outcome.id] = outcome
         self.unclaimed_bytes += more
         self.due_bytes += more
+        self.fresh_bytes += more
         return more
 
     def has_claimed(self) -> int:
@@ -262,6 +266,8 @@ class Session:
         self.unclaimed_bytes -= freed
         self.due = deque(map(less, self.due))
         self.due_bytes -= freed
+        if freed < size:
+            self.fresh_bytes = 0
         return expired
 
     def __repr__(self) -> str:
