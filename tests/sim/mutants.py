@@ -297,7 +297,7 @@ MUTANTS: dict[str, Mutant] = {
         "appendleft(record)", "append(record)",
     ),
     "a result too many is taken for acked": (
-        engine.Engine, "_received",
+        engine.Engine, "_forget",
         "self.unacked[0].seq <= seq", "self.unacked[0].seq <= seq + 1",
     ),
     "a delivery too many is taken for confirmed": (
