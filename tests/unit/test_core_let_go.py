@@ -68,6 +68,21 @@ def test_who_waits_keeps_its_turn_when_others_are_let_go(hand):
     assert ran == ["ann-busy", *rest]
 
 
+def test_what_has_ended_is_let_go_though_what_it_was_held_for_runs(hand):
+    records = []
+    after = m.Terms(after=m.Dependency(("ann-busy",)))
+    for start in range(0, MANY, SPARE):
+        ids = [f"ann-{i}" for i in range(start, start + SPARE)]
+        hand.submit("ann", *(task(id, terms=after) for id in ids))
+        records += [weakref.ref(hand.core.work.tasks[id]) for id in ids]
+        hand.say("ann/control", m.Abort(ids, after=hand.seqs["ann"]))
+    gc.collect()
+    assert sum(record() is not None for record in records) <= 2 * SPARE + 20
+    hand.submit("ann", task("ann-last", terms=after))
+    hand.result("engine a", m.Result("ann-busy", 1, "ok", b""), seq=1)
+    assert hand.state("ann-last") == "sent"
+
+
 # --- timeouts -------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """Which tasks wait for which others, and what the end of one means for those that wait for it.
 
 Every pair of a task and one that it waits for is looked at once when the first arrives and once
-when the second ends, never again: a graph costs as much as it has edges, whatever its shape.
+when the second ends, hardly ever again: a graph costs as much as it has edges, whatever its shape.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .tasks import Record
 
 Verdict = Literal["open", "met", "impossible"]
+
+SPARE = 1000
+"""Edges of tasks that do not wait any more that may be left, until it is worth to look for them."""
 
 
 class End(NamedTuple):
@@ -187,6 +190,8 @@ class Graph:
 
     def __init__(self) -> None:
         self.edges: dict[str, list[tuple[Record, Condition]]] = {}
+        self._added = 0  # since the last sweep
+        self._left = 0  # by that
 
     def enter(self, record: Record, wait: Wait, tasks: Mapping[str, Record]) -> str:
         """A task arrives that waits for others; gives the id of one of them that is no task."""
@@ -205,8 +210,11 @@ class Graph:
             missing.append((condition, ids))
         if wait.verdict() == "open":
             record.wait = wait
+            if self._added > self._left + SPARE:
+                self._sweep()
             edges = self.edges
             for condition, ids in missing:
+                self._added += len(ids)
                 edge = (record, condition)
                 for id in ids:
                     if (others := edges.get(id)) is None:
@@ -214,6 +222,15 @@ class Graph:
                     else:
                         others.append(edge)
         return ""
+
+    def _sweep(self) -> None:
+        """Forget those that do not wait any more, though what they waited for has not ended."""
+        swept = {
+            id: [edge for edge in edges if edge[0].wait is not None]
+            for id, edges in self.edges.items()
+        }
+        self.edges = {id: edges for id, edges in swept.items() if edges}
+        self._added, self._left = 0, sum(map(len, self.edges.values()))
 
     def restore(
         self, record: Record, wait: Wait, waits: Sequence[entries.Condition],
