@@ -180,7 +180,7 @@ HINTS: dict[str, int] = {
     "a result too many is taken for acked": 471,
     "an unfitness that is over already is not recognized": 180,
     "a timeout holds for what has run before": 88,
-    "an engine is gone although a new life has come": 368,
+    "an engine is gone although a new life has come": 78,
     "everybody who asks says hello": 194,
     "what does not heed its interrupt goes on": 164,
     "submissions after a gap are taken": 319,
