@@ -322,6 +322,15 @@ def test_a_chunk_that_has_ended_is_known_with_its_shares(durable):
     assert told == ["ann-1.0", "ann-1.4", "ann-1"]
 
 
+def test_which_items_a_chunk_has_is_not_for_others(hand):
+    hand.submit("ann", chunk())
+    query = m.Query(1, "fetch", ["ann-1"])
+    hand.client("bob", "task", define=False)
+    assert hand.say("bob/control", query, "task") == [m.Reply(1, {"unknown": ["ann-1"]})]
+    told = m.Reply(1, {"unknown": [], "items": {"ann-1": (0, 10)}})
+    assert hand.say("ann/control", query) == [told]
+
+
 def test_an_engine_may_have_what_the_journal_does_not_know(durable):
     durable.submit("ann", chunk(items=100))
     turns = list(durable.turns)

@@ -16,7 +16,7 @@ from enginery.core.events import (
 )
 from enginery.core.past import OPEN, PATIENCE
 
-from .hand_controller import Hand, secret, task
+from .hand_controller import FIT, Hand, secret, task
 
 ANN = secret("ann")
 
@@ -149,6 +149,13 @@ def test_a_result_is_delivered_to_who_asks(hand):
     assert reply == m.Reply(3, {"unknown": ["t-9"]})
     assert [outcome.id for outcome in deliver.outcomes] == ["t-1", "t-2"]
     assert hand.ask("fetch", who="bob", ids=["t-1"], number=3) == [reply]  # it was answered before
+
+
+def test_which_items_a_chunk_has_is_not_for_others(hand):
+    hand.submit("ann", m.Task("t-3", FIT, b"01", chunk=m.Chunk(0, 2, 2, (2,))))
+    hand.client("bob", role="task", define=False)
+    assert hand.ask("fetch", who="bob", role="task", ids=["t-3", "t-1"]) == []
+    assert hand.answer(([], {})) == [m.Reply(7, {"unknown": ["t-3", "t-1"]})]
 
 
 def test_what_nobody_knows_is_said(hand):

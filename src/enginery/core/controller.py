@@ -928,9 +928,12 @@ class Controller:
         if self.past.ask(session, message, now, out):
             return
         if message.what == "fetch":
-            unknown = [id for id in message.ids if not self.fetch(session, id)]
+            seen: list[str] = []
+            unknown: list[str] = []
+            for id in message.ids:
+                (seen if self.fetch(session, id) else unknown).append(id)
             found: dict[str, Any] = {"unknown": unknown}
-            if items := self.work.chunks.items(message.ids):
+            if items := self.work.chunks.items(seen):
                 found["items"] = items
             answer = session.answered(m.Reply(message.number, found))
             out.append(Send(conn, answer))

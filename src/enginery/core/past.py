@@ -254,17 +254,18 @@ class Past:
         for outcome in outcomes:  # a chunk ends after its shares, and comes before them
             chunk = chunk_id(outcome.id)
             old.setdefault(chunk if chunk in items else outcome.id, []).append(outcome)
-        unknown = []
+        seen: list[str] = []
+        unknown: list[str] = []
         for id in self._query(inquiry).ids:
             if controller.fetch(session, id):
-                continue
-            if id in old:
+                seen.append(id)
+            elif id in old:
                 for outcome in reversed(old[id]):
                     controller.delivery.owe(session, outcome)
             else:
                 unknown.append(id)
         told: dict[str, Any] = {"unknown": unknown}
-        if items := items | controller.work.chunks.items(self._query(inquiry).ids):
+        if items := items | controller.work.chunks.items(seen):
             told["items"] = items
         answer = self._reply(inquiry, told)
         session.answered(answer)
