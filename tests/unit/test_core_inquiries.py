@@ -3,7 +3,7 @@
 import pytest
 
 from enginery.core import messages as m
-from enginery.core.inquiries import ANSWERS, OPEN, PATIENCE
+from enginery.core.inquiries import ANSWERS, OF_ONE, OPEN, PATIENCE
 from enginery.core.roles import MAY_ASK_ENGINES
 
 from .hand_controller import Hand, task
@@ -77,11 +77,23 @@ def test_what_is_asked_again_on_a_new_connection_is_asked_once(hand):
     assert len(reply(hand, "engine b", number, "B")) == 1
 
 
-def test_there_is_a_limit(hand):
-    for number in range(OPEN):
+def test_there_is_a_limit_for_each_client_and_for_all(hand):
+    first = ask(hand, number=1)[0][1].number
+    for number in range(1, OF_ONE):
         ask(hand, number=number + 1)
-    [(_, refused)] = ask(hand, number=OPEN + 1)
-    assert isinstance(refused, m.Refused)
+    [(_, refused)] = ask(hand, number=OF_ONE + 1)
+    assert refused.reason.startswith(f"{OF_ONE} questions of this client are being put to engines")
+    for i in range(OF_ONE, OPEN):
+        who = f"other {i // OF_ONE}"
+        if i % OF_ONE == 0:
+            hand.client(who, define=False)
+        assert len(ask(hand, number=i, who=who)) == 2
+    hand.client("bob", define=False)
+    [(_, refused)] = ask(hand, who="bob")
+    assert refused.reason == f"{OPEN} questions are being put to engines already; ask again later"
+    reply(hand, "engine a", first, "A")
+    reply(hand, "engine b", first, "B")
+    assert len(ask(hand, number=OF_ONE + 1)) == 2
 
 
 @pytest.mark.parametrize("what", sorted(ANSWERS))

@@ -14,7 +14,7 @@ from enginery.core.events import (
     Received,
     Send,
 )
-from enginery.core.past import OPEN, PATIENCE
+from enginery.core.past import OF_ONE, OPEN, PATIENCE
 
 from .hand_controller import FIT, Hand, secret, task
 
@@ -217,11 +217,23 @@ def test_a_question_that_comes_twice_is_asked_once(hand):
     assert len(hand.asked) == 1
 
 
-def test_there_is_a_limit(hand):
-    for number in range(OPEN):
+def test_there_is_a_limit_for_each_client_and_for_all(hand):
+    for number in range(OF_ONE):
         assert hand.ask("history", number=number + 1) == []
-    [refused] = hand.ask("history", number=OPEN + 1)
-    assert isinstance(refused, m.Refused)
+    [refused] = hand.ask("history", number=OF_ONE + 1)
+    assert refused.reason.startswith(f"the database is being asked {OF_ONE} questions of this cli")
+    for i in range(OF_ONE, OPEN):
+        who = f"other {i // OF_ONE}"
+        if i % OF_ONE == 0:
+            hand.client(who)
+        assert hand.ask("history", who=who, number=i) == []
+    hand.client("bob")
+    [refused] = hand.ask("history", who="bob")
+    assert (
+        refused.reason == f"the database is being asked {OPEN} questions already; ask again later"
+    )
+    hand.answer([], number=hand.asked[0].number)
+    assert hand.ask("history", number=OF_ONE + 1) == []
 
 
 def test_purging_reaches_both(hand):

@@ -30,6 +30,9 @@ LATER = 1.0
 OPEN = 100
 """Questions of one cluster at a time at most."""
 
+OF_ONE = 20
+"""Questions of one client at a time at most: it leaves room for others."""
+
 Answer = m.Reply | m.Refused
 Finish = Callable[["Past", "Inquiry", Any, list[Effect]], Answer]
 
@@ -141,8 +144,13 @@ class Past:
     ) -> None:  # fmt: skip
         if self._asked(session, message):
             return  # it was asked again on a new connection
-        if len(self.open) >= OPEN:
+        reason = ""
+        if sum(each.session is session for each in self.open.values()) >= OF_ONE:
+            reason = f"the database is being asked {OF_ONE} questions of this client already; "
+            reason += "wait for an answer"
+        elif len(self.open) >= OPEN:
             reason = f"the database is being asked {OPEN} questions already; ask again later"
+        if reason:
             _tell(session, m.Refused(reason, "EngineryError", message.number), out)
             return
         self._numbers += 1
