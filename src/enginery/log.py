@@ -4,7 +4,8 @@
 
 Names of events are stable. What repeats is told at once the first time, and from then on once a
 minute with its count: `(× 412 in 60 s)`. Nothing that stands in a value can break a line, move a
-terminal's cursor, or pass for another field. Bytes are never shown, since they may be secrets.
+terminal's cursor, or pass for another field, and none is longer than `LONGEST`. Bytes are never
+shown, since they may be secrets.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ WINDOW = 60.0
 
 KINDS = 1000
 """Different events whose repeats are counted at a time."""
+
+LONGEST = 1000
+"""Characters of a text in a field: whoever is connected says some of them, such as its host."""
 
 RESERVED = ("time", "level", "event", "times", "window")
 
@@ -80,7 +84,19 @@ def event(logger: logging.Logger, level: str, name: str, /, **fields: Any) -> No
     """Log one event; `level` is "debug", "info", "warning", "error" or "critical"."""
     number = LEVELS[level]
     if logger.isEnabledFor(number):
-        logger.log(number, name, extra={"fields": fields})
+        logger.log(number, name, extra={"fields": bounded(fields)})
+
+
+def bounded(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with their texts cut to `LONGEST`."""
+    return {key: _cut(v) if isinstance(v, str) else v for key, v in fields.items()}
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    kept = LONGEST - 50  # what is cut fits, and is not cut again
+    return f"{text[:kept]}… ({len(text) - kept:,} more characters)"
 
 
 def close(logger: logging.Logger) -> None:

@@ -18,6 +18,7 @@ import pytest
 import zmq
 
 from enginery.core import messages as m
+from enginery.log import LONGEST
 from enginery.net import sockets
 from enginery.net.auth import Authenticator
 from enginery.net.keys import ConnectionFile, Keys
@@ -127,6 +128,27 @@ def honest(heavy: Heavy, context: sockets.Context) -> Iterator[None]:
     [line] = re.findall(r".*peer\.dropped.*", heavy.log.read_text())
     assert "the memory is full, and" in line
     assert "are under way on this connection" in line
+
+
+def test_what_peers_say_of_themselves_does_not_fill_the_log(
+    heavy: Heavy, context: sockets.Context
+) -> None:
+    engine = Peer(context, heavy.files["engine"])
+    engine.say(hello("engine", host="h" * 20 * LONGEST))
+    engine.hear(m.Welcome)
+    client = known(Peer(context, heavy.files["client"]), "client")
+    assert client.hear(m.Engines).engines
+    engine.say(m.Goodbye("r" * 20 * LONGEST))
+    while client.hear(m.Engines).engines:
+        pass
+    client.say(m.Query(1, "warnings"))
+    [lost] = client.hear(m.Reply).value
+    assert lost["event"] == "engine.lost"
+    for name, letter in (("host", "h"), ("reason", "r")):
+        text = lost["fields"][name]
+        assert text.startswith(100 * letter)
+        assert len(text) <= LONGEST
+    assert max(map(len, heavy.log.read_text().splitlines())) < 3 * LONGEST
 
 
 # --- what ZeroMQ holds ------------------------------------------------------------------------

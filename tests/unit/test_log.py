@@ -104,6 +104,19 @@ def test_values_cannot_break_a_line(logger, out, value, shown):
     assert lines(out) == [f"INFO x.y value={shown}"]
 
 
+@pytest.mark.parametrize("format", log.FORMATS)
+def test_a_long_text_is_cut_and_says_so(out, format):
+    logger = log.setup("long", stream=out, format=format)
+    log.event(logger, "info", "x.y", whole="w" * log.LONGEST, cut="c" * 1_000_000)
+    log.close(logger)
+    assert "w" * log.LONGEST in out.getvalue()
+    assert "more characters)" in out.getvalue()
+    assert len(out.getvalue()) < 2 * log.LONGEST + 150
+    short = log.bounded({"cut": "c" * 1_000_000})
+    assert len(short["cut"]) <= log.LONGEST
+    assert log.bounded(short) == short
+
+
 def test_names_of_fields_cannot_either(logger, out):
     log.event(logger, "info", "x.y", **{"a b\n": 1, "level": 2, "logger": 3, "name": 4})
     assert lines(out) == ["INFO x.y a_b_=1 level_=2 logger=3 name=4"]

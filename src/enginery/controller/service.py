@@ -507,6 +507,7 @@ class Service:
 
     def _log(self, level: str, event: str, fields: dict[str, Any]) -> None:
         """Write a line into the log; what is a warning can be asked for, too."""
+        fields = log.bounded(fields)
         log.event(self.logger, level, event, **fields)
         self.core.notices.add(level, event, fields, self.now())
 
