@@ -456,6 +456,7 @@ def a_shell(ask: Ask, tmp_path: Path) -> Iterator[Any]:
 
 def test_completion_in_bash(ask: Ask, rc: Client, tmp_path: Path) -> None:
     submit(rc, "a-long-label", fit, [1]).wait(30)
+    submit(rc, "a-long-trap$(exit)", fit, [1]).wait(30)  # of somebody with a task key, perhaps
     with a_shell(ask, tmp_path) as shell:
         for typed, completed in (
             ("enginery stat\t", "enginery status "),

@@ -1,12 +1,14 @@
 """Completion in shells: the scripts for them, and the words that they ask for.
 
 A script asks `enginery complete -- WORDS…`, of which the last is the one to be completed, and gets
-one candidate on a line. Engine ids and labels come from the cluster that the words name.
+one candidate on a line. Engine ids and labels come from the cluster that the words name; bash puts
+a candidate into the command line as it is, so that nothing is one that a shell might act upon.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +30,9 @@ from .reach import LOOK, Where, reached
 
 PATIENCE = 1.0
 """Seconds that a cluster has to say what there is."""
+
+SAFE = re.compile(r"[\w.,:=+/@-]+")
+"""Candidates: words in which no shell sees anything but letters."""
 
 SCRIPTS = {
     "bash": """\
@@ -116,7 +121,7 @@ def _names(command: Command) -> Iterator[str]:
 
 
 def _fitting(word: str, words: Iterable[str]) -> list[str]:
-    return sorted({each for each in words if each.startswith(word)})
+    return sorted({each for each in words if each.startswith(word) and SAFE.fullmatch(each)})
 
 
 def _in_list(word: str, words: Iterable[str]) -> list[str]:
