@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from enginery.cli import enginery, ipcluster, ipcluster_app, ipcontroller, ipengine
-from enginery.cli.entry import guarded
+from enginery.cli.entry import guarded, say
 from enginery.cluster.guard import BROKEN_LAW
 from enginery.cluster.places import cluster_file
-from enginery.error import ClusterError, NoControllerError, NotAllowedError
+from enginery.error import ClusterError, EngineryError, NoControllerError, NotAllowedError
 from enginery.net.profile import Profile
 
 MAINS = [
@@ -168,3 +168,9 @@ def test_the_cluster_file_stays_for_a_controller_that_is_started_again(
     file.touch()
     assert ipcontroller._serve({"profile_dir": str(tmp_path)}) == code
     assert file.exists() is kept
+
+
+def test_an_error_does_not_speak_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say("enginery resubmit", EngineryError("task \x1b[31m-1 has not ended\n  See größe"))
+    told = "enginery resubmit: task \\x1b[31m-1 has not ended\n  See größe\n"
+    assert capsys.readouterr() == ("", told)

@@ -12,7 +12,7 @@ from ..core.messages import Query
 from .known import Tasks
 from .output import Answer, moment
 from .selectors import LABEL
-from .tables import Screen
+from .tables import Screen, clean
 
 LOOK = 0.25
 """Seconds between two looks."""
@@ -30,7 +30,7 @@ class Watched:
     unit = "item"
 
     def __init__(self, tasks: Tasks, name: str, where: Mapping[str, Any]) -> None:
-        self.name = name
+        self.name = clean(name)
         self._tasks, self._where = tasks, dict(where)
         self.open, self.running = 0, 0
         self.count()
@@ -107,7 +107,7 @@ def progress(tasks: Tasks, words: Sequence[str], shown: bool) -> Answer:
     failed = tasks.ask(Query(0, "database", where=where, keys=["msg_id"]))
     ids = [each["msg_id"] for each in failed]
     parts = {
-        "name": watched.name,
+        "name": name,
         "states": watched.states,
         "total": watched.total,
         "failed": watched.failed,

@@ -175,7 +175,7 @@ def _gone(told: Mapping[str, Any], flags: str) -> Iterator[str]:
         replaced = "; replaced" if fields.get("replaced") else "; not replaced"
         yield (
             f"lost {len(lost):,}, the last one {ago} ago: engine {fields['engine']} on "
-            f"{clean(str(fields['host']))}, {brought_about(fields)}{replaced}"
+            f"{clean(str(fields['host']))}, {clean(brought_about(fields))}{replaced}"
         )
 
 

@@ -85,5 +85,8 @@ def usage_error(prog: str, text: str) -> None:
 
 
 def say(prog: str, error: Exception) -> None:
-    """Print an error as one message for people."""
-    print(f"{prog}: {error}", file=sys.stderr)
+    """Print an error as one message for people; it may name what others have named."""
+    from .tables import clean
+
+    text = "\n".join(map(clean, str(error).split("\n")))
+    print(f"{prog}: {text}", file=sys.stderr)

@@ -105,4 +105,4 @@ def _told(group: Mapping[str, Any], flags: str, screen: Screen) -> Iterator[str]
             yield screen.paint(f"    {clean(line)}", "dim")
     ids = group["msg_ids"]
     more = f" … ({len(ids):,} tasks; all: enginery errors{flags} -o ids)" if len(ids) > IDS else ""
-    yield f"  tasks: {' '.join(ids[:IDS])}{more}"
+    yield f"  tasks: {' '.join(map(clean, ids[:IDS]))}{more}"

@@ -21,7 +21,7 @@ from ..error import EngineryError
 from .entry import UsageError
 from .filters import engines as engine_ids
 from .output import Answer, moment
-from .tables import Screen
+from .tables import Screen, clean
 
 if TYPE_CHECKING:
     from ..net.profile import Profile
@@ -137,7 +137,7 @@ def logs(profile: Profile, cluster_id: str, tasks: Tasks | None, question: Quest
 def _where(files: Sequence[File], others: Mapping[int, str]) -> str:
     """Where it was looked for."""
     lines = [f"\n  looked at {file.path}" for file in files]
-    lines += [f"\n  asked engine {id} on {host}" for id, host in others.items()]
+    lines += [f"\n  asked engine {id} on {clean(host)}" for id, host in others.items()]
     return "".join(lines)
 
 

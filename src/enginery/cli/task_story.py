@@ -62,7 +62,7 @@ def _shown(task: Mapping[str, Any], there: Reached, screen: Screen) -> str:
     if task["error"]:
         lines += _error(task["error"], screen)
     if word == "failed":
-        lines.append(f'  its error: {there.client}.get_result("{task["msg_id"]}").get()')
+        lines.append(f'  its error: {there.client}.get_result("{clean(task["msg_id"])}").get()')
     elif task["status"] is None and word != "running":
         lines.append(f"  why it does not run: enginery explain{there.flags} {task['number']}")
     return "\n".join(lines)
