@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import zmq
@@ -196,3 +197,22 @@ def farm_port(cluster: Cluster, role: str) -> int:
         return welcome.farm_port
     finally:
         context.destroy(linger=0)
+
+
+def test_a_result_that_is_not_acknowledged_yet_keeps_nobody_waiting(
+    rc: Client, tmp_path: Path
+) -> None:
+    def waits(path: str) -> bytes:
+        import os
+        import time
+
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        return bytes(100_000)
+
+    go = tmp_path / "go"
+    held = [rc[i].apply_async(waits, str(go)) for i in range(3)]
+    there = [rc.load_balanced_view().apply_async(abs, -i) for i in range(20)]
+    go.touch()
+    assert [result.get(30) for result in there] == list(range(20))
+    assert all(result.get(30) == bytes(100_000) for result in held)

@@ -6,7 +6,7 @@ import weakref
 import pytest
 
 from enginery.core import messages as m
-from enginery.core.tasks import SPARE
+from enginery.core.graph import SPARE
 
 from .hand_controller import Hand, task
 

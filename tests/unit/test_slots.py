@@ -2,7 +2,8 @@
 
 import gc
 
-from enginery.client.slots import KnownSlots, Slot
+from enginery.client.slots import ChunkSlot, KnownSlots, Slot
+from enginery.core import messages as m
 
 
 def test_a_slot_is_known_until_nobody_holds_it():
@@ -32,3 +33,15 @@ def test_a_newer_slot_of_the_same_task_stays_known():
     old.clear()
     gc.collect()
     assert known.get("ann-1") is new[0]
+
+
+def test_a_share_that_has_ended_is_told_once_whatever_ended_since():
+    chunk = ChunkSlot("ann-1", items=(0, 9))
+    first, second = (
+        m.Outcome(f"ann-1.{start}", "ok", start=start, stop=start + 3) for start in (0, 3)
+    )
+    shares = [chunk.share_ended(outcome, 1.0) for outcome in (first, second)]
+    assert chunk.share_ended(first, 2.0) is None
+    assert chunk.shares == shares
+    assert chunk.ended_share("ann-1.0") is shares[0]
+    assert chunk.ended_share("ann-1.6") is None

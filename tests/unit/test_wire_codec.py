@@ -216,6 +216,18 @@ def nested(depth: int, leaf: object) -> object:
     return leaf
 
 
+def test_no_key_is_nested_deeply_either() -> None:
+    def query(depth: int) -> list[bytes]:
+        key = b"\x91" * depth + b"\x01"
+        part = b"\x81" + key + b"\x01"
+        whole = bytes(codec.encode([m.Query(1, "database", where={"name": 7})])[0])
+        return [whole.replace(msgpack.encode({"name": 7}), b"\x81" + msgpack.encode("name") + part)]
+
+    assert codec.decode(query(3))
+    with pytest.raises(ProtocolError, match=r"nested|malformed"):
+        codec.decode(query(100))
+
+
 @pytest.mark.parametrize(
     ("message", "field"),
     [

@@ -34,6 +34,7 @@ from ..core.events import (
     Submitted,
 )
 from ..core.pools import chunk_id
+from ..core.roles import QUESTION
 from ..error import ControllerLost, EngineryError, NoControllerError, UnsendableError
 from ..net import monitors, sockets
 from ..net.keys import ConnectionFile
@@ -230,7 +231,7 @@ class Link:
         """The slot of a task that is about to be fetched."""
         slot = self.slots.get(id)
         if slot is None and isinstance(whole := self.slots.get(chunk_id(id)), ChunkSlot):
-            return whole.share(id)
+            return whole.ended_share(id) or whole.share(id)
         if slot is None:
             slot = self.slots[id] = ChunkSlot(id)  # perhaps
             slot.mute = True  # what it puts out went to who submitted it
@@ -340,9 +341,13 @@ class Link:
         """Say something on the control lane; the answer will have this number."""
         message.number = number
         try:
-            codec.encode([message])  # at the helm it would fail for all that goes with it
+            frames = codec.encode([message])  # at the helm it would fail for all that goes with it
         except (TypeError, ValueError, OverflowError) as error:
             raise UnsendableError(f"the controller cannot be asked that: {error}") from None
+        looks = self.welcome is not None and self.welcome.role == "monitor"
+        if looks and sum(map(len, frames)) > QUESTION:
+            most = f"{QUESTION >> 20} MB"
+            raise UnsendableError(f"with a monitor key a question has {most} at most: ask in parts")
         self._answers[number] = None
         self._driver.post(Asked(message), wake=False)
 

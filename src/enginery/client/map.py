@@ -123,7 +123,8 @@ class LazyMap:
 
     At most `window` tasks are submitted and not yet given out. A failed item raises when its turn
     comes (or is given, with `return_exceptions`); iteration can go on after that. So it can when
-    items could not be submitted: these are tried again.
+    items could not be submitted: these are tried again. (A Ctrl-C in the moment in which some are
+    sent has these run twice.)
     """
 
     def __init__(

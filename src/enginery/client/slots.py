@@ -116,7 +116,7 @@ class ChunkSlot(Slot):
     Each of `listeners` is called with each share that has ended, as `watchers` are.
     """
 
-    __slots__ = ("listeners", "shares", "speaking", "start", "stop")
+    __slots__ = ("_ended", "listeners", "shares", "speaking", "start", "stop")
 
     def __init__(
         self,
@@ -129,6 +129,7 @@ class ChunkSlot(Slot):
         super().__init__(id, name, -1, submitted, label)
         self.start, self.stop = items  # the same, when it is not known (yet) to be a chunk
         self.shares: list[ShareSlot] = []  # those that have ended, in that order
+        self._ended: dict[str, ShareSlot] = {}  # the same, by their ids
         self.speaking: dict[str, ShareSlot] = {}  # others that have put something out
         self.listeners: tuple[Callable[[ShareSlot], None], ...] = ()
 
@@ -139,14 +140,19 @@ class ChunkSlot(Slot):
             share = self.speaking[id] = ShareSlot(id, self)
         return share
 
+    def ended_share(self, id: str) -> ShareSlot | None:
+        """A share that has ended, if this is one."""
+        return self._ended.get(id)
+
     def share_ended(self, outcome: m.Outcome, now: float) -> ShareSlot | None:
         """A share has ended; None when that was known already."""
-        items = outcome.start, outcome.stop
-        if any((share.start, share.stop) == items for share in self.shares[-1:]):
+        known = self._ended.get(outcome.id)
+        if known is not None and (known.start, known.stop) == (outcome.start, outcome.stop):
             return None
         share = self.speaking.pop(outcome.id, None) or ShareSlot(outcome.id, self)
         share.start, share.stop = outcome.start, outcome.stop
         self.shares.append(share)
+        self._ended[share.id] = share
         share.end(outcome, now)
         for listener in self.listeners:
             listener(share)

@@ -47,6 +47,7 @@ from ..core.events import (
 from ..core.journal import Journal as Notes
 from ..core.laws import BrokenLaw
 from ..core.replay import Replay
+from ..core.roles import QUESTION
 from ..error import ClusterError, MemoryUnavailable, ProtocolError, VersionMismatch
 from ..net import sockets
 from ..net.auth import Authenticator
@@ -74,9 +75,6 @@ TURN_BYTES = 8 << 20
 
 QUESTIONS = 8
 """Questions that are answered in one turn; the answers, which may be large, leave before others."""
-
-QUESTION = 4 << 20
-"""Bytes of one message at most from who may only ask: decoded, it takes many times as much."""
 
 COMPLAINTS = 60.0
 """Seconds between two log lines about the same peer's nonsense."""

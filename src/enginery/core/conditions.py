@@ -12,10 +12,10 @@ from math import inf
 from . import entries
 from . import messages as m
 from .engines import Place
-from .graph import Graph, Wait
+from .graph import SPARE, Graph, Wait
 from .inputs import Inputs
 from .placement import Placement
-from .tasks import SPARE, Record
+from .tasks import Record
 
 GiveUp = Callable[[Record, m.Status, str, float, m.Outcome | None], None]
 """Ends a task that has not run: it, how, why, now, and the failure that is the cause, if any."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Verdict = Literal["open", "met", "impossible"]
 
 SPARE = 1000
-"""Edges of tasks that do not wait any more that may be left, until it is worth to look for them."""
+"""How much may stand where it does not matter any more, until it is worth to look for that."""
 
 
 class End(NamedTuple):

@@ -24,9 +24,10 @@ from math import inf, isnan
 from ..schemes import Load, Scheme
 from .ahead import AUTO, BUNDLE, SHORT, WORTH, Durations
 from .engines import Place
+from .graph import SPARE
 from .paces import Paces
 from .pools import is_chunk
-from .tasks import SPARE, Record
+from .tasks import Record
 
 
 class Key:

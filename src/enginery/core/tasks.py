@@ -77,9 +77,6 @@ BEGINNING = 20
 LEFT_OUT = "left out: what came next"
 """Stands where some are missing."""
 
-SPARE = 1000
-"""Tasks that may stand where they do not matter any more, until it is worth to look for them."""
-
 
 class Record:
     """A task as the controller knows it, from its acceptance until it is forgotten.

@@ -79,8 +79,9 @@ class Runner:
             return None
         following = life.finished(finished, self.lane)
         # What is heard of results waits until nothing is left to be run, unless these are large.
-        while life.machine.laden and (ready := self.lane.wait(0)):
-            following = self._read(ready) or following
+        socket = self.lane.socket
+        while life.machine.laden and life.exit_code is None and sockets.readable(socket):
+            following = self._read((socket,)) or following
         return following
 
     def _read(self, ready: Container[Any]) -> m.Attempt | None:

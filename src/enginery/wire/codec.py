@@ -38,6 +38,8 @@ _HELLO_TAG = "!"
 OPEN: Mapping[type, str] = {Exited: "facts", Query: "where", Reply: "value"}
 """Messages with a field that holds anything."""
 
+NESTED = frozenset({dict, list, tuple})
+
 DEPTH = 32
 """How deep that may be nested: it goes through what is written with recursion."""
 
@@ -117,11 +119,12 @@ def decode(
 
 def _is_flat(value: Any, depth: int) -> bool:
     """Whether nothing in it is nested deeper than that."""
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list | tuple):
+    if type(value) is dict:
+        value = (*value, *value.values())
+    elif type(value) not in NESTED:
         return True
-    return depth > 0 and all(_is_flat(each, depth - 1) for each in value)
+    inner = [each for each in value if type(each) in NESTED]  # which goes through most at once
+    return depth > 0 and all(_is_flat(each, depth - 1) for each in inner)
 
 
 def sayable(text: str) -> str:
