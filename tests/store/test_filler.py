@@ -105,7 +105,8 @@ def test_a_task_is_one_row_whether_read_at_once_or_piece_by_piece(
         {k: v for k, v in told[id].items() if k not in different} for id in ("a-1", "b-1")
     )
     assert first == last
-    assert first["size"] == task("a-1").size() + outcome("a-1").size()
+    whole = task("a-1", name="fit", label="big").size() + outcome("a-1").size()
+    assert first["size"] == whole
     assert (first["attempt"], first["engine_id"], first["label"]) == (1, 0, "big")
     assert story(database, "a-1") == story(database, "b-1") == ["accepted", "send", "ok"]
     assert outcomes(database, "a-1") == [outcome("a-1")]
