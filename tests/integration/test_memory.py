@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from enginery import Client, Cluster
+from tests.gate import Gate
 from tests.hostile.peer import key_file
 
 KINDS = ("memory", "frames")
@@ -303,16 +304,7 @@ def test_an_engine_lets_go_of_its_arguments_when_a_task_is_done(shared: Client) 
     until(lambda: mappings_of(engine) <= before)
 
 
-def test_an_engine_lets_go_of_results_while_it_has_more_to_do(
-    shared: Client, tmp_path: Path
-) -> None:
-    def waits(path: str) -> None:
-        import os
-        import time
-
-        while not os.path.exists(path):
-            time.sleep(0.01)
-
+def test_an_engine_lets_go_of_results_while_it_has_more_to_do(shared: Client, gate: Gate) -> None:
     def unacked() -> int:
         import gc
         import time
@@ -323,11 +315,10 @@ def test_an_engine_lets_go_of_results_while_it_has_more_to_do(
         (machine,) = (each for each in gc.get_objects() if type(each) is Engine)
         return len(machine.unacked)
 
-    go = tmp_path / "go"
-    shared[0].apply_async(waits, str(go))
+    shared[0].apply_async(gate.held)
     sent = [shared[0].apply_async(bytes, 100_000) for _ in range(50)]
     counts = [shared[0].apply_async(unacked) for _ in range(100)]
-    go.touch()
+    gate.open()
     assert all(result.get(PATIENCE) == bytes(100_000) for result in sent)
     assert min(count.get(PATIENCE) for count in counts) < 10
 

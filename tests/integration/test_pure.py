@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import zmq
@@ -18,6 +17,7 @@ from enginery.net import monitors, sockets
 from enginery.net.keys import ConnectionFile
 from enginery.version import PROTOCOL
 from enginery.wire import codec
+from tests.gate import Gate
 
 PATIENCE = 20.0
 
@@ -199,20 +199,15 @@ def farm_port(cluster: Cluster, role: str) -> int:
         context.destroy(linger=0)
 
 
-def test_a_result_that_is_not_acknowledged_yet_keeps_nobody_waiting(
-    rc: Client, tmp_path: Path
-) -> None:
-    def waits(path: str) -> bytes:
-        import os
-        import time
+def test_a_result_that_is_not_acknowledged_yet_keeps_nobody_waiting(rc: Client, gate: Gate) -> None:
+    wait = gate.held
 
-        while not os.path.exists(path):
-            time.sleep(0.01)
+    def large() -> bytes:
+        wait()
         return bytes(100_000)
 
-    go = tmp_path / "go"
-    held = [rc[i].apply_async(waits, str(go)) for i in range(3)]
+    held = [rc[i].apply_async(large) for i in range(3)]
     there = [rc.load_balanced_view().apply_async(abs, -i) for i in range(20)]
-    go.touch()
+    gate.open()
     assert [result.get(30) for result in there] == list(range(20))
     assert all(result.get(30) == bytes(100_000) for result in held)

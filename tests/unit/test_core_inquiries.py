@@ -3,8 +3,9 @@
 import pytest
 
 from enginery.core import messages as m
-from enginery.core.inquiries import ANSWERS, OF_ONE, OPEN, PATIENCE
+from enginery.core.inquiries import ANSWERS, PATIENCE
 from enginery.core.roles import MAY_ASK_ENGINES
+from enginery.core.sessions import OF_ONE, OPEN
 
 from .hand_controller import Hand, task
 

@@ -14,7 +14,8 @@ from enginery.core.events import (
     Received,
     Send,
 )
-from enginery.core.past import OF_ONE, OPEN, PATIENCE
+from enginery.core.past import PATIENCE
+from enginery.core.sessions import OF_ONE, OPEN
 
 from .hand_controller import FIT, Hand, secret, task
 

@@ -34,7 +34,7 @@ from ..core.events import (
     Submitted,
 )
 from ..core.pools import chunk_id
-from ..core.roles import QUESTION
+from ..core.roles import MOST
 from ..error import ControllerLost, EngineryError, NoControllerError, UnsendableError
 from ..net import monitors, sockets
 from ..net.keys import ConnectionFile
@@ -344,10 +344,11 @@ class Link:
             frames = codec.encode([message])  # at the helm it would fail for all that goes with it
         except (TypeError, ValueError, OverflowError) as error:
             raise UnsendableError(f"the controller cannot be asked that: {error}") from None
-        looks = self.welcome is not None and self.welcome.role == "monitor"
-        if looks and sum(map(len, frames)) > QUESTION:
-            most = f"{QUESTION >> 20} MB"
-            raise UnsendableError(f"with a monitor key a question has {most} at most: ask in parts")
+        role = self.welcome.role if self.welcome is not None else ""
+        most = MOST.get(role)
+        if most is not None and sum(map(len, frames)) > most:
+            told = f"with a {role} key a question has {most >> 20} MB at most: ask in parts"
+            raise UnsendableError(told)
         self._answers[number] = None
         self._driver.post(Asked(message), wake=False)
 

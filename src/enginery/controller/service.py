@@ -47,7 +47,7 @@ from ..core.events import (
 from ..core.journal import Journal as Notes
 from ..core.laws import BrokenLaw
 from ..core.replay import Replay
-from ..core.roles import QUESTION
+from ..core.roles import MOST
 from ..error import ClusterError, MemoryUnavailable, ProtocolError, VersionMismatch
 from ..net import sockets
 from ..net.auth import Authenticator
@@ -428,8 +428,9 @@ class Service:
             self.core.feed(Received(conn, role, message), now, self.effects)
 
     def _decode(self, port: Port, conn: bytes, role: str, frames: Sequence[Any]) -> None:
-        if role == "monitor" and sum(map(len, frames)) > QUESTION:
-            self._complain(conn, f"a question of more than {QUESTION >> 20} MB")
+        most = MOST.get(role)
+        if most is not None and sum(map(len, frames)) > most:
+            self._complain(conn, f"a message of more than {most >> 20} MB")
             return
         pid = self.core.lender(conn)
         borrow = self.keeper.borrowing(pid) if pid else None

@@ -117,15 +117,14 @@ def _distinct(operator: str, operand: Any) -> Any:
 
 def matches(document: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether every condition of a checked query holds."""
+    return all(holds(key, document[key], condition) for key, condition in conditions.items())
+
+
+def holds(key: str, value: Any, condition: Mapping[str, Any]) -> bool:
+    """Whether a checked condition on this key holds for a value of it."""
     return all(
-        _is_there(document[key]) == bool(operand)
+        (value != NOWHERE) == bool(operand)
         if (key, operator) == ("engine_id", "$exists")
-        else OPERATORS[operator](document[key], operand)
-        for key, operators in conditions.items()
-        for operator, operand in operators.items()
+        else OPERATORS[operator](value, operand)
+        for operator, operand in condition.items()
     )
-
-
-def _is_there(engine_id: int) -> bool:
-    """Whether a task has, or had, an engine."""
-    return engine_id != NOWHERE

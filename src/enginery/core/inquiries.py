@@ -15,7 +15,7 @@ from msgspec import Struct
 from . import messages as m
 from .engines import Place
 from .events import Effect, Send
-from .sessions import Session
+from .sessions import Session, too_many
 
 
 class Usage(TypedDict):
@@ -86,12 +86,6 @@ ANSWERS: Final[dict[str, Any]] = {
 PATIENCE: Final = {"usage": 1.0, "stacks": 2.0, "about": 5.0, "log": 2.0}
 """Seconds that engines have to answer."""
 
-OPEN = 100
-"""Inquiries of one cluster at a time at most."""
-
-OF_ONE = 20
-"""Inquiries of one client at a time at most: it leaves room for others."""
-
 
 class Inquiry(Struct):
     """One question of one client, and the engines that have not answered it."""
@@ -118,12 +112,8 @@ class Inquiries:
         known = ((each.session, each.number) for each in self.open.values())
         if (session, query.number) in known:
             return  # it was asked again on a new connection
-        reason = ""
-        if sum(each.session is session for each in self.open.values()) >= OF_ONE:
-            reason = f"{OF_ONE} questions of this client are being put to engines already; "
-            reason += "wait for an answer"
-        elif len(self.open) >= OPEN:
-            reason = f"{OPEN} questions are being put to engines already; ask again later"
+        asking = [each.session for each in self.open.values()]
+        reason = too_many(asking, session, "{} are being put to engines already")
         if reason:
             _tell(session, m.Refused(reason, "EngineryError", query.number), out)
             return

@@ -16,7 +16,7 @@ from . import database, queries, roles
 from . import messages as m
 from .events import Consult, Effect, Log, Question, Send
 from .pools import chunk_id
-from .sessions import Session
+from .sessions import Session, too_many
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -26,12 +26,6 @@ PATIENCE = 8.0
 
 LATER = 1.0
 """Seconds that a turn may last, after which its record is dated."""
-
-OPEN = 100
-"""Questions of one cluster at a time at most."""
-
-OF_ONE = 20
-"""Questions of one client at a time at most: it leaves room for others."""
 
 Answer = m.Reply | m.Refused
 Finish = Callable[["Past", "Inquiry", Any, list[Effect]], Answer]
@@ -144,12 +138,8 @@ class Past:
     ) -> None:  # fmt: skip
         if self._asked(session, message):
             return  # it was asked again on a new connection
-        reason = ""
-        if sum(each.session is session for each in self.open.values()) >= OF_ONE:
-            reason = f"the database is being asked {OF_ONE} questions of this client already; "
-            reason += "wait for an answer"
-        elif len(self.open) >= OPEN:
-            reason = f"the database is being asked {OPEN} questions already; ask again later"
+        asking = [each.session for each in self.open.values()]
+        reason = too_many(asking, session, "the database is being asked {} already")
         if reason:
             _tell(session, m.Refused(reason, "EngineryError", message.number), out)
             return

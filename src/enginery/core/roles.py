@@ -11,7 +11,7 @@ from typing import Final
 
 from . import messages as m
 
-QUESTION = 4 << 20
+MOST: Final = {"monitor": 4 << 20}
 """Bytes of one message at most from who may only look: decoded, it takes many times as much."""
 
 ENGINE: Final = frozenset({"engine"})

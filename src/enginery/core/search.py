@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .database import OPERATORS
+from .database import holds
 from .table import Tasks
 from .tasks import Record
 
@@ -29,7 +29,7 @@ def candidates(tasks: Tasks, wanted: Conditions) -> Iterable[tuple[str, Record]]
         return found
     if (ids := _named(wanted)) is not None:
         return tasks.in_order(record for id in ids if (record := tasks.get(id)) is not None)
-    if not all(_holds(ENDED[key], wanted[key]) for key in ENDED if key in wanted):
+    if not all(holds(key, ENDED[key], wanted[key]) for key in ENDED if key in wanted):
         return tasks.in_order(tasks.live.values())
     keys = [key for key in COLUMNS if key in wanted]
     return (
@@ -46,12 +46,9 @@ def _named(wanted: Conditions) -> Iterable[str] | None:
     return None if ids is None else dict.fromkeys(id for id in ids if isinstance(id, str))
 
 
-def _holds(value: Any, condition: Mapping[str, Any]) -> bool:
-    return all(OPERATORS[operator](value, operand) for operator, operand in condition.items())
-
-
 def _may_be_there(columns: Mapping[str, Sequence[Any]], wanted: Conditions) -> bool:
     """Whether each of these columns has a value for which its condition holds."""
     return all(
-        any(_holds(value, wanted[key]) for value in set(column)) for key, column in columns.items()
+        any(holds(key, value, wanted[key]) for value in set(column))
+        for key, column in columns.items()
     )

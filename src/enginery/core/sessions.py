@@ -11,7 +11,7 @@ The other direction is bounded by *credit*, see `quota`.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -42,6 +42,9 @@ BATCH = 4096
 
 OUTPUT_DUE = 16 << 20
 """Bytes of output due to one client at most; the rest is dropped, and that is said."""
+
+OPEN, OF_ONE = 100, 20
+"""Questions at most that engines, or the database, are asked at a time; and those of one client."""
 
 
 class Session:
@@ -293,3 +296,15 @@ def _answer_size(answer: m.Message) -> int:
         answer.value.get("unknown", ()) if isinstance(answer, m.Reply) and answer.value else ()
     )
     return 200 + sum(60 + len(id) for id in unknown)
+
+
+def too_many(asking: Sequence[Session], session: Session, told: str) -> str:
+    """Why this client cannot ask one thing more than these do already; "": it can.
+
+    `told` says what is done with so many questions.
+    """
+    if asking.count(session) >= OF_ONE:
+        return told.format(f"{OF_ONE} questions of this client") + "; wait for an answer"
+    if len(asking) >= OPEN:
+        return told.format(f"{OPEN} questions") + "; ask again later"
+    return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container, Sequence
-from math import ceil
 from typing import Any
 
 import zmq
@@ -50,7 +49,7 @@ class Lane:
         if self.monitor.retry_at is not None:
             self.monitor.retry()
             timeout = rest([self.monitor], timeout)
-        ready = dict(self.poller.poll(None if timeout is None else max(0, ceil(timeout * 1000))))
+        ready = dict(self.poller.poll(None if timeout is None else max(0, int(timeout * 1000) + 1)))
         if self.wakeup.fileno() in ready:
             self.wakeup.clear()
         return ready
