@@ -26,6 +26,9 @@ SMALL = 2048
 UNPACKED = 8
 """Blocks that were asked for lately, and are kept as they were unpacked."""
 
+LINES = {f"{number:02}": number for number in range(100)}
+"""The lines of a page, by the last two digits of an id."""
+
 COUNT = 100
 """Where on a page it says how many tasks are on it; before, the block of each."""
 
@@ -73,12 +76,13 @@ class Archive:
         others: list[Record] = []
         for record in records:
             id = record.spec.id
-            digits = id[-2:]
-            if _plain(record) and digits.isdecimal() and digits.isascii() and len(digits) == 2:
-                page = self._pages.get(id[:-2])
+            line = LINES.get(id[-2:])
+            if line is not None and _plain(record):
+                name = id[:-2]
+                page = self._pages.get(name)
                 if page is None:
-                    page = self._pages[id[:-2]] = array("I", BLANK)
-                page[int(digits)] = block
+                    page = self._pages[name] = array("I", BLANK)
+                page[line] = block
                 page[COUNT] += 1
                 packed.append(record)
             else:
@@ -138,14 +142,14 @@ class Archive:
 
     def remove(self, id: str) -> None:
         """Keep this one, which is here, no longer; the last one of a block goes with that."""
-        page = self._pages[id[:-2]]
-        block = page[int(id[-2:])]
+        page, line = self._pages[id[:-2]], LINES[id[-2:]]
+        block = page[line]
         if block in self._blocks:  # else all of it is being dropped
             self._blocks[block].count -= 1
             if not self._blocks[block].count:
                 del self._blocks[block]
                 self._unpacked.pop(block, None)
-        page[int(id[-2:])] = 0
+        page[line] = 0
         page[COUNT] -= 1
         if not page[COUNT]:
             del self._pages[id[:-2]]
@@ -163,10 +167,8 @@ class Archive:
 
     def _block(self, id: str) -> int:
         """The block that a task is in; 0: in none."""
-        page, digits = self._pages.get(id[:-2]), id[-2:]
-        if page is None or not (digits.isdecimal() and digits.isascii()) or len(digits) < 2:
-            return 0
-        return page[int(digits)]
+        page, line = self._pages.get(id[:-2]), LINES.get(id[-2:])
+        return 0 if page is None or line is None else page[line]
 
     def _records(self, block: int) -> dict[str, Record]:
         """What is in a block, removed ones too."""
