@@ -235,6 +235,19 @@ def test_the_same_array_again_is_the_same_memory(shared: Client) -> None:
     assert files != {None}
 
 
+def test_what_several_tasks_get_is_written_down_once(
+    shared: Client, gate: Gate, tmp_path: Path
+) -> None:
+    shared.wait_for_engines(2, timeout=PATIENCE)
+    numbers, lview = np.arange(LARGE), shared.load_balanced_view()
+    held = gate.held
+    results = [lview.apply_async(lambda x, i: (held(), x[i])[1], numbers, i) for i in range(6)]
+    assert shared.result_status(results)["completed"] == []
+    assert len(list(tmp_path.glob("profile_own/journal/*/*.buffer"))) == 1
+    gate.open()
+    assert [result.get(PATIENCE) for result in results] == list(range(6))
+
+
 def test_memory_is_used_again(shared: Client) -> None:
     shared[0].apply_sync(int)
     before = segments_of(os.getpid())

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -461,6 +462,29 @@ def test_large_buffers_go_by_reference_all_the_way(pair: Pair) -> None:
     del kept
     assert arrived == buffers
     assert all(memoryview(b.data).readonly for b in arrived)
+
+
+def test_what_comes_again_is_the_same_buffer_as_long_as_somebody_has_it(pair: Pair) -> None:
+    lent = pair.peer.lend((m.Buffer(os.urandom(SIZE)), m.Buffer(b"b" * SIZE)))
+    before = memory_descriptors()
+    _, first = pair.send(lent)
+    _, again = pair.send(lent[:1])
+    assert again[0] is first[0]
+    assert first[0] is not first[1]
+    assert memory_descriptors() == before + 1
+    kept = weakref.ref(first[0])
+    del first, again
+    assert kept() is None
+    assert memory_descriptors() == before
+
+
+def test_what_was_filled_again_is_another_buffer(pair: Pair) -> None:
+    _, (old,) = pair.send(pair.peer.lend((m.Buffer(b"a" * SIZE),)))
+    kept = weakref.ref(old)
+    del old
+    _, (new,) = pair.send(pair.peer.lend((m.Buffer(b"b" * SIZE),)))
+    assert kept() is None
+    assert bytes(new) == b"b" * SIZE
 
 
 def test_small_buffers_go_in_frames(pair: Pair) -> None:

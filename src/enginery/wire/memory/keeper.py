@@ -2,6 +2,9 @@
 
 Each segment is held for as long as anything of its payload is kept. To others the controller names
 its own descriptor; so a sender may end, and its memory lives on until nobody needs it.
+
+What is referred to again meanwhile, such as the data that each task of a search gets, is the same
+buffer: it is written into the journal once, and goes to another host once.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import os
 import resource
 from collections.abc import Callable
 from contextlib import suppress
+from weakref import WeakValueDictionary
 
 from ...core import messages as m
 from ...error import MemoryUnavailable
@@ -23,6 +27,7 @@ class Keeper:
 
     def __init__(self, wanted: bool = True) -> None:
         self.probe = Probe(wanted)
+        self._held: WeakValueDictionary[m.Segment, Held] = WeakValueDictionary()
         if wanted:
             _raise_descriptor_limit()
 
@@ -40,7 +45,10 @@ class Keeper:
         def borrow(segment: m.Segment) -> Held:
             if segment.pid != pid:
                 raise MemoryUnavailable(f"memory of process {segment.pid}, named by {pid}")
-            return Held(segment)
+            held = self._held.get(segment)
+            if held is None:
+                held = self._held[segment] = Held(segment)
+            return held
 
         return borrow
 
@@ -55,6 +63,7 @@ class Held:
         self._fd = -1
         self._size = segment.size
         self._view: memoryview | None = None
+        self._buffers: WeakValueDictionary[tuple[int, int], m.Buffer] = WeakValueDictionary()
         self._fd = opened(segment)
         self.name: m.Segment | None = m.Segment(os.getpid(), self._fd, segment.size, segment.token)
         if is_short(self._fd):
@@ -72,7 +81,11 @@ class Held:
 
     def buffer(self, offset: int, nbytes: int) -> m.Buffer:
         """A part of it, which is not mapped until somebody needs its bytes."""
-        return m.Buffer(None, HeldPart(self, offset, nbytes))
+        buffer = self._buffers.get((offset, nbytes))
+        if buffer is None:
+            buffer = m.Buffer(None, HeldPart(self, offset, nbytes))
+            self._buffers[offset, nbytes] = buffer
+        return buffer
 
     def _close(self) -> None:
         if self._fd >= 0:
