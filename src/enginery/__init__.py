@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .client.dependency import Dependency
     from .client.direct import DirectView
     from .client.display.progress import Watcher
+    from .client.joblib_backend import register_joblib_backend
     from .client.results import AsyncHubResult, AsyncResult
     from .client.views import View
     from .cluster.cluster import Cluster
@@ -125,6 +126,7 @@ __all__ = [
     "interactive",
     "parallel",
     "progress",
+    "register_joblib_backend",
     "register_type",
     "remote",
     "require",
@@ -149,6 +151,7 @@ _HOMES = {
     "interactive": ".client.decorators",
     "parallel": ".client.decorators",
     "progress": ".engine.part",
+    "register_joblib_backend": ".client.joblib_backend",
     "register_type": ".wire.canning",
     "remote": ".client.decorators",
     "require": ".wire.dependent",

@@ -165,6 +165,21 @@ class LoadBalancedView(View):
             window_size(max_outstanding, len(view.places())),
         )
 
+    def register_joblib_backend(self, name: str = "enginery", make_default: bool = False) -> None:
+        """Let libraries that use joblib compute on this view, with its flags.
+
+        See `enginery.register_joblib_backend`. ImportError without joblib.
+
+        >>> from joblib import Parallel, delayed, parallel_config
+        >>> lview.register_joblib_backend()
+        >>> with parallel_config("enginery"):
+        ...     Parallel()(delayed(abs)(-i) for i in range(3))
+        [0, 1, 2]
+        """
+        from .joblib_backend import register_joblib_backend
+
+        register_joblib_backend(name, make_default, self)
+
     def abort(self, jobs: Any = None, running: bool = False) -> None:
         """Abort jobs of this client; without any named, all balanced tasks that are not done.
 
