@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,11 @@ def mappings_of(pid: int) -> int:
     return Path(f"/proc/{pid}/maps").read_text().count("/memfd:enginery")
 
 
+def written(directory: Path) -> list[Path]:
+    """The files of the journal of `own_cluster` in which large buffers stand."""
+    return list(directory.glob("profile_own/journal/*/*.buffer"))
+
+
 def controller_of(cluster: Cluster) -> int:
     """The process id of the controller."""
     pid: int = key_file(cluster, "client").pid
@@ -144,6 +150,16 @@ def test_balanced_tasks_and_maps(both: Client) -> None:
     sent = [view.apply_async(lambda a: a, a) for a in arrays]
     for a, result in zip(arrays, sent, strict=True):
         assert result.get(PATIENCE).tobytes() == a.tobytes()
+
+
+def test_functions_that_hold_arrays(both: Client) -> None:
+    a, view = numbers(7), both.load_balanced_view()
+    assert view.map_sync(lambda i: a[i], range(50)) == a[:50].tolist()
+    assert view.apply_sync(partial(np.take, a), 3) == a[3]
+    for there, writeable in both[:].apply_sync(lambda: (a, a.flags.writeable)):
+        assert (there.tobytes(), writeable) == (a.tobytes(), False)
+    a[3] = 8
+    assert view.apply_sync(partial(np.take, a), 3) == 8
 
 
 def test_what_was_received_can_be_sent_again(both: Client) -> None:
@@ -242,10 +258,19 @@ def test_what_several_tasks_get_is_written_down_once(
     numbers, lview = np.arange(LARGE), shared.load_balanced_view()
     held = gate.held
     results = [lview.apply_async(lambda x, i: (held(), x[i])[1], numbers, i) for i in range(6)]
-    assert shared.result_status(results)["completed"] == []
-    assert len(list(tmp_path.glob("profile_own/journal/*/*.buffer"))) == 1
+    assert until(lambda: written(tmp_path))
     gate.open()
     assert [result.get(PATIENCE) for result in results] == list(range(6))
+    assert len(written(tmp_path)) == 1
+
+
+def test_an_array_in_a_function_is_one_copy(shared: Client, tmp_path: Path) -> None:
+    a = numbers(8)
+    first, second = shared[:].apply_sync(lambda: memory_file(a))
+    assert first == second
+    assert first is not None
+    assert shared.load_balanced_view().map_sync(lambda i: a[i], [5]) == [a[5]]
+    assert len(until(lambda: written(tmp_path))) == 1
 
 
 def test_memory_is_used_again(shared: Client) -> None:

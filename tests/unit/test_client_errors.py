@@ -185,6 +185,21 @@ def test_the_users_own_notes_come_first(make):
 # --- several failures ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("call", "shape"), [("map(noted)", "map"), ("apply(noted)", "list")], ids=["map", "direct"]
+)
+def test_what_is_noted_of_all_is_told_once(make, call, shape):
+    def noted(note):
+        error = ValueError("x")
+        error.add_note(note)
+        raise error
+
+    alike = [failed(noted, "look at row 7")] * 2
+    assert shown(raised(make(call, shape, *alike).get)).count("look at row 7") == 1
+    others = [failed(noted, "look at row 7"), failed(noted, "look at row 8")]
+    assert "look at row" not in shown(raised(make(call, shape, *others).get))
+
+
 def test_several_items_of_a_map_are_told_once_per_kind(make):
     def odd(x):
         raise ValueError(f"bad item {x}")

@@ -9,9 +9,19 @@ from enginery.core.engines import AWAY, EARLY, LONG_AWAY
 from enginery.core.events import Received
 from enginery.core.intake import TELL_ACCEPTED
 from enginery.core.names import content_hash, session_name
+from enginery.error import MemoryUnavailable
 from enginery.version import PROTOCOL
 
 from .hand_controller import BLOB, FIT, Hand, kinds, runs, secret, task
+
+
+class Gone:
+    """Memory that cannot be opened any more."""
+
+    nbytes, reference = len(BLOB), None
+
+    def view(self):
+        raise MemoryUnavailable("it is gone")
 
 
 @pytest.fixture
@@ -574,6 +584,29 @@ def test_a_flood_is_cut_and_nothing_of_it_is_taken():
 def test_a_function_that_is_not_what_it_says_cuts_its_sender(hand):
     hand.client("ann", define=False)
     hand.say("ann/tasks", m.Define(FIT, b"something else"))
+    assert hand.drops == ["ann/tasks"]
+    assert FIT not in hand.core.work.functions
+
+
+def test_a_large_function_is_passed_on_as_it_came(hand):
+    large = m.Buffer((BLOB[:5], memoryview(BLOB)[5:]))
+    hand.engine("engine")
+    hand.client("ann", define=False)
+    hand.say("ann/tasks", m.Define(FIT, b"", large))
+    said = hand.submit("ann", task("ann-1"))
+    (told,) = [x for to, x in said if to == "engine/tasks" and isinstance(x, m.Define)]
+    assert told.large is large
+    assert hand.core.work.functions.bytes == len(BLOB)
+
+
+@pytest.mark.parametrize(
+    "large",
+    [m.Buffer((BLOB, b"?")), m.Buffer(None, Gone())],
+    ids=["another", "gone"],
+)
+def test_a_large_function_that_is_not_what_it_says_cuts_its_sender(hand, large):
+    hand.client("ann", define=False)
+    hand.say("ann/tasks", m.Define(FIT, b"", large))
     assert hand.drops == ["ann/tasks"]
     assert FIT not in hand.core.work.functions
 

@@ -13,6 +13,7 @@ from enginery.core.recovery import NO_FUNCTION, RETURN
 from enginery.core.replay import Replay
 from enginery.core.work import IN_DOUBT
 from enginery.schemes import LeastLoad
+from enginery.version import PROTOCOL
 
 from .hand_controller import BLOB, FIT, Durable, runs, secret, task
 
@@ -240,6 +241,19 @@ def test_an_engine_that_lacks_the_function_of_what_it_has_gets_it(left):
     hand = restored(left)
     hand.say_all("engine1/tasks", m.Holds(1, 0, 0, [(1, "ann-1", 1, "", 0)]), "engine")
     assert hand.say("engine1/tasks", m.Need((FIT,))) == [m.Define(FIT, BLOB)]
+
+
+def test_a_large_function_outlives_the_controller():
+    hand = Durable()
+    hand.client("ann", define=False)
+    hand.say("ann/tasks", m.Define(FIT, b"", m.Buffer(BLOB)))
+    hand.submit("ann", task("ann-1"))
+    after = Durable(hand.turns)
+    said = [message for _, message in after.handle(Tick())]
+    for lane in ("tasks", "control"):
+        hello = m.Hello(PROTOCOL, "0", "engine", lane, secret("a"), secret("a1"))
+        said += [message for _, message in after.say_all(f"a/{lane}", hello, "engine")]
+    assert [x for x in said if isinstance(x, m.Define)] == [m.Define(FIT, b"", m.Buffer(BLOB))]
 
 
 def test_what_ends_in_the_turn_of_a_claim_is_told_once(left):

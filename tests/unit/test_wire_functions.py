@@ -14,13 +14,16 @@ from types import ModuleType
 from typing import Any
 
 import cloudpickle
+import numpy as np
 import pytest
 
+from enginery.core import messages as m
 from enginery.error import UnsendableError
 from enginery.wire import functions
 from enginery.wire.chunks import MapChunk
 from enginery.wire.functions import FunctionCache
 from enginery.wire.identity import identify
+from enginery.wire.modules import File, Module, PushedModules
 from enginery.wire.reference import Reference
 
 SCRIPT = """
@@ -234,6 +237,23 @@ def test_code_keeps_the_name_of_its_file(cache: FunctionCache, engine: dict[str,
 
 def test_stores_are_named(script: dict[str, Any], cache: FunctionCache) -> None:
     assert functions.load(cache.serialize(script["stores"])[1]).stores == {"made", "inner_made"}
+
+
+@pytest.mark.parametrize("with_modules", [False, True])
+def test_a_large_function_is_loaded_where_it_lies(
+    cache: FunctionCache, engine: dict[str, Any], with_modules: bool
+) -> None:
+    data = np.arange(100_000)
+    _, blob = cache.serialize(lambda i: (data[i], data))
+    if with_modules:
+        pushed = PushedModules()
+        pushed.add(Module("some_module", {"some_module": File("/some_module.py", b"")}))
+        _, blob = pushed.with_function(blob)
+    loaded = functions.load(m.Buffer(memoryview(blob)))
+    number, there = loaded.call(7)
+    assert (number, there.tolist()) == (7, data.tolist())
+    assert (there.flags.writeable, there.flags.aligned) == (False, True)
+    assert np.shares_memory(there, np.frombuffer(blob, np.uint8)) != with_modules
 
 
 def test_references_make_a_function_live(cache: FunctionCache, engine: dict[str, Any]) -> None:

@@ -142,8 +142,8 @@ def test_what_goes_by_name_fails_when_loaded(story: Story, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("big", "larger than 64 KiB"),
-        ("array", "larger than 64 KiB"),
+        ("big", ": it is larger than 64 KiB; push it first: rc[:].push({'big': big})"),
+        ("array", ": it is larger than 64 KiB; push it first: rc[:].push({'array': array})"),
         ("lock", "cannot pickle '_thread.lock' object"),
         ("box", "No module named 'only_the_client_has_this'"),
     ],

@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from ..core.messages import Abort, Buffer, Task, Terms
+from ..core.messages import Abort, Buffer, Code, Task, Terms
 from ..error import NotSupportedError, UnsendableError
 from ..wire import payload
 from ..wire.chunks import MapChunk
 from ..wire.codec import sayable
 from ..wire.functions import FunctionCache
+from ..wire.memory.peer import LEAST
 from ..wire.modules import PushedModules
 from ..wire.taking import taken_by
 from ..wire.unsendable import explain_unsendable
@@ -184,7 +185,7 @@ class Calls:
 
         return self._submit_each(tasks(), blobs)
 
-    def _submit_each(self, tasks: Iterable[Task], blobs: dict[bytes, bytes]) -> list[Slot]:
+    def _submit_each(self, tasks: Iterable[Task], blobs: dict[bytes, Code]) -> list[Slot]:
         """Submit tasks in batches as they come; when making one raises, the others are aborted."""
         slots: list[Slot] = []
         batch: list[Task] = []
@@ -213,7 +214,7 @@ class Calls:
         engine.
         """
         now = time()
-        functions: dict[bytes, bytes] = {}
+        functions: dict[bytes, Code] = {}
         tasks: list[Task] = []
         inputs = Inputs(self.link)  # of all: the first waits for what any of them takes
         for f, args, kwargs, name, wishes in calls:
@@ -250,7 +251,7 @@ class Calls:
         self.slots.add(slots)
 
     def _submit(
-        self, tasks: list[Task], blobs: dict[bytes, bytes], waiting: bool = False
+        self, tasks: list[Task], blobs: dict[bytes, Code], waiting: bool = False
     ) -> list[Slot]:
         if not tasks:
             return []
@@ -260,7 +261,7 @@ class Calls:
         return slots
 
     def _recovering(
-        self, wishes: Wishes, blobs: dict[bytes, bytes]
+        self, wishes: Wishes, blobs: dict[bytes, Code]
     ) -> Callable[[bytes, tuple[Buffer, ...]], Terms]:
         """What gives the terms of one task with its chain of recoveries; `blobs` gets those."""
         chain: list[tuple[bytes, str]] = []
@@ -284,14 +285,17 @@ class Calls:
 
         return terms
 
-    def _function(self, f: Callable[..., Any], name: str) -> tuple[bytes, dict[bytes, bytes]]:
+    def _function(self, f: Callable[..., Any], name: str) -> tuple[bytes, dict[bytes, Code]]:
         try:
             hash, blob = self._cache.serialize(f)
         except UnsendableError as error:
             raise explain_unsendable(name, (), {}, error, f) from None
         if self.modules:
             hash, blob = self.modules.with_function(blob)
-        return hash, {hash: blob}
+        if len(blob) < LEAST or self.link.farms:
+            return hash, {hash: blob}
+        (large,) = self.link.memory.lend((Buffer(blob),))
+        return hash, {hash: large}
 
     def _arguments(
         self, f: Callable[..., Any], args: Args, kwargs: Kwargs, inputs: Inputs

@@ -59,12 +59,16 @@ def combine(failures: Sequence[Failed], call: Call, *, alone: bool) -> Exception
     elist: list[BaseException] = [exception(f, call._replace(good=0)) for f in failures]
     if call.is_map:
         error = CompositeError("\n".join(_lines_by_kind(failures, call)), elist)
+        for line in _common_notes(failures):
+            note(error, line)
         for line in remedies([failed.remote() for failed in failures]):
             note(error, line)
         note(error, call.kept)
         note(error, "e.raise_exception(i) raises one of them, e.print_tracebacks() shows all")
     else:
         error = CompositeError("\n".join(_lines_by_engine(failures, call)), elist)
+        for line in _common_notes(failures):
+            note(error, line)
         if wrong := _wrong_code(elist):
             for line in wrong:
                 error.add_note(f"    {line}")
@@ -144,6 +148,12 @@ def _frames(frames: Sequence[Frame]) -> list[str]:
         if source:
             lines.append(f"    {text.brief(source, text.COLUMNS - 6)}")
     return lines
+
+
+def _common_notes(failures: Sequence[Failed]) -> list[str]:
+    """What was noted of each of these alike, such as why a name is not known there."""
+    notes = {tuple(remote.notes) if (remote := failed.remote()) else () for failed in failures}
+    return list(notes.pop()) if len(notes) == 1 else []
 
 
 def _first_frames(failures: Sequence[Failed]) -> list[str]:

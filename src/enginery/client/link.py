@@ -145,7 +145,7 @@ class Link:
         return f"{self._core.id}-{next(self._numbers)}"
 
     def submit(
-        self, tasks: list[m.Task], functions: dict[bytes, bytes], waiting: bool = False
+        self, tasks: list[m.Task], functions: dict[bytes, m.Code], waiting: bool = False
     ) -> list[Slot]:
         """Hand tasks over; what happens when there is no room for them says `admission`.
 
@@ -178,7 +178,7 @@ class Link:
         return slots
 
     def submit_one(
-        self, task: m.Task, functions: dict[bytes, bytes], waiting: bool = False
+        self, task: m.Task, functions: dict[bytes, m.Code], waiting: bool = False
     ) -> Slot:
         """As `submit`, for one task without buffers: there may be very many of these."""
         driver, core = self._driver, self._core

@@ -46,7 +46,7 @@ class Account:
         yield self._begin(), SMALL
         for hash in list(work.functions.blobs):
             if (blob := work.functions.blobs.get(hash)) is not None:
-                yield e.Function(hash, blob), len(blob)
+                yield e.Function(hash, *m.fields_of(blob)), len(blob)
         for place in list(work.places.values()):
             yield life_of(place), SMALL
         for incarnation in list(controller.over):

@@ -94,7 +94,7 @@ class Client:
         self.unaccepted: deque[tuple[m.Submit, int]] = deque()
         self.unaccepted_bytes = self.unaccepted_tasks = 0
         self.unsent_bytes = self.unsent_tasks = 0
-        self.functions: dict[bytes, bytes] = {}  # blobs that unfinished tasks need
+        self.functions: dict[bytes, m.Code] = {}  # blobs that unfinished tasks need
         self.needed: dict[bytes, int] = {}
         self.defined: set[bytes] = set()  # the controller has been sent them
         self.outstanding: dict[str, tuple[bytes, ...]] = {}  # task -> functions
@@ -204,7 +204,7 @@ class Client:
     # --- submitting -----------------------------------------------------------------------------
 
     def _submit(
-        self, tasks: list[m.Task], functions: dict[bytes, bytes], out: list[Effect]
+        self, tasks: list[m.Task], functions: dict[bytes, m.Code], out: list[Effect]
     ) -> None:
         self.functions.update(functions)
         if self.farming.port:
@@ -229,7 +229,7 @@ class Client:
             if task.engine < 0:
                 self.outstanding[task.id] = (task.function,)
                 self.needed[task.function] = self.needed.get(task.function, 0) + 1
-                self.farming.submit(task, self.functions[task.function], out)
+                self.farming.submit(task, bytes(self.functions[task.function]), out)
         return [task for task in tasks if task.engine >= 0]
 
     def _from_farm(self, message: m.Message, out: list[Effect]) -> None:
@@ -300,7 +300,7 @@ class Client:
             # One that is not here belongs to tasks that have ended: this is sent again.
             if hash not in self.defined and hash in self.functions:
                 self.defined.add(hash)
-                out.append(Send("tasks", m.Define(hash, self.functions[hash])))
+                out.append(Send("tasks", m.definition(hash, self.functions[hash])))
         if len(self.defined) > SEEN:
             self.defined.clear()  # sent once too often at worst
         out.append(Send("tasks", submit))
@@ -347,7 +347,7 @@ class Client:
             case m.Need(hashes=hashes):
                 for hash in hashes:
                     if hash in self.functions:
-                        out.append(Send("tasks", m.Define(hash, self.functions[hash])))
+                        out.append(Send("tasks", m.definition(hash, self.functions[hash])))
             case m.Welcome():
                 self._welcome(lane, message, out)
             case m.Again() if lane not in self.greeting:  # it comes once for each thing we said

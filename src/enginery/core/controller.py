@@ -759,7 +759,7 @@ class Controller:
                 for hash in hashes:
                     if hash in its and hash in self.work.functions:
                         place.known.add(hash)
-                        out.append(Send(conn, m.Define(hash, self.work.functions[hash])))
+                        out.append(Send(conn, m.definition(hash, self.work.functions[hash])))
                     elif (record := place.sent.get(n)) is not None and not record.spec.function:
                         self.recovery.lacks(place, record, now, out)
             case m.Changed(count=count):
@@ -858,8 +858,8 @@ class Controller:
             case m.Submit():
                 session.cuts = 0
                 self.intake.submit(conn, session, message, now, out)
-            case m.Define(hash=hash, blob=blob):
-                self.intake.define(conn, hash, blob, now, out)
+            case m.Define(hash=hash, blob=blob, large=large):
+                self.intake.define(conn, hash, large or blob, now, out)
             case m.Got(seq=seq, session=name):
                 self._got(session, seq, name)
                 self.delivery.touch(session)

@@ -167,7 +167,7 @@ class Dispatch:
                 if len(known) >= KNOWN:
                     known.clear()  # they are sent once more
                 known.add(function)
-                out.append(Send(conn, m.Define(function, work.functions[function])))
+                out.append(Send(conn, m.definition(function, work.functions[function])))
             attempts.append(attempt_of(record, place))
             if not record.direct:
                 noted.append((record.n, record.spec.id, record.attempt))

@@ -220,8 +220,8 @@ class Engine:
                 self._next(now, out)
             case m.Acked(seq=seq, life=life) if life == self.name:
                 self._forget(seq)
-            case m.Define(hash=hash, blob=blob):
-                self._define(hash, blob, out)
+            case m.Define(hash=hash, blob=blob, large=large):
+                self._define(hash, large or blob, out)
                 self._next(now, out)
             case m.Abort():
                 self._abort(lane, message, now, out)
@@ -346,7 +346,7 @@ class Engine:
         while self.unacked and self.unacked[0].seq <= seq:
             self.unacked.popleft()
 
-    def _define(self, hash: bytes, blob: bytes, out: list[Effect]) -> None:
+    def _define(self, hash: bytes, blob: m.Code, out: list[Effect]) -> None:
         self.asked.discard(hash)
         if hash in self.functions:
             self.functions.move_to_end(hash)

@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from .messages import Outcome, Task, Value
+from .messages import Buffer, Outcome, Task, Value
 
 
 class Entry(Struct, array_like=True, gc=False):
@@ -88,6 +88,7 @@ class Function(Entry, tag="D"):
 
     hash: bytes
     blob: bytes
+    large: Buffer | None = None  # in its stead
 
 
 class Direct(Struct, array_like=True, gc=False):

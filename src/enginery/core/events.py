@@ -93,7 +93,7 @@ class Submitted(Struct, frozen=True):
     """Client: the user wants these tasks done; `functions` holds blobs by content hash."""
 
     tasks: list[m.Task]
-    functions: dict[bytes, bytes]
+    functions: dict[bytes, m.Code]
 
 
 class Asked(Struct, frozen=True):
@@ -292,7 +292,7 @@ class Load(Struct, frozen=True):
     """Engine: keep this function."""
 
     hash: bytes
-    blob: bytes
+    blob: m.Code
 
 
 class Forget(Struct, frozen=True):

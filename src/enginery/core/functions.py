@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from .messages import Buffer, Code
 from .names import content_hash
 
 
@@ -17,7 +18,7 @@ class Functions:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.blobs: OrderedDict[bytes, bytes] = OrderedDict()
+        self.blobs: OrderedDict[bytes, Code] = OrderedDict()
         self.bytes = 0
         self.needed: dict[bytes, int] = {}
         self._hashes: dict[bytes, bytes] = {}
@@ -25,7 +26,7 @@ class Functions:
     def __contains__(self, hash: bytes) -> bool:
         return hash in self.blobs
 
-    def __getitem__(self, hash: bytes) -> bytes:
+    def __getitem__(self, hash: bytes) -> Code:
         return self.blobs[hash]
 
     @property
@@ -33,9 +34,13 @@ class Functions:
         """Bytes over the limit, of functions that are needed."""
         return max(0, self.bytes - self.limit)
 
-    def add(self, hash: bytes, blob: bytes) -> None:
-        """Keep a function; ValueError when it does not have the name it was given."""
-        if content_hash(blob) != hash:
+    def add(self, hash: bytes, blob: Code) -> None:
+        """Keep a function; ValueError when it does not have the name it was given.
+
+        MemoryUnavailable when it cannot be looked at.
+        """
+        pieces = blob.pieces if isinstance(blob, Buffer) else (blob,)
+        if content_hash(*pieces) != hash:
             raise ValueError("a function does not match its hash")
         if hash in self.blobs:
             self.blobs.move_to_end(hash)

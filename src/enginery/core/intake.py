@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from ..error import MemoryUnavailable
 from . import messages as m
 from . import queries, roles
 from .delivery import Delivery
@@ -267,11 +268,11 @@ class Intake:
 
     # --- functions ------------------------------------------------------------------------------
 
-    def define(self, conn: Conn, hash: bytes, blob: bytes, now: float, out: list[Effect]) -> None:
+    def define(self, conn: Conn, hash: bytes, code: m.Code, now: float, out: list[Effect]) -> None:
         """A function arrives; who has waited for it goes on."""
         try:
-            self.work.functions.add(hash, blob)
-        except ValueError as error:
+            self.work.functions.add(hash, code)
+        except (ValueError, MemoryUnavailable) as error:
             out.append(Drop(conn, str(error)))
             return
         for session in tuple(self.lacking.values()):

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from math import inf
 
 from . import entries as e
+from . import messages as m
 from .account import Account
 from .events import Append, Effect, Log, Synced, Trim
 from .pools import Pool
@@ -109,11 +110,11 @@ class Journal:
         """Whether so much is under way to the disk that there should be no more."""
         return self._bytes > self.room
 
-    def function(self, hash: bytes, blob: bytes) -> None:
+    def function(self, hash: bytes, blob: m.Code) -> None:
         """A task that is noted needs this function."""
         if self.name and hash not in self._functions:
             self._functions.add(hash)
-            self._entries.append(e.Function(hash, blob))
+            self._entries.append(e.Function(hash, *m.fields_of(blob)))
 
     def changed(self, record: Record) -> None:
         """What has become of this task is written as a whole, as it is at the end of the turn."""

@@ -89,11 +89,29 @@ class Buffer:
     def __hash__(self) -> int:
         return hash(bytes(self))
 
+    @property
+    def pieces(self) -> tuple[Any, ...]:
+        """What the data consists of, in its order."""
+        data = self.data
+        return data if type(data) is tuple else (data,)
+
     def __bytes__(self) -> bytes:
-        return b"".join(self.data if type(self.data) is tuple else (self.data,))
+        return b"".join(self.pieces)
+
+    def __len__(self) -> int:
+        return self.nbytes
 
     def __repr__(self) -> str:
         return f"Buffer({self.nbytes} bytes)"
+
+
+Code = bytes | Buffer
+"""A function as it travels; a large one goes as any large data, in a field of its own."""
+
+
+def fields_of(code: Code) -> tuple[bytes, Buffer | None]:
+    """The two fields of which one holds a function."""
+    return (b"", code) if isinstance(code, Buffer) else (code, None)
 
 
 class Message(Struct, array_like=True, gc=False):
@@ -236,6 +254,12 @@ class Define(Message, tag="D"):
 
     hash: bytes
     blob: bytes
+    large: Buffer | None = None  # in its stead
+
+
+def definition(hash: bytes, code: Code) -> Define:
+    """What tells this function."""
+    return Define(hash, *fields_of(code))
 
 
 class Need(Message, tag="N"):

@@ -15,9 +15,12 @@ def life_name(incarnation: bytes) -> str:
     return public_name(incarnation, 4)
 
 
-def content_hash(blob: bytes) -> bytes:
-    """The name of a function: 16 bytes."""
-    return blake2b(blob, digest_size=16).digest()
+def content_hash(*pieces: bytes) -> bytes:
+    """The name of a function that consists of these: 16 bytes."""
+    hash = blake2b(digest_size=16)
+    for piece in pieces:
+        hash.update(piece)
+    return hash.digest()
 
 
 def session_name(controller: str, number: int) -> str:

@@ -31,7 +31,7 @@ class Replay:
         self._places: dict[bytes, set[int]] = {}  # where a life was, by what may be said to be over
         self.over: dict[bytes, None] = {}
         self.clients: dict[bytes, e.Came] = {}
-        self.functions: dict[bytes, bytes] = {}
+        self.functions: dict[bytes, m.Code] = {}
         self.tasks: dict[str, Record] = {}  # in their order
         self.gone: dict[str, Record] = {}  # those of which it only matters how they ended
         self.purged: list[Record] = []
@@ -64,8 +64,8 @@ class Replay:
                 self._state(entry)
             case e.Passed(owner=owner, outcome=outcome):
                 self._passed(owner, outcome)
-            case e.Function(hash=hash, blob=blob):
-                self.functions[hash] = blob
+            case e.Function(hash=hash, blob=blob, large=large):
+                self.functions[hash] = large or blob
             case e.Life():
                 self.lives[entry.id] = entry
                 for name in _names(entry):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..core.messages import Code
 from ..wire import functions, modules
 from ..wire.functions import Function
 
@@ -14,10 +15,10 @@ class Functions:
     """
 
     def __init__(self) -> None:
-        self._blobs: dict[bytes, bytes] = {}
+        self._blobs: dict[bytes, Code] = {}
         self._loaded: dict[bytes, Function] = {}
 
-    def keep(self, hash: bytes, blob: bytes) -> None:
+    def keep(self, hash: bytes, blob: Code) -> None:
         """Keep a function that has arrived."""
         self._blobs[hash] = blob
 

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from threading import Lock
 from typing import Any
 
+from ..core.messages import Code
 from ..error import UnsendableError
 from .identity import Identity, identify
 from .modules import Digests, install, unpack
@@ -43,13 +44,13 @@ class Function:
     modules: Digests = ()
 
 
-def load(blob: bytes) -> Function:
+def load(code: Code) -> Function:
     """Build the function of a blob.
 
     Raises ModuleNotFoundError when it goes by the name of a module that cannot be imported here,
     and whatever else unpickling raises.
     """
-    modules, blob = unpack(blob)
+    modules, blob = unpack(code if isinstance(code, bytes) else memoryview(code.data))
     digests = install(modules) if modules else ()
     value = load_value(blob, ())
     return Function(value.value, value.names, value.stores, value.withheld, value.live, digests)

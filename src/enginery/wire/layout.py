@@ -117,7 +117,9 @@ def pack(
     return b"".join((start, *small, *rest)), tuple(frames)
 
 
-def unpack(data: bytes, frames: Sequence[Buffer]) -> tuple[Head, Any, list[memoryview]]:
+def unpack(
+    data: bytes | memoryview, frames: Sequence[Buffer]
+) -> tuple[Head, Any, list[memoryview]]:
     """Give the head, a file to unpickle from, and the buffers, read-only."""
     views = [memoryview(frame.data).toreadonly() for frame in frames]
     if data[:1] != b"\x01":
@@ -125,12 +127,12 @@ def unpack(data: bytes, frames: Sequence[Buffer]) -> tuple[Head, Any, list[memor
     here = 5 + int.from_bytes(data[1:5], "big")
     head = msgpack.decode(data[5:here], type=Head)
     here += -here % 16
-    inside = memoryview(data)
+    inside = memoryview(data).toreadonly()
     buffers = []
     for place in head.buffers:
         buffers.append(inside[here : here + place] if place >= 0 else views[-1 - place])
         here += place + -place % 16 if place > 0 else 0
-    if all(place >= 0 for place in head.stream):
+    if isinstance(data, bytes) and all(place >= 0 for place in head.stream):
         file = io.BytesIO(data)  # shares the memory of `data`
         file.seek(here)
         return head, file, buffers

@@ -77,12 +77,13 @@ class PushedModules:
 # --- on the engine's side -----------------------------------------------------------------------
 
 
-def unpack(blob: bytes) -> tuple[list[Module], bytes]:
+def unpack(blob: bytes | memoryview) -> tuple[list[Module], bytes | memoryview]:
     """Give the modules in front of a function, and the function."""
     if blob[:1] != MARK:
         return [], blob
     end = 5 + int.from_bytes(blob[1:5], "big")
-    return msgpack.decode(zlib.decompress(blob[5:end]), type=list[Module]), blob[end:]
+    modules = msgpack.decode(zlib.decompress(blob[5:end]), type=list[Module])
+    return modules, bytes(blob[end:])  # where arrays in it are aligned
 
 
 class SourceFinder(SourceLoader):

@@ -30,7 +30,7 @@ from msgspec import Struct
 from ..core.messages import Buffer
 from .arrays import is_array, reduce_array, reduce_memoryview
 from .codec import sayable
-from .layout import Chunks, Head, Meter, pack, unpack
+from .layout import Chunks, Head, Meter, TooLargeError, pack, unpack
 from .lend import Lent, belongs_to_main, bring, submodules, uses
 from .reference import Reference
 from .taking import taken_by
@@ -197,7 +197,10 @@ def dump(
         try:  # apart at first: a pickle that fails half way would spoil the memo and the stream
             with taken_by(None):  # a result is an argument, or is not sent
                 _try(mentioned, size)
-        except Exception as error:  # told in the NameError, should the name be used
+        except TooLargeError as error:  # told in the NameError, should the name be used
+            lent.withheld[name] = f"{error}; push it first: rc[:].push({{{name!r}: {name}}})"
+            continue
+        except Exception as error:
             lent.withheld[name] = _text(error)
             continue
         pickler.dump(mentioned)
@@ -233,7 +236,7 @@ class Value(Struct):
     live: bool = False  # it holds references, to be looked up at each use
 
 
-def load(data: bytes, frames: Any, *, names: bool = True) -> Value:
+def load(data: bytes | memoryview, frames: Any, *, names: bool = True) -> Value:
     """Unpickle what `dump` gave; without `names`, leave the lent ones alone.
 
     Raises ModuleNotFoundError when the value needs a module that cannot be imported here, and
