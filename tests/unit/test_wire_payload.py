@@ -17,7 +17,7 @@ import pytest
 from enginery.core.messages import Buffer
 from enginery.wire import payload
 from enginery.wire.items import dumps_calls
-from enginery.wire.layout import DIRECT, INSIDE
+from enginery.wire.layout import APART, DIRECT, INSIDE
 
 
 def travelled(value: Any) -> Any:
@@ -53,6 +53,37 @@ def test_values_come_back_equal_and_of_their_type(value: Any) -> None:
     there = travelled(value)
     assert there == value
     assert type(there) is type(value)
+
+
+MANY = [[f"text {i}", float(i)] for i in range(20_000)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "é" * APART,
+        (("x" * APART,), {}),
+        MANY,
+        (MANY, b"q" * DIRECT, "é" * DIRECT, bytearray(DIRECT)),
+        (MANY, "z" * 5 * DIRECT, MANY[:]),
+    ],
+    ids=["text", "call", "many", "direct", "larger than a frame of pickle"],
+)
+def test_all_that_is_large_goes_apart(value: Any) -> None:
+    data, buffers = payload.dumps(value)
+    assert len(data) < 500
+    assert sum(buffer.nbytes for buffer in buffers) >= APART
+    assert travelled(value) == value
+
+
+def test_arrays_beside_much_else_are_views_and_aligned() -> None:
+    data, buffers = payload.dumps((MANY, np.arange(3.0), np.arange(5, dtype=np.int8), lambda: MANY))
+    received = [Buffer(bytes(buffer.data)) for buffer in buffers]
+    _, *arrays, call = payload.loads(data, received).value
+    assert [array.tolist() for array in arrays] == [[0, 1, 2], [0, 1, 2, 3, 4]]
+    assert all(array.flags.aligned and not array.flags.writeable for array in arrays)
+    assert np.shares_memory(arrays[0], np.frombuffer(received[-1].data, np.uint8))
+    assert call() == MANY
 
 
 def test_small_values_are_nothing_but_their_pickle() -> None:

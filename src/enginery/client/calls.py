@@ -112,7 +112,7 @@ class Calls:
     ) -> Slot:  # fmt: skip
         """As `same`, once and for any engine; fast for arguments that are scalars."""
         packed = None if wishes.recovery else payload.dumps_scalars((args, kwargs))
-        if packed is None:
+        if packed is None or packed[1]:
             (slot,) = self.same(
                 f, args, kwargs, name, engines=(ANYWHERE,), wishes=wishes, waiting=waiting
             )

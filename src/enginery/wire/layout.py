@@ -8,7 +8,8 @@ else is joined:
     0x01, length of the head (4 bytes), head, padding, small buffers each padded, rest of the pickle
 
 The head says what lies where. A value without anything but its pickle has none of this and is the
-bare pickle, which begins with 0x80.
+bare pickle, which begins with 0x80. When either is large, such as that of a million strings, it is
+the last frame, and 0x02 is left in its place.
 
 Buffers that travel inside are kept apart from the pickle too: so they arrive as views of
 immutable bytes, and arrays of any size arrive read-only.
@@ -27,6 +28,9 @@ from ..core.messages import Buffer
 
 INSIDE = 16 * 1024
 """Bytes from which on a buffer travels as a frame of its own."""
+
+APART = 256 * 1024
+"""Bytes from which on what is not a buffer travels as a frame of its own, too."""
 
 DIRECT = 64 * 1024
 """Bytes from which on pickle writes `bytes` by themselves (its frame size)."""
@@ -117,13 +121,20 @@ def pack(
     return b"".join((start, *small, *rest)), tuple(frames)
 
 
+def apart(data: bytes, frames: tuple[Buffer, ...]) -> tuple[bytes, tuple[Buffer, ...]]:
+    """The same, with the data as a frame if it is large."""
+    return (data, frames) if len(data) < APART else (b"\x02", (*frames, Buffer(data)))
+
+
 def unpack(
     data: bytes | memoryview, frames: Sequence[Buffer]
 ) -> tuple[Head, Any, list[memoryview]]:
     """Give the head, a file to unpickle from, and the buffers, read-only."""
     views = [memoryview(frame.data).toreadonly() for frame in frames]
+    if data[:1] == b"\x02":
+        data = views.pop()
     if data[:1] != b"\x01":
-        return Head(), io.BytesIO(data), views
+        return Head(), _file(data, 0), views
     here = 5 + int.from_bytes(data[1:5], "big")
     head = msgpack.decode(data[5:here], type=Head)
     here += -here % 16
@@ -132,15 +143,22 @@ def unpack(
     for place in head.buffers:
         buffers.append(inside[here : here + place] if place >= 0 else views[-1 - place])
         here += place + -place % 16 if place > 0 else 0
-    if isinstance(data, bytes) and all(place >= 0 for place in head.stream):
-        file = io.BytesIO(data)  # shares the memory of `data`
-        file.seek(here)
-        return head, file, buffers
+    if all(place >= 0 for place in head.stream):
+        return head, _file(data, here), buffers
     pieces = []
     for place in head.stream:
         pieces.append(inside[here : here + place] if place >= 0 else views[-1 - place].cast("B"))
         here += max(place, 0)
     return head, _Pieces(pieces), buffers
+
+
+def _file(data: bytes | memoryview, start: int) -> Any:
+    """A file over the rest of this, which shares its memory."""
+    if not isinstance(data, bytes):
+        return _Pieces([data[start:]])
+    file = io.BytesIO(data)
+    file.seek(start)
+    return file
 
 
 def large_chunks(chunks: Sequence[Any]) -> Iterator[tuple[Any, bool]]:
@@ -183,6 +201,10 @@ class _Pieces:
         return done
 
     def read(self, size: int) -> bytes:
+        if self._pieces and self._pieces[-1].nbytes >= size:  # else it is copied twice
+            piece = self._pieces[-1]
+            self._pieces[-1] = piece[size:]
+            return bytes(piece[:size])
         target = bytearray(size)
         return bytes(target[: self.readinto(target)])
 

@@ -16,7 +16,7 @@ from cloudpickle import list_registry_pickle_by_value
 
 from ..core.messages import Buffer
 from ..error import UnsendableError
-from .layout import INSIDE, Chunks, Head, large_chunks, pack
+from .layout import INSIDE, Chunks, Head, apart, large_chunks, pack
 from .pickler import Value as Loaded
 from .pickler import dump, load
 from .unsendable import describe
@@ -29,7 +29,8 @@ _SCALARS = frozenset({type(None), bool, int, float, complex, str})
 def dumps(value: Any, *, lend: bool = True) -> tuple[bytes, tuple[Buffer, ...]]:
     """Pickle a value; buffers and bytes that are large are not copied.
 
-    Large are buffers (arrays) of 16 KiB and more, and `bytes` of 64 KiB and more. With `lend`,
+    Large are buffers (arrays) of 16 KiB and more, and `bytes` of 64 KiB and more; all the rest
+    together, when it is 256 KiB and more, is one buffer, too. With `lend`,
     the names that functions of `__main__` in it mention go along. Raises UnsendableError, naming
     the object.
     """
@@ -47,7 +48,7 @@ def dumps(value: Any, *, lend: bool = True) -> tuple[bytes, tuple[Buffer, ...]]:
         return _dumps_by_value(value, lend)
     if len(chunks) == 1 and not buffers:
         return chunks[0], ()
-    return pack(chunks, buffers, Head())
+    return apart(*pack(chunks, buffers, Head()))
 
 
 def dumps_scalars(value: Any) -> tuple[bytes, tuple[Buffer, ...]] | None:
@@ -55,7 +56,7 @@ def dumps_scalars(value: Any) -> tuple[bytes, tuple[Buffer, ...]] | None:
 
     This takes half of the time, and is what small tasks send.
     """
-    return (pickle.dumps(value, 5), ()) if _only_scalars(value) else None
+    return apart(pickle.dumps(value, 5), ()) if _only_scalars(value) else None
 
 
 def loads(data: bytes, buffers: Sequence[Buffer], *, names: bool = True) -> Loaded:
@@ -103,7 +104,7 @@ def needs_more(pickled: Any, modules: set[str]) -> bool:
 
 def _dumps_by_value(value: Any, lend: bool) -> tuple[bytes, tuple[Buffer, ...]]:
     try:
-        return dump(value, lend=lend, inside=INSIDE)
+        return apart(*dump(value, lend=lend, inside=INSIDE))
     except MemoryError:
         raise
     except Exception as error:  # user code may raise anything; it is told, with what and where
