@@ -13,7 +13,8 @@ from weakref import ref
 
 import pytest
 
-from enginery.controller.journal import BESIDE, Journal, stored
+from enginery.controller.beside import LEAST, Where, stored
+from enginery.controller.journal import Journal
 from enginery.core import messages as m
 from enginery.core.entries import Ended, Function, Taken, Turn
 from enginery.core.events import Append, JournalFailed, Synced, Trim
@@ -149,7 +150,7 @@ def test_large_buffers_stand_beside_it_once_and_go_with_what_names_them(tmp_path
     directory = tmp_path / "journal"
     journal = Journal(directory)
     journal.start("name", (1, 2))
-    first = large(1, 2 * BESIDE)
+    first = large(1, 2 * LEAST)
     append(journal, first, first, large(3, 10))
     assert len(list(directory.glob("*.buffer"))) == 1
     append(journal, turn(4), first=4)
@@ -165,7 +166,7 @@ def test_large_buffers_stand_beside_it_once_and_go_with_what_names_them(tmp_path
 def test_what_is_on_disk_does_not_stay_in_memory(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     journal.start("name", (1, 2))
-    written = large(1, BESIDE)
+    written = large(1, LEAST)
     [ended] = written.entries
     assert isinstance(ended, Ended)
     buffer = ref(ended.outcome.buffers[0])
@@ -179,7 +180,7 @@ def test_what_is_on_disk_does_not_stay_in_memory(tmp_path: Path) -> None:
 
 
 def test_large_buffers_count_for_the_size_of_each_segment_that_names_them(tmp_path: Path) -> None:
-    size = 2 * BESIDE
+    size = 2 * LEAST
     journal = Journal(tmp_path / "journal")
     journal.start("name", (1, 2))
     first, second = large(1, size), large(2, size)
@@ -197,7 +198,7 @@ def test_the_journal_ends_before_a_large_buffer_that_was_not_written(
     directory = tmp_path / "journal"
     journal = Journal(directory)
     journal.start("name", (1, 2))
-    append(journal, turn(1), large(2, 2 * BESIDE), turn(3))
+    append(journal, turn(1), large(2, 2 * LEAST), turn(3))
     journal.trim(Trim(1, whole=True))
     append(journal, turn(4), first=4)
     journal.close(remove=False)
@@ -213,16 +214,16 @@ def test_the_journal_ends_before_a_large_buffer_that_was_not_written(
     assert found is not None
     assert (list(found.turns), found.last) == ([turn(1)], 1)
     journal.start("name", (1, 2))
-    append(journal, large(2, 2 * BESIDE), first=2)
+    append(journal, large(2, 2 * LEAST), first=2)
     journal.close(remove=False)
-    assert reopened(directory)[0] == [turn(1), large(2, 2 * BESIDE)]
+    assert reopened(directory)[0] == [turn(1), large(2, 2 * LEAST)]
 
 
 def test_a_large_buffer_that_was_changed_is_told(tmp_path: Path) -> None:
     directory = tmp_path / "journal"
     journal = Journal(directory)
     journal.start("name", (1, 2))
-    append(journal, turn(1), large(2, 2 * BESIDE))
+    append(journal, turn(1), large(2, 2 * LEAST))
     journal.close(remove=False)
     file = next(directory.glob("*.buffer"))
     file.write_bytes(b"?" + file.read_bytes()[1:])
@@ -247,25 +248,25 @@ def test_what_is_written_in_doubt_stays_in_doubt(written: Path) -> None:
 def test_no_descriptor_stays_open_for_a_buffer_that_is_read_again(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     journal.start("name", (1, 2))
-    append(journal, *(large(number, 2 * BESIDE) for number in range(1, 6)))
+    append(journal, *(large(number, 2 * LEAST) for number in range(1, 6)))
     journal.close(remove=False)
     before = os.listdir("/proc/self/fd")
     turns, _ = reopened(tmp_path / "journal")
     assert len(os.listdir("/proc/self/fd")) == len(before)
-    assert turns == [large(number, 2 * BESIDE) for number in range(1, 6)]
+    assert turns == [large(number, 2 * LEAST) for number in range(1, 6)]
 
 
 def test_a_buffer_that_cannot_be_read_is_not_taken_for_one_that_is_missing(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     journal.start("name", (1, 2))
-    append(journal, large(1, 2 * BESIDE))
+    append(journal, large(1, 2 * LEAST))
     journal.close(remove=False)
     file = next((tmp_path / "journal").glob("*.buffer"))
     most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, most[1]))
     try:
         with pytest.raises(OSError, match="Too many open files"):
-            stored(file, 2 * BESIDE)
+            stored(file.parent, Where("1-0", file.name, 0, 2 * LEAST))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, most)
 
@@ -273,7 +274,7 @@ def test_a_buffer_that_cannot_be_read_is_not_taken_for_one_that_is_missing(tmp_p
 class Gone:
     """A part of shared memory that cannot be had any more."""
 
-    nbytes = 2 * BESIDE
+    nbytes = 2 * LEAST
     reference = None
 
     def view(self) -> memoryview:
@@ -306,13 +307,13 @@ def test_beginnings_that_failed_leave_nothing_behind(tmp_path: Path) -> None:
     def segments() -> list[int]:
         return sorted(int(path.stem) for path in directory.glob("*.log"))
 
-    append(journal, large(1, 2 * BESIDE))
+    append(journal, large(1, 2 * LEAST))
     journal.trim(Trim(1, whole=True))
     fail(2)
-    append(journal, large(3, 2 * BESIDE), first=3)
+    append(journal, large(3, 2 * LEAST), first=3)
     assert segments() == [1, 3]
     fail(4)
-    append(journal, large(5, 2 * BESIDE), first=5)
+    append(journal, large(5, 2 * LEAST), first=5)
     assert segments() == [1, 5]
     assert len(list(directory.glob("*.buffer"))) == 2
     (directory / "9-9.buffer").touch()  # left by a controller that was killed

@@ -7,9 +7,9 @@ record is
     marker (4 bytes), length (4), checksum (4), number (8), the turn in msgpack
 
 and stands there as a whole or, if it is the last one of its segment, in part: then it does not
-count. A buffer that is large has a file of its own, a checksum in front, which is written by the
-thread before the record counts as being on disk. Where that is missing, the journal ends before the
-record: neither it nor anything after it was ever on disk, and all who were to rely on it know.
+count. A buffer that is large stands in another file (`beside`), which is written by the thread
+before the record counts as being on disk. Where it is missing, the journal ends before the record:
+neither it nor anything after it was ever on disk, and all who were to rely on it know.
 
 The loop appends, so that whatever happens to the process, the kernel has all that was said; the
 thread waits for the disk, for many records at once.
@@ -38,23 +38,19 @@ from ..core.events import Append, Event, JournalFailed, Synced, Trim
 from ..error import ClusterError, JournalError
 from ..net import private
 from ..net.wakeup import Wakeup
-from ..wire.memory import raw
+from .beside import LEAST, Beside, Stored, Where, stored, unlink
 
 MAGIC = b"enginery journal 1\n"
 MARKER = b"\xa5EJ\n"
 RECORD = Struct(">4sIIQ")
-CHECKSUM = Struct(">I")
 
 LONGEST = 1 << 31
 """Bytes of a record at most."""
 
-BESIDE = 64 << 10
-"""Bytes from which on a buffer has a file of its own."""
-
 TOGETHER = 0.005
 """Seconds for which records are collected before the disk is waited for, without any hurry."""
 
-IN_RECORD, IN_FILE = 3, 4  # the extension codes of a buffer: in the record, in a file of its own
+IN_RECORD, IN_FILE = 3, 4  # the extension codes of a buffer: in the record, beside it
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -94,8 +90,7 @@ class Journal:
         self._file = -1  # of the segment that is written
         self._size = 0
         self.weight = 0  # the same, with the buffers that it names
-        self._beside: set[str] = set()  # buffers that stand in files of their own
-        self._named: dict[int, set[str]] = {}  # the same by segment
+        self._beside = Beside(directory)
         self._waiting: deque[_Waiting] = deque()  # for the disk
         self._changed = threading.Condition()
         self._failing = False  # since when everything was written anew for the last time
@@ -132,8 +127,7 @@ class Journal:
                 found.last = reader.number
                 yield turn
             found.complete &= reader.whole
-            self._named[number] = reader.beside
-            self._beside |= reader.beside
+            self._beside.begin(number, reader.beside)
             with open(self._path(number), "rb") as file:
                 os.fsync(file.fileno())  # so it can be relied upon as any other that is durable
 
@@ -168,20 +162,19 @@ class Journal:
 
     def append(self, effect: Append) -> None:
         """Write a record. What goes wrong is told by an event, as is that it is on disk."""
-        beside: list[tuple[str, m.Buffer]] = []
-        named: dict[str, int] = {}
+        beside: list[Stored] = []
+        named: list[Where] = []
 
         def packed(value: Any) -> msgpack.Ext:
             if type(value) is not m.Buffer:
                 raise TypeError(f"a {type(value).__name__} cannot stand in the journal")
-            if value.nbytes < BESIDE:
+            if value.nbytes < LEAST:
                 return msgpack.Ext(IN_RECORD, bytes(value))
-            if value.stored not in self._beside:
-                value.stored = f"{effect.number}-{len(beside)}.buffer"
-                self._beside.add(value.stored)
-                beside.append((value.stored, value))
-            named[value.stored] = value.nbytes
-            return msgpack.Ext(IN_FILE, msgpack.encode((value.stored, value.nbytes)))
+            where, new = self._beside.place(value, f"{effect.number}-{len(beside)}")
+            if new:
+                beside.append((where, value))
+            named.append(where)
+            return msgpack.Ext(IN_FILE, msgpack.encode(where))
 
         payload = msgpack.encode(effect.turn, enc_hook=packed)
         try:
@@ -194,9 +187,7 @@ class Journal:
         self._size += written
         self.weight += written
         if named:
-            known = self._named[max(self._named)]
-            self.weight += sum(size for name, size in named.items() if name not in known)
-            known.update(named)
+            self.weight += self._beside.name(named)
         record = _Waiting(effect.number, self._file, self._size, self.weight, beside)
         self._await_disk(record, effect.urgent)
 
@@ -209,7 +200,7 @@ class Journal:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         before, self._file = self._file, os.open(path, flags, 0o600)
         self._size = 0
-        self._named[number] = set()
+        self._beside.begin(number)
         if before >= 0:
             self._await_disk(_Waiting(0, before, 0, 0, [], last=True))
         self._size = _write(self._file, MAGIC + framed(0, msgpack.encode(self.head)))
@@ -232,13 +223,8 @@ class Journal:
     def _remove(self, segments: list[int]) -> None:
         """Remove these segments, and all buffers that no other one names."""
         for segment in segments:
-            self._named.pop(segment, None)
-            _unlink(self._path(segment))
-        kept = set().union(*self._named.values())
-        for path in self.directory.glob("*.buffer"):
-            if path.name not in kept:
-                _unlink(path)
-        self._beside &= kept
+            unlink(self._path(segment))
+        self._beside.remove(segments)
 
     def _await_disk(self, record: _Waiting, urgent: bool = False) -> None:
         """Leave this to the thread, which is woken only when it would not come by itself."""
@@ -273,7 +259,7 @@ class Journal:
             event = self._news.popleft()
             if isinstance(event, JournalFailed):
                 self._failing = True
-                self._beside.clear()  # they may not be there
+                self._beside.lose()
                 with contextlib.suppress(OSError):
                     self._whole.unlink()
             yield event
@@ -304,9 +290,8 @@ class Journal:
             for each in waiting:
                 if each.last:
                     over.callback(os.close, each.file)
+            self._beside.store(stored for each in waiting for stored in each.beside)
             for each in waiting:
-                for name, buffer in each.beside:
-                    self._store(name, buffer)
                 if each.last:
                     os.fdatasync(each.file)
                 else:
@@ -314,20 +299,6 @@ class Journal:
             if last is not None:
                 os.fdatasync(last.file)
         return last
-
-    def _store(self, name: str, buffer: m.Buffer) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        file = os.open(self.directory / name, flags, 0o600)
-        try:
-            data = buffer.data if type(buffer.data) is tuple else (buffer.data,)
-            checksum = 0
-            for piece in data:
-                checksum = zlib.crc32(piece, checksum)
-            for piece in (CHECKSUM.pack(checksum), *data):
-                _write(file, piece)
-            os.fdatasync(file)
-        finally:
-            os.close(file)
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -353,7 +324,7 @@ class _Waiting(msgspec.Struct):
     file: int
     size: int  # bytes of the segment up to it
     weight: int  # the same, with the buffers that it names
-    beside: list[tuple[str, Any]]
+    beside: list[Stored]
     last: bool = False
 
 
@@ -361,8 +332,8 @@ class Reader:
     """The turns of a segment from an offset on, as far as they were written.
 
     After each, `number` is that of its record, `begin` where this stands, and `missing` whether a
-    buffer of its own was not written; in the end, `offset` is where the next one will be, `whole`
-    whether nothing follows, and `beside` names the buffers that have files of their own. Raises
+    large buffer was not written; in the end, `offset` is where the next one will be, `whole`
+    whether nothing follows, and `beside` has the places of the large buffers. Raises
     JournalError for what was damaged after it had been written.
     """
 
@@ -372,7 +343,7 @@ class Reader:
         self.number = 0
         self.whole = True
         self.missing = False
-        self.beside: set[str] = set()
+        self.beside: dict[str, Where] = {}
         self._directory = directory
         self._decode = msgpack.Decoder(Turn, ext_hook=self._buffer).decode
 
@@ -414,42 +385,11 @@ class Reader:
     def _buffer(self, code: int, data: memoryview) -> m.Buffer:
         if code == IN_RECORD:
             return m.Buffer(bytes(data))
-        name, nbytes = msgpack.decode(data, type=tuple[str, int])
-        self.beside.add(name)
-        buffer = stored(self._directory / name, nbytes)
-        self.missing |= buffer.nbytes < 0
-        return buffer
-
-
-def stored(path: Path, nbytes: int) -> m.Buffer:
-    """A buffer that has a file of its own; of negative size if that was not written to its end.
-
-    No descriptor stays open: there may be many of these. Raises OSError when it cannot be read, and
-    JournalError when it is not as it was written.
-    """
-    lost = m.Buffer(b"")
-    lost.nbytes = -1
-    size = CHECKSUM.size + nbytes
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:  # whatever else goes wrong does not say that it was never written
-        return lost
-    try:
-        if os.fstat(file).st_size != size:
-            return lost
-        content = memoryview(raw.mapped(file, size)).cast("B").toreadonly()
-    finally:
-        os.close(file)
-    data = content[CHECKSUM.size :]
-    if CHECKSUM.pack(zlib.crc32(data)) != content[: CHECKSUM.size]:
-        raise JournalError(
-            f"{path} is damaged: its checksum is wrong\n"
-            "  It is an argument or a result of a task.\n"
-            "  To begin without all that was known: ipcontroller --fresh"
-        )
-    buffer = m.Buffer(data)
-    buffer.stored = path.name
-    return buffer
+        where = msgpack.decode(data, type=Where)
+        self.beside[where.name] = where
+        buffer = stored(self._directory, where)
+        self.missing |= buffer is None
+        return buffer or m.Buffer(b"")
 
 
 def read_head(path: Path) -> Head | None:
@@ -496,12 +436,6 @@ def _write(file: int, data: Any) -> int:
 def _reason(error: Exception) -> str:
     """What went wrong, in a few words."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _unlink(path: Path) -> None:
-    """Remove a file, if that can be; otherwise it is tried again some time."""
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 def sync_directory(directory: Path) -> None:

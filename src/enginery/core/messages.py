@@ -69,7 +69,7 @@ class Buffer:
     def __init__(self, data: Any, part: Part | None = None) -> None:
         self._data = data
         self.part = part
-        self.stored = ""  # the file of the journal that holds it, too
+        self.stored: Any = None  # where beside the journal it stands, too
         if part is not None:
             self.nbytes: int = part.nbytes
         else:

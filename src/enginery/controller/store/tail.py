@@ -1,7 +1,7 @@
 """The journal, followed while it is written, by a process that only reads.
 
 A segment is opened as soon as it is seen, so that what the controller removes can still be read to
-its end. A large buffer that stands in a file of its own is not read here: see `loaded`.
+its end. A large buffer that stands beside it is not read here: see `loaded`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from msgspec import msgpack
 from ...core import messages as m
 from ...core.entries import Turn
 from ...error import JournalError
-from ..journal import IN_RECORD, LONGEST, MAGIC, MARKER, RECORD, Head, stored, unframed
+from ..beside import Where, stored
+from ..journal import IN_RECORD, LONGEST, MAGIC, MARKER, RECORD, Head, unframed
 
 CHUNK = 4 << 20
 """Bytes that are read at a time."""
@@ -205,11 +206,12 @@ def _length(content: bytes) -> int:
 
 
 def _buffer(code: int, data: memoryview) -> m.Buffer:
-    """A buffer of the journal; one that stands in a file of its own has only its size and name."""
+    """A buffer of the journal; one that stands beside it has only its size and place."""
     if code == IN_RECORD:
         return m.Buffer(bytes(data))
     buffer = m.Buffer(b"")
-    buffer.stored, buffer.nbytes = msgpack.decode(data, type=tuple[str, int])
+    buffer.stored = msgpack.decode(data, type=Where)
+    buffer.nbytes = buffer.stored.nbytes
     return buffer
 
 
@@ -218,22 +220,23 @@ def loaded(directory: Path, buffer: m.Buffer) -> m.Buffer | None:
 
     They come a little later than the record that names them.
     """
-    if not buffer.stored:
+    where: Where | None = buffer.stored
+    if where is None:
         return buffer
     deadline = time.monotonic() + WRITTEN
     while True:
         try:
-            found = stored(directory / buffer.stored, buffer.nbytes)
+            found = stored(directory, where)
         except JournalError:  # it is told to who starts a controller
             return None
-        if found.nbytes >= 0:
+        if found is not None:
             return found
-        if time.monotonic() > deadline or not _is_named(directory, buffer.stored):
+        if time.monotonic() > deadline or not _is_named(directory, where):
             return None
         time.sleep(0.02)  # nobody tells us
 
 
-def _is_named(directory: Path, name: str) -> bool:
+def _is_named(directory: Path, where: Where) -> bool:
     """Whether the record that names this buffer first is still kept by the controller."""
     segments = [int(path.stem) for path in directory.glob("*.log") if path.stem.isdigit()]
-    return bool(segments) and min(segments) <= int(name.partition("-")[0])
+    return bool(segments) and min(segments) <= where.record
