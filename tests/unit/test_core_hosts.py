@@ -183,6 +183,22 @@ def test_who_gets_the_same_later_is_told_where_it_lies():
     ]  # fmt: skip
 
 
+def test_what_was_sent_there_before_is_kept_the_second_time():
+    far = Far("engine1", "engine2")
+    data = m.Buffer(bytes(BIG))
+
+    def given(id):
+        return far.parcels(far.submit("ann", m.Task(id, FIT, b"", (data,))))
+
+    assert given("t1") == [("engine1/tasks", RUN, 0)]
+    assert given("t2") == [("engine2/tasks", ["Define"], 0), (SUPERVISOR_LANE, ["Keep"], 0)]
+    assert far.kept() == [("engine2/tasks", ["Run"], 1)]
+    assert given("t3") == [("engine1/tasks", ["Run"], 1)]
+    other = m.Buffer(bytes(BIG))
+    said = far.submit("ann", m.Task("t4", FIT, b"", (other,)))
+    assert far.parcels(said) == [("engine2/tasks", ["Run"], 0)]
+
+
 @pytest.mark.parametrize(
     ("how", "engines"),
     [("alone", (0,)), ("small", (0, 1)), ("no keeper", (0, 1)), ("not opened", (0, 1))],

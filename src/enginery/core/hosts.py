@@ -1,9 +1,10 @@
-"""Large buffers that several engines of another host are sent: they go there once.
+"""Large buffers that engines of another host are sent more than once: they go there once, or twice.
 
 The supervisor of these engines *keeps* a copy in memory that they can open, and says where; each is
-then told by reference. Its work waits meanwhile, so that all of that arrives in its order. Where no
-supervisor answers (in time), they are sent the bytes, as engines without one are. To many hosts
-they go from host to host (`spread`).
+then told by reference. So it is with what several get in one turn, and with what was sent to that
+host before, such as the data of a search. The work waits meanwhile, so that all of it arrives in
+its order. Where no supervisor answers (in time), they are sent the bytes, as engines without one
+are. To many hosts they go from host to host (`spread`).
 
 A copy is kept until every attempt for which it was made has ended: then its engine has opened it.
 """
@@ -14,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from . import messages as m
 from .engines import Place
@@ -120,6 +122,8 @@ class Hosts:
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
         self._copies: dict[bytes, list[Copy]] = {}  # by supervisor
+        # What was sent to each host, by `id`, as long as there is any work with it.
+        self._sent: dict[bytes, WeakValueDictionary[int, m.Buffer]] = {}
         self._spreads: dict[tuple[int, ...], Spread] = {}  # by the `id` of each buffer
         self._held: dict[Conn, deque[Held]] = {}
         self._number = 0
@@ -150,6 +154,7 @@ class Hosts:
 
     def left(self, supervisor: Supervisor) -> None:
         """A supervisor is gone for good."""
+        self._sent.pop(supervisor.identity, None)
         self._mute.discard(supervisor.identity)
         self._reach.forget(supervisor.identity)
 
@@ -249,14 +254,17 @@ class Hosts:
         hosts = Counter(id for found in wanted.values() for id in found)
         for identity, found in wanted.items():
             alike: dict[tuple[User, ...], list[m.Buffer]] = {}
+            sent = self._sent.setdefault(identity, WeakValueDictionary())
             for buffer, users in found.values():
-                if self._is_for_many(buffer, hosts) or len({user.place.id for user in users}) > 1:
+                several = len({user.place.id for user in users}) > 1
+                if several or id(buffer) in sent or self._is_for_many(buffer, hosts):
                     alike.setdefault(tuple(users), []).append(buffer)
+                sent[id(buffer)] = buffer
             supervisor = self._controller.supervisors[identity]
-            for those, several in alike.items():
-                copy = self._copy(supervisor, several, list(those), now)
-                key = tuple(map(id, several))
-                if key not in self._spreads and any(self._is_for_many(b, hosts) for b in several):
+            for those, group in alike.items():
+                copy = self._copy(supervisor, group, list(those), now)
+                key = tuple(map(id, group))
+                if key not in self._spreads and any(self._is_for_many(b, hosts) for b in group):
                     self._spreads[key] = Spread(copy.size, self._reach)
                 if (spread := self._spreads.get(key)) is not None:
                     copy.spread = spread
