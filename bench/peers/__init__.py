@@ -6,6 +6,7 @@ starts the system with so many engines, gives the following, and ends the system
     submitter(engines)   submit(f, x), which gives a function that waits for the result
     caller()             call(x): one engine calls `noop(x)`, and what that gave
     mapper(engines)      map(f, items), which gives a list; with the system's default chunks
+    searcher(engines)    search(f, data, items), which gives `f(data, item)` of each, as a list
     carrier(engines)     each(f, values): f of one value on each engine;
                          everywhere(f, value): f of the same value on all; both give lists
     grapher(engines)     submit(f, *args), whose arguments may be what it gave before, and get(it)
@@ -20,10 +21,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 Submit = Callable[[Callable[..., Any], Any], Callable[[], Any]]
 Map = Callable[[Callable[..., Any], Sequence[Any]], list[Any]]
+Search = Callable[[Callable[..., Any], Any, Sequence[Any]], list[Any]]
 Each = Callable[[Callable[..., Any], Sequence[Any]], Sequence[Any]]
 Everywhere = Callable[[Callable[..., Any], Any], Sequence[Any]]
 
@@ -64,6 +67,15 @@ def mapping(executor: Callable[[int], Executor], engines: int) -> Iterator[Map]:
     """`mapper` for such a one, whose chunks are single items by default."""
     with executor(engines) as pool:
         yield lambda f, items: list(pool.map(f, items))
+
+
+@contextmanager
+def searching(
+    mapper: Callable[[int], AbstractContextManager[Map]], engines: int
+) -> Iterator[Search]:
+    """`searcher` for a system that gets data as a part of the function."""
+    with mapper(engines) as run:
+        yield lambda f, data, items: run(partial(f, data), items)
 
 
 def no_servers() -> list[Any]:

@@ -15,7 +15,7 @@ from enginery import Cluster
 from ..processes import those_without
 from ..workloads.chatter import ENGINES, ITEMS, LINES
 from ..workloads.noop import noop
-from . import views
+from . import searching, views
 
 
 def cluster(engines: int) -> Cluster:
@@ -26,6 +26,7 @@ def cluster(engines: int) -> Cluster:
 submitter = partial(views.submitting, cluster)
 caller = partial(views.calling, cluster)
 mapper = partial(views.mapping, cluster)
+searcher = partial(searching, mapper)
 carrier = partial(views.carrying, cluster)
 start = partial(views.starting, cluster)
 

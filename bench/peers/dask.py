@@ -11,7 +11,7 @@ from typing import Any
 
 from distributed import Client, LocalCluster
 
-from . import Each, Everywhere, Map, Submit, all_answered, calling, no_servers
+from . import Each, Everywhere, Map, Search, Submit, all_answered, calling, no_servers
 
 
 @contextmanager
@@ -43,6 +43,18 @@ def mapper(engines: int) -> Iterator[Map]:
     """`map`: a task per item."""
     with client_of(engines) as client:
         yield lambda f, items: client.gather(client.map(f, items, pure=False))
+
+
+@contextmanager
+def searcher(engines: int) -> Iterator[Search]:
+    """The data are scattered first."""
+    with client_of(engines) as client:
+
+        def search(f: Callable[..., Any], data: Any, items: Sequence[Any]) -> list[Any]:
+            there = client.scatter(data, broadcast=True, hash=False)
+            return list(client.gather([client.submit(f, there, x, pure=False) for x in items]))
+
+        yield search
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import ipyparallel
 import psutil
 
 from ..processes import those_without
-from . import views
+from . import searching, views
 
 
 def cluster(engines: int) -> ipyparallel.Cluster:
@@ -19,6 +19,7 @@ def cluster(engines: int) -> ipyparallel.Cluster:
 submitter = partial(views.submitting, cluster)
 caller = partial(views.calling, cluster)
 mapper = partial(views.mapping, cluster)
+searcher = partial(searching, mapper)
 carrier = partial(views.carrying, cluster)
 start = partial(views.starting, cluster)
 

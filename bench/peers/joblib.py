@@ -9,7 +9,7 @@ from functools import partial
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
-from . import Each, Everywhere, Map, Submit, calling, no_servers
+from . import Each, Everywhere, Map, Search, Submit, calling, no_servers
 
 
 @contextmanager
@@ -25,6 +25,13 @@ def mapper(engines: int) -> Iterator[Map]:
     """`Parallel`, with its batches."""
     with Parallel(n_jobs=engines) as parallel:
         yield lambda f, items: list(parallel(delayed(f)(x) for x in items))
+
+
+@contextmanager
+def searcher(engines: int) -> Iterator[Search]:
+    """`Parallel`, which shares large arrays as memory-mapped files."""
+    with Parallel(n_jobs=engines) as parallel:
+        yield lambda f, data, items: list(parallel(delayed(f)(data, x) for x in items))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing.synchronize import Barrier
 
-from . import Map, Submit, all_answered, calling, carrying, no_servers
+from . import Map, Submit, all_answered, calling, carrying, no_servers, searching
 
 FORK = multiprocessing.get_context("fork")
 met: Barrier
@@ -56,3 +56,4 @@ def answer(_: int) -> int:
 servers = no_servers
 caller = partial(calling, submitter)
 carrier = partial(carrying, submitter)
+searcher = partial(searching, mapper)

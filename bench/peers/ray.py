@@ -17,7 +17,7 @@ import ray
 from ray.util.multiprocessing import Pool
 
 from ..processes import those_without
-from . import Each, Everywhere, Map, Submit, all_answered, calling
+from . import Each, Everywhere, Map, Search, Submit, all_answered, calling
 
 LOOPBACK = "127.0.0.2"
 """Ray takes 127.0.0.1 as a wish that it find out the address of this machine."""
@@ -70,6 +70,19 @@ def mapper(engines: int) -> Iterator[Map]:
     """The pool of Ray, which has chunks; remote functions have none."""
     with running(engines), Pool(engines) as pool:
         yield pool.map
+
+
+@contextmanager
+def searcher(engines: int) -> Iterator[Search]:
+    """Remote functions; the data are put into the store once, and passed by reference."""
+    remote = cache(ray.remote)
+    with running(engines):
+
+        def search(f: Callable[..., Any], data: Any, items: Sequence[Any]) -> list[Any]:
+            there = ray.put(data)
+            return list(ray.get([remote(f).remote(there, x) for x in items]))
+
+        yield search
 
 
 @contextmanager

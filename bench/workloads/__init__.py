@@ -12,6 +12,7 @@ from .memory import MEMORY
 from .noop import NOOP
 from .roundtrip import ROUNDTRIP
 from .scaling import SCALING
+from .search import SEARCH
 from .startup import STARTUPS
 from .uneven import UNEVEN
 
@@ -24,6 +25,7 @@ WORKLOADS = {
         ARGUMENT,
         RESULT,
         BROADCAST,
+        SEARCH,
         MAKESPAN,
         UNEVEN,
         *STARTUPS,
