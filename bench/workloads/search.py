@@ -47,6 +47,6 @@ SEARCH = Workload(
         "first": Figure("the same for the first time", "s"),
     },
     sample=sample,
-    quick=["pool", "executor"],
+    quick=["pool"],
     heavy=["joblib", "dask", "ray", "ipyparallel"],
 )

@@ -589,24 +589,25 @@ def test_a_function_that_is_not_what_it_says_cuts_its_sender(hand):
 
 
 def test_a_large_function_is_passed_on_as_it_came(hand):
-    large = m.Buffer((BLOB[:5], memoryview(BLOB)[5:]))
+    large = m.Buffer((BLOB[5:9], memoryview(BLOB)[9:]))
     hand.engine("engine")
     hand.client("ann", define=False)
-    hand.say("ann/tasks", m.Define(FIT, b"", large))
+    hand.say("ann/tasks", m.Define(FIT, BLOB[:5], (large,)))
     said = hand.submit("ann", task("ann-1"))
     (told,) = [x for to, x in said if to == "engine/tasks" and isinstance(x, m.Define)]
-    assert told.large is large
+    assert (told.hash, told.blob) == (FIT, BLOB[:5])
+    assert told.buffers[0] is large
     assert hand.core.work.functions.bytes == len(BLOB)
 
 
 @pytest.mark.parametrize(
     "large",
-    [m.Buffer((BLOB, b"?")), m.Buffer(None, Gone())],
+    [m.Buffer((BLOB[5:], b"?")), m.Buffer(None, Gone())],
     ids=["another", "gone"],
 )
 def test_a_large_function_that_is_not_what_it_says_cuts_its_sender(hand, large):
     hand.client("ann", define=False)
-    hand.say("ann/tasks", m.Define(FIT, b"", large))
+    hand.say("ann/tasks", m.Define(FIT, BLOB[:5], (large,)))
     assert hand.drops == ["ann/tasks"]
     assert FIT not in hand.core.work.functions
 

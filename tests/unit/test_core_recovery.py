@@ -246,14 +246,15 @@ def test_an_engine_that_lacks_the_function_of_what_it_has_gets_it(left):
 def test_a_large_function_outlives_the_controller():
     hand = Durable()
     hand.client("ann", define=False)
-    hand.say("ann/tasks", m.Define(FIT, b"", m.Buffer(BLOB)))
+    large = m.Define(FIT, BLOB[:5], (m.Buffer(BLOB[5:]),))
+    hand.say("ann/tasks", large)
     hand.submit("ann", task("ann-1"))
     after = Durable(hand.turns)
     said = [message for _, message in after.handle(Tick())]
     for lane in ("tasks", "control"):
         hello = m.Hello(PROTOCOL, "0", "engine", lane, secret("a"), secret("a1"))
         said += [message for _, message in after.say_all(f"a/{lane}", hello, "engine")]
-    assert [x for x in said if isinstance(x, m.Define)] == [m.Define(FIT, b"", m.Buffer(BLOB))]
+    assert [x for x in said if isinstance(x, m.Define)] == [large]
 
 
 def test_what_ends_in_the_turn_of_a_claim_is_told_once(left):

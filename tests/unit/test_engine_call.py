@@ -100,7 +100,7 @@ def test_it_says_which_step_has_failed(engine):
 def test_a_function_that_could_not_be_loaded_is_tried_again(engine):
     call = engine.call(abs, -1)
     hash = call.attempt.function
-    good = engine.functions._blobs[hash]
+    good = engine.functions._codes[hash]
     engine.functions.keep(hash, b"\x80\x05cno_such_module\nf\n.")
     with pytest.raises(ModuleNotFoundError):
         call()

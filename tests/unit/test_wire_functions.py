@@ -6,10 +6,12 @@ import functools
 import gc
 import json
 import math
+import os
 import sys
 import threading
 import weakref
-from hashlib import blake2b
+from collections.abc import Iterator
+from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
@@ -18,11 +20,14 @@ import numpy as np
 import pytest
 
 from enginery.core import messages as m
+from enginery.core.messages import Code
+from enginery.core.names import content_hash
 from enginery.error import UnsendableError
 from enginery.wire import functions
 from enginery.wire.chunks import MapChunk
 from enginery.wire.functions import FunctionCache
 from enginery.wire.identity import identify
+from enginery.wire.memory.peer import Memory
 from enginery.wire.modules import File, Module, PushedModules
 from enginery.wire.reference import Reference
 
@@ -95,7 +100,7 @@ def run(cache: FunctionCache, function: Any, *args: Any) -> Any:
 
 def test_the_hash_is_that_of_the_blob(cache: FunctionCache) -> None:
     hash, blob = cache.serialize(math.sqrt)
-    assert hash == blake2b(blob, digest_size=16).digest()
+    assert hash == sha256(blob).digest()[:16]
 
 
 @pytest.mark.parametrize(
@@ -239,21 +244,76 @@ def test_stores_are_named(script: dict[str, Any], cache: FunctionCache) -> None:
     assert functions.load(cache.serialize(script["stores"])[1]).stores == {"made", "inner_made"}
 
 
+@pytest.fixture
+def peer() -> Iterator[Memory]:
+    """A process that shares memory with its controller, which is this process, too."""
+    memory = Memory()
+    memory.controller = os.getpid()
+    yield memory
+    memory.close()
+
+
 @pytest.mark.parametrize("with_modules", [False, True])
-def test_a_large_function_is_loaded_where_it_lies(
-    cache: FunctionCache, engine: dict[str, Any], with_modules: bool
+def test_large_data_in_a_function_is_used_where_it_lies(
+    peer: Memory, engine: dict[str, Any], with_modules: bool
 ) -> None:
     data = np.arange(100_000)
-    _, blob = cache.serialize(lambda i: (data[i], data))
+    hash, code = FunctionCache(1 << 20, lambda: peer.lend).serialize(lambda i: (data[i], data))
+    assert hash == content_hash(code)
     if with_modules:
         pushed = PushedModules()
         pushed.add(Module("some_module", {"some_module": File("/some_module.py", b"")}))
-        _, blob = pushed.with_function(blob)
-    loaded = functions.load(m.Buffer(memoryview(blob)))
-    number, there = loaded.call(7)
+        hash, code = pushed.with_function(code)
+        assert hash == content_hash(code)
+    assert isinstance(code, m.Large)
+    assert len(code.blob) < 5000
+    (buffer,) = code.buffers
+    number, there = functions.load(code).call(7)
     assert (number, there.tolist()) == (7, data.tolist())
     assert (there.flags.writeable, there.flags.aligned) == (False, True)
-    assert np.shares_memory(there, np.frombuffer(blob, np.uint8)) != with_modules
+    assert np.shares_memory(there, np.frombuffer(buffer.data, np.uint8))
+
+
+def test_large_data_that_has_not_changed_is_not_looked_through_again(
+    peer: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Code] = []
+    monkeypatch.setattr(functions, "content_hash", lambda c: (looked.append(c), content_hash(c))[1])
+    cache, data = FunctionCache(1 << 20, lambda: peer.lend), np.arange(100_000)
+
+    def at(i: int) -> Any:
+        return data[i]
+
+    first = cache.serialize(at)[0]
+    assert cache.serialize(at)[0] == first
+    assert len(looked) == 1
+    data[7] = 0
+    assert cache.serialize(at)[0] != first
+    assert cache.serialize(lambda i: data[i] + 1)[0] != first
+    assert len(looked) == 3
+
+
+def test_large_data_in_a_function_may_be_changed_before_it_is_sent() -> None:
+    data = np.arange(100_000)
+    hash, code = FunctionCache(1 << 20, lambda: lambda buffers: buffers).serialize(lambda: data)
+    data[:] = 0
+    assert content_hash(code) == hash
+    assert functions.load(code).call()[7] == 7
+
+
+def test_a_function_with_much_that_is_no_array_goes_apart(peer: Memory) -> None:
+    many = [f"text {i}" for i in range(50_000)]
+    _, code = FunctionCache(1 << 20, lambda: peer.lend).serialize(lambda i: many[i])
+    assert isinstance(code, m.Large)
+    assert len(code.blob) < 10
+    assert functions.load(code).call(9) == "text 9"
+
+
+def test_without_a_lender_it_holds_all() -> None:
+    data = np.arange(100_000)
+    _, code = FunctionCache(1 << 20).serialize(lambda i: data[i])
+    assert isinstance(code, bytes)
+    assert functions.load(code).call(7) == 7
 
 
 def test_references_make_a_function_live(cache: FunctionCache, engine: dict[str, Any]) -> None:

@@ -21,8 +21,7 @@ from ..error import NotSupportedError, UnsendableError
 from ..wire import payload
 from ..wire.chunks import MapChunk
 from ..wire.codec import sayable
-from ..wire.functions import FunctionCache
-from ..wire.memory.peer import LEAST
+from ..wire.functions import FunctionCache, Lend
 from ..wire.modules import PushedModules
 from ..wire.taking import taken_by
 from ..wire.unsendable import explain_unsendable
@@ -71,7 +70,7 @@ class Calls:
         self.slots = KnownSlots()
         link.remember = self.slots.add
         self.modules = PushedModules()
-        self._cache = FunctionCache(FUNCTION_CACHE_BYTES)
+        self._cache = FunctionCache(FUNCTION_CACHE_BYTES, self._lender)
 
     def same(
         self,
@@ -287,15 +286,16 @@ class Calls:
 
     def _function(self, f: Callable[..., Any], name: str) -> tuple[bytes, dict[bytes, Code]]:
         try:
-            hash, blob = self._cache.serialize(f)
+            hash, code = self._cache.serialize(f)
         except UnsendableError as error:
             raise explain_unsendable(name, (), {}, error, f) from None
         if self.modules:
-            hash, blob = self.modules.with_function(blob)
-        if len(blob) < LEAST or self.link.farms:
-            return hash, {hash: blob}
-        (large,) = self.link.memory.lend((Buffer(blob),))
-        return hash, {hash: large}
+            hash, code = self.modules.with_function(code)
+        return hash, {hash: code}
+
+    def _lender(self) -> Lend | None:
+        """What large data in a function are put into; where farms are, each task has all of it."""
+        return None if self.link.farms else self.link.memory.lend
 
     def _arguments(
         self, f: Callable[..., Any], args: Args, kwargs: Kwargs, inputs: Inputs

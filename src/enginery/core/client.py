@@ -229,7 +229,8 @@ class Client:
             if task.engine < 0:
                 self.outstanding[task.id] = (task.function,)
                 self.needed[task.function] = self.needed.get(task.function, 0) + 1
-                self.farming.submit(task, bytes(self.functions[task.function]), out)
+                blob, _ = m.fields_of(self.functions[task.function])
+                self.farming.submit(task, blob, out)
         return [task for task in tasks if task.engine >= 0]
 
     def _from_farm(self, message: m.Message, out: list[Effect]) -> None:

@@ -858,8 +858,8 @@ class Controller:
             case m.Submit():
                 session.cuts = 0
                 self.intake.submit(conn, session, message, now, out)
-            case m.Define(hash=hash, blob=blob, large=large):
-                self.intake.define(conn, hash, large or blob, now, out)
+            case m.Define(hash=hash, blob=blob, buffers=buffers):
+                self.intake.define(conn, hash, m.code_of(blob, buffers), now, out)
             case m.Got(seq=seq, session=name):
                 self._got(session, seq, name)
                 self.delivery.touch(session)

@@ -220,8 +220,8 @@ class Engine:
                 self._next(now, out)
             case m.Acked(seq=seq, life=life) if life == self.name:
                 self._forget(seq)
-            case m.Define(hash=hash, blob=blob, large=large):
-                self._define(hash, large or blob, out)
+            case m.Define(hash=hash, blob=blob, buffers=buffers):
+                self._define(hash, m.code_of(blob, buffers), out)
                 self._next(now, out)
             case m.Abort():
                 self._abort(lane, message, now, out)

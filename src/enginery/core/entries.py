@@ -88,7 +88,7 @@ class Function(Entry, tag="D"):
 
     hash: bytes
     blob: bytes
-    large: Buffer | None = None  # in its stead
+    buffers: tuple[Buffer, ...] = ()
 
 
 class Direct(Struct, array_like=True, gc=False):

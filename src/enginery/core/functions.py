@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from .messages import Buffer, Code
+from .messages import Code
 from .names import content_hash
 
 
@@ -39,8 +39,7 @@ class Functions:
 
         MemoryUnavailable when it cannot be looked at.
         """
-        pieces = blob.pieces if isinstance(blob, Buffer) else (blob,)
-        if content_hash(*pieces) != hash:
+        if content_hash(blob) != hash:
             raise ValueError("a function does not match its hash")
         if hash in self.blobs:
             self.blobs.move_to_end(hash)

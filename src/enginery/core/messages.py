@@ -98,20 +98,32 @@ class Buffer:
     def __bytes__(self) -> bytes:
         return b"".join(self.pieces)
 
-    def __len__(self) -> int:
-        return self.nbytes
-
     def __repr__(self) -> str:
         return f"Buffer({self.nbytes} bytes)"
 
 
-Code = bytes | Buffer
-"""A function as it travels; a large one goes as any large data, in a field of its own."""
+class Large(Struct, frozen=True):
+    """A function that holds large data, which are buffers beside the rest of it."""
+
+    blob: bytes
+    buffers: tuple[Buffer, ...]
+
+    def __len__(self) -> int:
+        return len(self.blob) + sum(buffer.nbytes for buffer in self.buffers)
 
 
-def fields_of(code: Code) -> tuple[bytes, Buffer | None]:
-    """The two fields of which one holds a function."""
-    return (b"", code) if isinstance(code, Buffer) else (code, None)
+Code = bytes | Large
+"""A function as it travels, made by `wire.functions`."""
+
+
+def fields_of(code: Code) -> tuple[bytes, tuple[Buffer, ...]]:
+    """The two fields of a message that hold a function."""
+    return (code.blob, code.buffers) if isinstance(code, Large) else (code, ())
+
+
+def code_of(blob: bytes, buffers: tuple[Buffer, ...]) -> Code:
+    """The function that these fields hold."""
+    return Large(blob, buffers) if buffers else blob
 
 
 class Message(Struct, array_like=True, gc=False):
@@ -254,7 +266,7 @@ class Define(Message, tag="D"):
 
     hash: bytes
     blob: bytes
-    large: Buffer | None = None  # in its stead
+    buffers: tuple[Buffer, ...] = ()
 
 
 def definition(hash: bytes, code: Code) -> Define:

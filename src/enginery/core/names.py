@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from hashlib import blake2b, sha256
+
+from .messages import Code, fields_of
 
 
 def public_name(secret: bytes, size: int = 3) -> str:
@@ -15,12 +17,14 @@ def life_name(incarnation: bytes) -> str:
     return public_name(incarnation, 4)
 
 
-def content_hash(*pieces: bytes) -> bytes:
-    """The name of a function that consists of these: 16 bytes."""
-    hash = blake2b(digest_size=16)
-    for piece in pieces:
-        hash.update(piece)
-    return hash.digest()
+def content_hash(code: Code) -> bytes:
+    """The name of a function: 16 bytes. MemoryUnavailable when it cannot be looked at."""
+    blob, buffers = fields_of(code)
+    hash = sha256(blob)  # for which processors have instructions: it may be large
+    for buffer in buffers:
+        for piece in buffer.pieces:
+            hash.update(piece)
+    return hash.digest()[:16]
 
 
 def session_name(controller: str, number: int) -> str:

@@ -64,8 +64,8 @@ class Replay:
                 self._state(entry)
             case e.Passed(owner=owner, outcome=outcome):
                 self._passed(owner, outcome)
-            case e.Function(hash=hash, blob=blob, large=large):
-                self.functions[hash] = large or blob
+            case e.Function(hash=hash, blob=blob, buffers=buffers):
+                self.functions[hash] = m.code_of(blob, buffers)
             case e.Life():
                 self.lives[entry.id] = entry
                 for name in _names(entry):

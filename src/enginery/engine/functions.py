@@ -15,16 +15,16 @@ class Functions:
     """
 
     def __init__(self) -> None:
-        self._blobs: dict[bytes, Code] = {}
+        self._codes: dict[bytes, Code] = {}
         self._loaded: dict[bytes, Function] = {}
 
-    def keep(self, hash: bytes, blob: Code) -> None:
+    def keep(self, hash: bytes, code: Code) -> None:
         """Keep a function that has arrived."""
-        self._blobs[hash] = blob
+        self._codes[hash] = code
 
     def forget(self, hash: bytes) -> None:
         """Keep it no longer."""
-        self._blobs.pop(hash, None)
+        self._codes.pop(hash, None)
         self._loaded.pop(hash, None)
 
     def loaded(self, hash: bytes) -> Function | None:
@@ -36,9 +36,9 @@ class Functions:
 
     def load(self, hash: bytes) -> Function:
         """Load the function; raises whatever that raises."""
-        function = functions.load(self._blobs[hash])
+        function = functions.load(self._codes[hash])
         if not function.live:  # else it is loaded for each run, to look up what it refers to
             self._loaded[hash] = function
             if not function.modules:  # else its modules may have to be brought again
-                del self._blobs[hash]
+                del self._codes[hash]
         return function

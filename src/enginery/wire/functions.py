@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
 from threading import Lock
 from typing import Any
 
-from ..core.messages import Code
+from ..core.messages import Buffer, Code, Large, fields_of
+from ..core.names import content_hash
 from ..error import UnsendableError
 from .identity import Identity, identify
+from .layout import APART, apart
 from .modules import Digests, install, unpack
 from .pickler import dump
 from .pickler import load as load_value
@@ -24,6 +26,9 @@ from .unsendable import describe
 
 _RECENT = 64  # functions that are recognized without walking through them
 _ENTRY = 1000  # bytes an entry takes besides its blob, about
+
+Lend = Callable[[tuple[Buffer, ...]], tuple[Buffer, ...]]
+"""What puts buffers into memory that others can open; the same ones where that cannot be done."""
 
 
 @dataclass(slots=True)
@@ -50,25 +55,32 @@ def load(code: Code) -> Function:
     Raises ModuleNotFoundError when it goes by the name of a module that cannot be imported here,
     and whatever else unpickling raises.
     """
-    modules, blob = unpack(code if isinstance(code, bytes) else memoryview(code.data))
+    blob, buffers = fields_of(code)
+    modules, blob = unpack(blob)
     digests = install(modules) if modules else ()
-    value = load_value(blob, ())
+    value = load_value(blob, buffers)
     return Function(value.value, value.names, value.stores, value.withheld, value.live, digests)
 
 
 class FunctionCache:
-    """The blobs of functions that were sent lately, up to `limit_bytes` of them; thread safe."""
+    """The functions that were sent lately, up to `limit_bytes` of them; thread safe.
 
-    def __init__(self, limit_bytes: int) -> None:
+    `lender` gives what puts large data into memory that others can open, or None: functions are
+    then to hold all of their data.
+    """
+
+    def __init__(self, limit_bytes: int, lender: Callable[[], Lend | None] = lambda: None) -> None:
         self._limit = limit_bytes
+        self._lender = lender
         self._size = 0
         self._lock = Lock()
-        self._entries: OrderedDict[tuple[object, ...], tuple[Identity, bytes, bytes, int]]
+        self._entries: OrderedDict[tuple[object, ...], tuple[Identity, bytes, Code, int]]
         self._entries = OrderedDict()
-        self._recent: dict[int, tuple[Any, Identity, bytes, bytes]] = {}  # by id of the function
+        self._recent: dict[int, tuple[Any, Identity, bytes, Code]] = {}  # by id of the function
+        self._last: tuple[object, bytes] | None = None  # what was large, and its hash
 
-    def serialize(self, function: Any) -> tuple[bytes, bytes]:
-        """Give the content hash (16 bytes) and the blob of anything that can be called.
+    def serialize(self, function: Any) -> tuple[bytes, Code]:
+        """Give the content hash (16 bytes) and the code of anything that can be called.
 
         Raises UnsendableError, naming the object that cannot be sent.
         """
@@ -83,13 +95,24 @@ class FunctionCache:
                     self._entries.move_to_end(identity.key)
                     self._remember(function, identity, entry[1], entry[2])
                     return entry[1], entry[2]
-        blob = _dump(function)
-        hash = blake2b(blob, digest_size=16).digest()
+        code = _dump(function, self._lender())
+        hash = self._hash(code)
         if identity is not None:
             after = identify(function)  # another thread may have changed it in between
             if after is not None and after.key == identity.key:
-                self._keep(identity, hash, blob)
-        return hash, blob
+                self._keep(identity, hash, code)
+        return hash, code
+
+    def _hash(self, code: Code) -> bytes:
+        """Its content hash, without looking through the same large data again."""
+        blob, buffers = fields_of(code)
+        lying = [buffer.part.reference for buffer in buffers if buffer.part is not None]
+        if not buffers or len(lying) < len(buffers) or None in lying:
+            return content_hash(code)
+        last = self._last
+        if last is None or last[0] != (blob, lying):
+            last = self._last = (blob, lying), content_hash(code)
+        return last[1]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -97,18 +120,18 @@ class FunctionCache:
     def __repr__(self) -> str:
         return f"<FunctionCache: {len(self)} functions, {self._size} of {self._limit} bytes>"
 
-    def _remember(self, function: Any, identity: Identity, hash: bytes, blob: bytes) -> None:
+    def _remember(self, function: Any, identity: Identity, hash: bytes, code: Code) -> None:
         """Recognize this very object the next time, without walking through it."""
         if len(self._recent) >= _RECENT:
             self._recent.clear()
-        self._recent[id(function)] = (function, identity, hash, blob)
+        self._recent[id(function)] = (function, identity, hash, code)
 
-    def _keep(self, identity: Identity, hash: bytes, blob: bytes) -> None:
-        size = len(blob) + _ENTRY + sum(sys.getsizeof(part) for part in identity.parts)
+    def _keep(self, identity: Identity, hash: bytes, code: Code) -> None:
+        size = len(code) + _ENTRY + sum(sys.getsizeof(part) for part in identity.parts)
         with self._lock:
             if identity.key in self._entries:
                 return
-            self._entries[identity.key] = (identity, hash, blob, size)
+            self._entries[identity.key] = (identity, hash, code, size)
             self._size += size
             if self._size > self._limit:
                 self._recent.clear()  # what is dropped is to go
@@ -116,11 +139,18 @@ class FunctionCache:
                 self._size -= self._entries.popitem(last=False)[1][3]
 
 
-def _dump(function: Any) -> bytes:
+def _dump(function: Any, lend: Lend | None) -> Code:
     try:
-        blob, _ = dump(function, lend=True, inside=float("inf"))
+        if lend is None:
+            return dump(function, lend=True, inside=float("inf"))[0]
+        blob, buffers = apart(*dump(function, lend=True, inside=APART))
     except MemoryError:
         raise
     except Exception as error:  # user code may raise anything; it is told, with what and where
         raise UnsendableError(describe(function, error)) from error
-    return blob
+    if not buffers:
+        return blob
+    lent = lend(buffers)
+    if lent is buffers:  # they may change before they are sent
+        lent = tuple(Buffer(bytes(buffer)) for buffer in buffers)
+    return Large(blob, lent)

@@ -24,7 +24,10 @@ from typing import Any
 
 from msgspec import Struct, msgpack
 
-MARK = b"\x02"
+from ..core.messages import Code, code_of, fields_of
+from ..core.names import content_hash
+
+MARK = b"\x03"
 
 Digests = tuple[tuple[str, bytes], ...]
 """Modules by name, each with the digest of its content."""
@@ -68,22 +71,22 @@ class PushedModules:
         packed = zlib.compress(msgpack.encode(list(self._modules.values())))
         self._packed = MARK + len(packed).to_bytes(4, "big") + packed
 
-    def with_function(self, blob: bytes) -> tuple[bytes, bytes]:
-        """Give the content hash and the blob of a function with the modules in front of it."""
-        blob = self._packed + blob
-        return blake2b(blob, digest_size=16).digest(), blob
+    def with_function(self, code: Code) -> tuple[bytes, Code]:
+        """Give the content hash and the code of a function with the modules in front of it."""
+        blob, buffers = fields_of(code)
+        code = code_of(self._packed + blob, buffers)
+        return content_hash(code), code
 
 
 # --- on the engine's side -----------------------------------------------------------------------
 
 
-def unpack(blob: bytes | memoryview) -> tuple[list[Module], bytes | memoryview]:
+def unpack(blob: bytes) -> tuple[list[Module], bytes]:
     """Give the modules in front of a function, and the function."""
     if blob[:1] != MARK:
         return [], blob
     end = 5 + int.from_bytes(blob[1:5], "big")
-    modules = msgpack.decode(zlib.decompress(blob[5:end]), type=list[Module])
-    return modules, bytes(blob[end:])  # where arrays in it are aligned
+    return msgpack.decode(zlib.decompress(blob[5:end]), type=list[Module]), blob[end:]
 
 
 class SourceFinder(SourceLoader):
