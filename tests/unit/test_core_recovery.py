@@ -243,6 +243,34 @@ def test_an_engine_that_lacks_the_function_of_what_it_has_gets_it(left):
     assert hand.say("engine1/tasks", m.Need((FIT,))) == [m.Define(FIT, BLOB)]
 
 
+def test_a_task_that_is_told_of_again_counts_once_for_who_waited_for_it():
+    hand = Durable()
+    hand.supervisor("engine1")
+    hand.engine("engine1")
+    hand.client("ann")
+    failed = m.Terms(after=m.Dependency(("ann-1", "ann-2"), all=False, success=False, failure=True))
+    hand.submit("ann", task("ann-1"), task("ann-2"), task("ann-3", terms=failed))
+    hand.result("engine1", m.Result("ann-1", 1, "ok", b""), seq=1)
+    hand.say("ann/tasks", m.Got(1))
+    hand.say("ann/control", m.Purge(["ann-1"], number=1))
+    hand.core.journal.begin_anew()
+    hand.wait(1)
+    after = Durable(hand.turns, complete=False)  # the engine has not been told that this one knew
+    after.supervisor("engine1")
+    after.engine("engine1", seen=1)
+    has = m.Holds(2, 0, 0, [(0, "ann-1", 1, "", 0), (2, "ann-2", 1, "", 0)])
+    after.say_all("engine1/tasks", has, "engine")
+    assert {after.state("ann-1"), after.state("ann-3")} == {"sent", "held"}
+    last = Durable(after.turns)
+    last.supervisor("engine1")
+    last.engine("engine1", seen=2)
+    last.say_all("engine1/tasks", has, "engine")
+    last.result("engine1", m.Result("ann-1", 1, "ok", b""), seq=1)
+    assert last.state("ann-3") == "held"
+    last.result("engine1", m.Result("ann-2", 1, "error", b""), seq=2)
+    assert last.state("ann-3") in {"waiting", "sent"}
+
+
 def test_a_large_function_outlives_the_controller():
     hand = Durable()
     hand.client("ann", define=False)

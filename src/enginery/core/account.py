@@ -138,6 +138,10 @@ class Account:
     def _wait(self, condition: Condition) -> e.Condition:
         tasks, against = self._work.tasks, condition.against
         open = [id for id in condition.ids if id in tasks and tasks[id].state != "done"]
+        if condition.ended + len(open) > condition.total:
+            # One had ended and was forgotten, and is known again: an engine has told of it.
+            edges = self._work.conditions.graph.edges
+            open = [id for id in open if any(each is condition for _, each in edges.get(id, ()))]
         return e.Condition(
             condition.ended, condition.counted, sorted(condition.engines), open,
             None if against is None else against.outcome,
