@@ -214,8 +214,8 @@ LOCAL: dict[str, frozenset[str]] = {
     ),
     "lview": names(
         "FLAGS after apply_async block clear_after clear_before client executor fits follow join "
-        "key label map_async places priority progress recovery retries set_flags targets "
-        "temp_flags time_limit timeout track variant wishes"
+        "key label map_async places priority progress recovery register_joblib_backend retries "
+        "set_flags targets temp_flags time_limit timeout track variant wishes"
     ),
     "ar": names(
         "add_done_callback as_argument assembly at_work cancelled done elapsed eta failed "

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from enginery import Client, Cluster
@@ -340,6 +341,27 @@ def test_stop_ends_one_by_hand_that_goes_on_where_another_was_killed(start: Star
         rc.wait_for_engines(1, timeout=30)
     assert run("cluster", "stop").returncode == 0
     assert controller.poll() == 0
+    assert not engine.running
+
+
+def test_stop_ends_engines_that_have_not_met_the_controller_by_hand(start: Start) -> None:
+    assert run("cluster", "start", "-n", "1", "--daemonize").returncode == 0
+    with Client() as rc:
+        _, engine = processes(rc)
+    above = [process.pid for process in psutil.Process(engine.pid).parents()[:2]]
+    nursery, supervisor = (Process("supervisor", pid, birth(pid)) for pid in above)
+    for each in (supervisor, nursery, engine):
+        each.signal(signal.SIGSTOP)
+    kill_controller()
+    controller = start("controller")
+    with Client(wait=30) as rc:
+        rc.wait_for_engines(1, timeout=30)  # which it knows of from its journal
+    stop = start("cluster", "stop")
+    controller.wait(30)
+    for each in (supervisor, nursery, engine):
+        each.signal(signal.SIGCONT)
+    assert stop.wait(30) == 0
+    assert not supervisor.running
     assert not engine.running
 
 

@@ -171,15 +171,17 @@ class IPClusterStop(IPCluster):
 
     def run(self) -> int:
         """Stop it."""
+        left = left_behind(self.open_profile(), self.cluster_id)
         try:
             cluster = self.running_cluster()
         except NoControllerError:
-            left = left_behind(self.open_profile(), self.cluster_id)
             if left is None:
                 raise
             cluster = left
         name = f"{cluster.profile.name} {cluster.cluster_id}".rstrip()
         cluster.stop_cluster_sync()
+        if left is not None:  # a controller by hand need not have met their engines
+            left.stop_cluster_sync()
         print(f"cluster {name} has been stopped")
         return OK
 
