@@ -8,6 +8,7 @@ from enginery.core import events as e
 from enginery.core import messages as m
 from enginery.core.engine import HELD_BYTES, HOLD, OVERDUE, RESTART, STOPPED, Engine
 from enginery.core.names import life_name
+from enginery.error import MemoryUnavailable
 
 LIFE = b"i" * 16
 
@@ -107,6 +108,24 @@ def test_a_lacking_function_is_asked_for_once_per_connection(engine):
     assert told(hear(engine, m.Run([attempt(3)]))) == []
     assert m.Need((b"g",), 1) in told(hear(engine, welcome(engine)))
     effects = hear(engine, m.Define(b"g", b"blob"))
+    assert started(effects) == ["t1"]
+    assert isinstance(effects[0], e.Load)
+
+
+class Gone:
+    """Memory that cannot be opened any more."""
+
+    nbytes, reference = 100, None
+
+    def view(self):
+        raise MemoryUnavailable("it is gone")
+
+
+def test_a_function_that_came_too_late_to_be_opened_is_asked_for_again(engine):
+    gone = m.Define(b"g", b"blob", (m.Buffer(None, Gone()),))
+    assert hear(engine, gone) == []
+    assert m.Need((b"g",), 1) in told(hear(engine, m.Run([attempt(1, function=b"g")])))
+    effects = hear(engine, gone)  # it cannot be had at all: that fails where it is used
     assert started(effects) == ["t1"]
     assert isinstance(effects[0], e.Load)
 

@@ -351,11 +351,17 @@ class Engine:
         if hash in self.functions:
             self.functions.move_to_end(hash)
             return
+        _, buffers = m.fields_of(blob)
+        if not (all(each.there for each in buffers) or self._wanted(hash)):
+            return  # who wanted it has ended before it was read; who will gets it again
         self.functions[hash] = len(blob)
         self.function_bytes += len(blob)
         out.append(Load(hash, blob))
         if self.function_bytes > FUNCTION_BYTES:
             self._evict(hash, out)
+
+    def _wanted(self, hash: bytes) -> bool:
+        return any(attempt.function == hash for attempt in self.queue)
 
     def _evict(self, newest: bytes, out: list[Effect]) -> None:
         needed = {attempt.function for attempt in self.queue} | {newest}

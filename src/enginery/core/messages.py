@@ -26,6 +26,8 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
+from ..error import MemoryUnavailable
+
 Role = Literal["engine", "client", "task", "monitor"]
 
 
@@ -88,6 +90,14 @@ class Buffer:
 
     def __hash__(self) -> int:
         return hash(bytes(self))
+
+    @property
+    def there(self) -> bool:
+        """Whether its bytes can be had."""
+        try:
+            return self.data is not None
+        except MemoryUnavailable:
+            return False
 
     @property
     def pieces(self) -> tuple[Any, ...]:
