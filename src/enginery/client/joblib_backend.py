@@ -98,6 +98,8 @@ class ViewBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
             future.add_done_callback(callback)
         return future
 
+    apply_async = submit  # as joblib before 1.5 calls it
+
     def retrieve_result_callback(self, out: TaskFuture) -> Any:
         """The values of a batch that has ended; raises what it raised."""
         return out.result()
