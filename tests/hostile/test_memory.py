@@ -177,6 +177,7 @@ def test_a_sparse_terabyte_costs_nothing(
     own.fill([memoryview(b"x" * 1000)])
     peer, _ = meet(peers, "client", probe)
     say_by_reference(peer, m.Define(HASH, BLOB), submission(Told(own.name, 64, (1 << 40) - 64)))
+    assert "memory of which 4096 bytes are there" in peer.hear(m.Refused).reason
     assert honest[0].apply_sync(len, bytes(SIZE)) == SIZE
     assert controller.memory_info().rss < before + (32 << 20)
     peer.say(m.Goodbye("bye"))

@@ -21,6 +21,9 @@ from . import raw
 from .probe import Probe
 from .segments import is_short, opened
 
+BLOCK = 512
+"""Bytes by which `stat` counts what a file has."""
+
 
 class Keeper:
     """See the module's text; unless `wanted`, nobody shares memory with this controller."""
@@ -65,6 +68,7 @@ class Held:
         self._view: memoryview | None = None
         self._buffers: WeakValueDictionary[tuple[int, int], m.Buffer] = WeakValueDictionary()
         self._fd = opened(segment)
+        self._there = os.fstat(self._fd).st_blocks * BLOCK
         self.name: m.Segment | None = m.Segment(os.getpid(), self._fd, segment.size, segment.token)
         if is_short(self._fd):
             self._view, self.name = self.view(), None
@@ -80,7 +84,13 @@ class Held:
             raise MemoryUnavailable(f"memory cannot be mapped: {error.strerror}") from None
 
     def buffer(self, offset: int, nbytes: int) -> m.Buffer:
-        """A part of it, which is not mapped until somebody needs its bytes."""
+        """A part of it, which is not mapped until somebody needs its bytes.
+
+        MemoryUnavailable when it has fewer bytes than that in all: a file may seem to have any
+        number, and whoever reads them, such as the journal, would take for ever.
+        """
+        if nbytes > self._there:
+            raise MemoryUnavailable(f"memory of which {self._there} bytes are there, not {nbytes}")
         buffer = self._buffers.get((offset, nbytes))
         if buffer is None:
             buffer = m.Buffer(None, HeldPart(self, offset, nbytes))
