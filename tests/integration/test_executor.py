@@ -81,12 +81,20 @@ def test_map_keeps_its_timeout_and_aborts_the_rest(rc):
     assert rc.wait(timeout=PATIENCE)
 
 
-def test_a_controller_that_does_not_answer_holds_nobody_up(own_cluster, gate):
+def test_a_controller_that_does_not_answer_holds_nobody_up(own_cluster, gate, tmp_path):
     """Nor does it stand before the error of who has waited."""
+    begun, held = tmp_path / "begun", gate.held
+    os.mkfifo(begun)
+
+    def told():
+        begun.write_text("it runs")
+        held()
+
     with own_cluster.connect_client_sync() as rc:
         rc.wait_for_engines(2)
         executor = rc.load_balanced_view(0).executor
-        future = executor.submit(gate.held)
+        future = executor.submit(told)
+        assert begun.read_text() == "it runs"
         values = executor.map(pow, [1], [2], timeout=0.1)
         os.kill(own_cluster.controller_pid, signal.SIGSTOP)
         try:
