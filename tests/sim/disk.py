@@ -30,6 +30,7 @@ class Disk:
         self._beside: dict[str, bytes] = {}  # files of their own
         self._waiting: deque[tuple[int, str, bytes]] = deque()  # that are written a little later
         self._named: set[str] = set()  # all of these
+        self._life = 1  # of the controller, by which it names them
         self._decode = msgpack.Decoder(Turn, ext_hook=self._buffer).decode
 
     def append(self, effect: e.Append) -> int:
@@ -46,7 +47,7 @@ class Disk:
         def packed(value: Any) -> msgpack.Ext:
             assert isinstance(value, m.Buffer)
             if value.stored not in self._named:
-                value.stored = f"{effect.number}-{len(names)}"
+                value.stored = f"{effect.number}-{len(names)}-{self._life}"
                 self._named.add(value.stored)
                 self._waiting.append((effect.number, value.stored, bytes(value)))
             names.add(value.stored)
@@ -84,6 +85,7 @@ class Disk:
         for _ in range(random.randint(0, len(self._waiting)) if self._waiting else 0):
             self._store()
         self._waiting.clear()
+        self._life += 1
 
     def fail(self, random: Random) -> None:
         """The machine fails: what was not waited for is there up to some record."""

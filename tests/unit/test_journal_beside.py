@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enginery.controller import beside
-from enginery.controller.beside import HEAD, LEAST, Beside, Where, stored
+from enginery.controller.beside import HEAD, LEAST, Beside
 from enginery.controller.journal import Journal
 from enginery.core import messages as m
 from enginery.core.entries import Ended, Turn
@@ -38,7 +38,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def packs(journal: Journal) -> list[str]:
-    return sorted(path.name for path in journal.directory.glob("*.buffer"))
+    return sorted(path.name.partition(".")[0] for path in journal.directory.glob("*.buffer"))
 
 
 def several(number: int, *buffers: m.Buffer) -> Turn:
@@ -58,7 +58,7 @@ def test_many_share_a_file_that_the_disk_is_waited_for_once(
     wait = os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda fd: (waits.append(fd), wait(fd))[1])
     append(journal, several(2, *map(buffer, range(50))), first=2, anew=False)
-    assert packs(journal) == ["2-0.buffer"]
+    assert packs(journal) == ["2-0"]
     assert len(waits) == 2  # the pack, and the record
     journal.close(remove=False)
     turns, _ = reopened(journal.directory)
@@ -68,9 +68,9 @@ def test_many_share_a_file_that_the_disk_is_waited_for_once(
 @pytest.mark.usefixtures("small_packs")
 def test_a_pack_is_filled_and_then_there_is_another(journal: Journal) -> None:
     append(journal, *(large(number, LEAST) for number in range(1, 6)), large(6, 2 * ROOM))
-    assert packs(journal) == ["1-0.buffer", "3-0.buffer", "5-0.buffer", "6-0.buffer"]
+    assert packs(journal) == ["1-0", "3-0", "5-0", "6-0"]
     append(journal, large(7, LEAST), first=7, anew=False)
-    assert packs(journal)[-1] == "7-0.buffer"
+    assert packs(journal)[-1] == "7-0"
 
 
 @pytest.mark.usefixtures("small_packs")
@@ -79,10 +79,10 @@ def test_a_pack_goes_with_the_last_that_is_named_in_it(journal: Journal) -> None
     append(journal, first, second, large(3, LEAST))
     append(journal, second, first=4)
     journal.trim(Trim(4, whole=True))
-    assert packs(journal) == ["1-0.buffer"]
+    assert packs(journal) == ["1-0"]
     append(journal, large(5, LEAST), first=5)
     journal.trim(Trim(5, whole=True))
-    assert packs(journal) == ["5-0.buffer"]
+    assert packs(journal) == ["5-0"]
 
 
 def test_what_is_left_of_a_pack_that_is_mostly_empty_is_written_anew(journal: Journal) -> None:
@@ -91,10 +91,10 @@ def test_what_is_left_of_a_pack_that_is_mostly_empty_is_written_anew(journal: Jo
     beside_it = m.Buffer(b"x" * (beside.PACK - LEAST))  # which does not fit into that pack
     append(journal, several(2, kept, beside_it), first=2)
     journal.trim(Trim(2, whole=True))
-    assert packs(journal) == ["1-0.buffer", "2-0.buffer"]
+    assert packs(journal) == ["1-0", "2-0"]
     append(journal, several(3, kept), first=3)
     journal.trim(Trim(3, whole=True))
-    assert packs(journal) == ["3-0.buffer"]
+    assert packs(journal) == ["3-0"]
     journal.close(remove=False)
     assert reopened(journal.directory)[0] == [several(3, kept)]
 
@@ -110,16 +110,19 @@ def test_one_that_was_not_written_before_others_is_missing(journal: Journal) -> 
     assert reopened(journal.directory) == ([turn(1), large(2, LEAST)], False)
 
 
-def test_a_file_of_what_never_counted_is_not_taken_for_another(journal: Journal) -> None:
+def test_a_file_of_what_never_counted_is_not_taken_for_another(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Power is lost twice: after a buffer was written, and before the one of that name was."""
     append(journal, turn(1))
     before = Beside(journal.directory)
     before.begin(2)
-    lost = [buffer(seed) for seed in (7, 8)]
-    before.store([(before.place(each, f"2-{i}")[0], each) for i, each in enumerate(lost)])
+    lost = m.Buffer(b"y" * LEAST)
+    before.store([(before.place(lost, "2-0")[0], lost)])
+    monkeypatch.setattr(Beside, "store", lambda self, buffers: None)
     append(journal, large(2, LEAST), first=2, anew=False)
-    assert stored(journal.directory, Where("2-1", "2-0.buffer", HEAD.size + LEAST, LEAST)) is None
     journal.close(remove=False)
-    assert reopened(journal.directory)[0] == [turn(1), large(2, LEAST)]
+    assert reopened(journal.directory) == ([turn(1)], False)
 
 
 STEPS = st.lists(

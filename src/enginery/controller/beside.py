@@ -71,6 +71,8 @@ class Beside:
         self._named: dict[int, dict[str, Where]] = {}  # by the segment that names them
         self._pack = ""
         self._end = 0  # of what is in it
+        # A controller before may have left files of records that never counted, of the same names.
+        self._life = os.urandom(4).hex()
 
     def begin(self, segment: int, named: dict[str, Where] | None = None) -> None:
         """This segment names these buffers, which stand there, and others from now on."""
@@ -83,7 +85,7 @@ class Beside:
         if where is not None and where.name in self._there:
             return where, False
         if not self._pack or self._end + buffer.nbytes > PACK:
-            self._pack, self._end = f"{name}.buffer", 0
+            self._pack, self._end = f"{name}.{self._life}.buffer", 0
         where = buffer.stored = Where(name, self._pack, self._end, buffer.nbytes)
         self._end = where.end
         self._there.add(name)
@@ -125,9 +127,7 @@ class Beside:
         try:
             for where, buffer in buffers:
                 if where.file not in files:
-                    # There may be another controller's file, of what never counted.
                     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-                    flags |= 0 if where.at else os.O_TRUNC
                     files[where.file] = os.open(self._directory / where.file, flags, 0o600)
                 _write(files[where.file], where.at, buffer.pieces)
             for file in files.values():
