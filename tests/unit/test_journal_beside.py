@@ -172,12 +172,12 @@ def test_whatever_happens_all_that_is_named_is_there(
         one.close(remove=False)
         beside.PACK = size
     assert reopened(directory)[0] == written
-    live = {i for turn in written for entry in turn.entries for i in sizes(entry)}
+    live = {i for turn in written for entry in turn.entries for i in contents(entry)}
     on_disk = sum(path.stat().st_size for path in directory.glob("*.buffer"))
     assert on_disk <= beside.SPARSE * len(live) * ROOM + ROOM
 
 
-def sizes(entry: object) -> list[bytes]:
+def contents(entry: object) -> list[bytes]:
     """The buffers of an entry, told apart by what they hold."""
     if not isinstance(entry, Ended):
         return []

@@ -53,13 +53,11 @@ def test_modules_come_out_as_they_went_in() -> None:
     first, second = module("value = 1"), module("value = 2", sub="value = 'ü'")
     for each in (first, second):
         pushed.add(each)
-        hash, blob = pushed.with_function(b"\x80function")
-        assert unpack(blob) == ([each], b"\x80function")
-        assert hash == sha256(blob).digest()[:16]
+        assert unpack(pushed.with_function(b"\x80function")) == ([each], b"\x80function")
     assert pushed
     other = Module("another", {"another": File("/another.py", b"")})
     pushed.add(other)
-    assert unpack(pushed.with_function(b"")[1]) == ([second, other], b"")
+    assert unpack(pushed.with_function(b"")) == ([second, other], b"")
     assert first.digest != second.digest
     assert first.digest == module("value = 1").digest
 
@@ -70,9 +68,9 @@ def test_each_function_has_its_own_modules() -> None:
     for value in (1, 2):
         pushed = PushedModules()
         pushed.add(module(f"value = {value}"))
-        hash, blob = pushed.with_function(cache.serialize(reads)[1])
-        engine.keep(hash, blob)
-        hashes.append(hash)
+        code = pushed.with_function(cache.serialize(reads)[1])
+        hashes.append(cache.hash(code))
+        engine.keep(hashes[-1], code)
     for _ in range(2):
         for value, hash in enumerate(hashes, 1):
             assert engine.loaded(hash) is None  # the modules of the other one are there
@@ -83,14 +81,15 @@ def test_each_function_has_its_own_modules() -> None:
 
 
 def test_what_was_imported_is_renewed_when_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, pushed = Functions(), PushedModules()
+    engine, cache, pushed = Functions(), FunctionCache(1 << 20), PushedModules()
     main = sys.modules["__main__"]
     seen = []
     for value in ("1", "1", "from .sub import value"):
         more = {"sub": "value = 3"} if "sub" in value else {}
         pushed.add(module(value if more else f"value = {value}", **more))
-        hash, blob = pushed.with_function(FunctionCache(1 << 20).serialize(abs)[1])
-        engine.keep(hash, blob)
+        code = pushed.with_function(cache.serialize(abs)[1])
+        hash = cache.hash(code)
+        engine.keep(hash, code)
         function = engine.loaded(hash) or engine.load(hash)
         assert installed(function.modules)
         if not seen:

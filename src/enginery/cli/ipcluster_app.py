@@ -180,7 +180,8 @@ class IPClusterStop(IPCluster):
             cluster = left
         name = f"{cluster.profile.name} {cluster.cluster_id}".rstrip()
         cluster.stop_cluster_sync()
-        if left is not None:  # a controller by hand need not have met their engines
+        if left is not None and left is not cluster:
+            # Its engines may not have met a controller that was started by hand.
             left.stop_cluster_sync()
         print(f"cluster {name} has been stopped")
         return OK

@@ -290,7 +290,8 @@ class Calls:
         except UnsendableError as error:
             raise explain_unsendable(name, (), {}, error, f) from None
         if self.modules:
-            hash, code = self.modules.with_function(code)
+            code = self.modules.with_function(code)
+            hash = self._cache.hash(code)
         return hash, {hash: code}
 
     def _lender(self) -> Lend | None:

@@ -77,7 +77,7 @@ class FunctionCache:
         self._entries: OrderedDict[tuple[object, ...], tuple[Identity, bytes, Code, int]]
         self._entries = OrderedDict()
         self._recent: dict[int, tuple[Any, Identity, bytes, Code]] = {}  # by id of the function
-        self._last: tuple[object, bytes] | None = None  # what was large, and its hash
+        self._large: dict[object, bytes] = {}  # content hashes, by where the large data lie
 
     def serialize(self, function: Any) -> tuple[bytes, Code]:
         """Give the content hash (16 bytes) and the code of anything that can be called.
@@ -96,23 +96,25 @@ class FunctionCache:
                     self._remember(function, identity, entry[1], entry[2])
                     return entry[1], entry[2]
         code = _dump(function, self._lender())
-        hash = self._hash(code)
+        hash = self.hash(code)
         if identity is not None:
             after = identify(function)  # another thread may have changed it in between
             if after is not None and after.key == identity.key:
                 self._keep(identity, hash, code)
         return hash, code
 
-    def _hash(self, code: Code) -> bytes:
+    def hash(self, code: Code) -> bytes:
         """Its content hash, without looking through the same large data again."""
         blob, buffers = fields_of(code)
-        lying = [buffer.part.reference for buffer in buffers if buffer.part is not None]
+        lying = tuple(buffer.part.reference for buffer in buffers if buffer.part is not None)
         if not buffers or len(lying) < len(buffers) or None in lying:
             return content_hash(code)
-        last = self._last
-        if last is None or last[0] != (blob, lying):
-            last = self._last = (blob, lying), content_hash(code)
-        return last[1]
+        hash = self._large.get((blob, lying))
+        if hash is None:
+            if len(self._large) >= _RECENT:
+                self._large.clear()
+            hash = self._large[blob, lying] = content_hash(code)
+        return hash
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -126,25 +126,22 @@ def apart(data: bytes, frames: tuple[Buffer, ...]) -> tuple[bytes, tuple[Buffer,
     return (data, frames) if len(data) < APART else (b"\x02", (*frames, Buffer(data)))
 
 
-def unpack(
-    data: bytes | memoryview, frames: Sequence[Buffer]
-) -> tuple[Head, Any, list[memoryview]]:
+def unpack(data: bytes, frames: Sequence[Buffer]) -> tuple[Head, Any, list[memoryview]]:
     """Give the head, a file to unpickle from, and the buffers, read-only."""
     views = [memoryview(frame.data).toreadonly() for frame in frames]
-    if data[:1] == b"\x02":
-        data = views.pop()
-    if data[:1] != b"\x01":
-        return Head(), _file(data, 0), views
-    here = 5 + int.from_bytes(data[1:5], "big")
-    head = msgpack.decode(data[5:here], type=Head)
+    whole = views.pop() if data[:1] == b"\x02" else data
+    if whole[:1] != b"\x01":
+        return Head(), _file(whole, 0), views
+    here = 5 + int.from_bytes(whole[1:5], "big")
+    head = msgpack.decode(whole[5:here], type=Head)
     here += -here % 16
-    inside = memoryview(data).toreadonly()
+    inside = memoryview(whole)
     buffers = []
     for place in head.buffers:
         buffers.append(inside[here : here + place] if place >= 0 else views[-1 - place])
         here += place + -place % 16 if place > 0 else 0
     if all(place >= 0 for place in head.stream):
-        return head, _file(data, here), buffers
+        return head, _file(whole, here), buffers
     pieces = []
     for place in head.stream:
         pieces.append(inside[here : here + place] if place >= 0 else views[-1 - place].cast("B"))

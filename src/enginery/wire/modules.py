@@ -25,7 +25,6 @@ from typing import Any
 from msgspec import Struct, msgpack
 
 from ..core.messages import Code, code_of, fields_of
-from ..core.names import content_hash
 
 MARK = b"\x03"
 
@@ -71,11 +70,10 @@ class PushedModules:
         packed = zlib.compress(msgpack.encode(list(self._modules.values())))
         self._packed = MARK + len(packed).to_bytes(4, "big") + packed
 
-    def with_function(self, code: Code) -> tuple[bytes, Code]:
-        """Give the content hash and the code of a function with the modules in front of it."""
+    def with_function(self, code: Code) -> Code:
+        """Give a function with the modules in front of it."""
         blob, buffers = fields_of(code)
-        code = code_of(self._packed + blob, buffers)
-        return content_hash(code), code
+        return code_of(self._packed + blob, buffers)
 
 
 # --- on the engine's side -----------------------------------------------------------------------

@@ -236,7 +236,7 @@ class Value(Struct):
     live: bool = False  # it holds references, to be looked up at each use
 
 
-def load(data: bytes | memoryview, frames: Any, *, names: bool = True) -> Value:
+def load(data: bytes, frames: Any, *, names: bool = True) -> Value:
     """Unpickle what `dump` gave; without `names`, leave the lent ones alone.
 
     Raises ModuleNotFoundError when the value needs a module that cannot be imported here, and

@@ -4,7 +4,7 @@ Each segment is held for as long as anything of its payload is kept. To others t
 its own descriptor; so a sender may end, and its memory lives on until nobody needs it.
 
 What is referred to again meanwhile, such as the data that each task of a search gets, is the same
-buffer: it is written into the journal once, and goes to another host once.
+buffer: it is written into the journal once, and goes to another host twice at most (`core.hosts`).
 """
 
 from __future__ import annotations
