@@ -30,6 +30,7 @@ class Disk:
         self._beside: dict[str, bytes] = {}  # files of their own
         self._waiting: deque[tuple[int, str, bytes]] = deque()  # that are written a little later
         self._named: set[str] = set()  # all of these
+        self._read: dict[str, m.Buffer] = {}  # by the last who went through all of it
         self._life = 1  # of the controller, by which it names them
         self._decode = msgpack.Decoder(Turn, ext_hook=self._buffer).decode
 
@@ -104,6 +105,7 @@ class Disk:
     def turns(self) -> Iterator[Turn]:
         """What is there; it ends before a record beside which something is missing."""
         self._named.clear()
+        self._read.clear()
         for record in [record for segment in self.segments for record in segment]:
             self._named |= record.names
             if not record.names <= self._beside.keys():
@@ -119,9 +121,10 @@ class Disk:
 
     def _buffer(self, code: int, name: memoryview) -> m.Buffer:
         stored = str(name, "ascii")
-        buffer = m.Buffer(self._beside[stored])
-        buffer.stored = stored
-        return buffer
+        if stored not in self._read:
+            self._read[stored] = m.Buffer(self._beside[stored])
+            self._read[stored].stored = stored
+        return self._read[stored]
 
 
 class Kept(NamedTuple):

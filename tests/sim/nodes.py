@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from copy import copy
 from math import isfinite
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -100,6 +101,7 @@ class ControllerNode(Process):
         self.losses = 0  # lives of engines that it has seen end
 
     def _new_core(self, journal: Journal) -> Controller:
+        self._buffers: WeakValueDictionary[bytes, m.Buffer] = WeakValueDictionary()
         cluster, name = self.cluster, f"controller {self.era}"
         scheme = type(cluster.scheme)()
         return Controller(name, "0", scheme, cluster.limits, journal=journal)
@@ -177,9 +179,17 @@ class ControllerNode(Process):
             for message in batch:
                 if cluster.trace is not None:
                     cluster.tell(connection.peer.name, self.name, message)
+                if isinstance(message, m.Submit):
+                    self._keep(message)
                 self.core.feed(e.Received(connection, connection.role, message), now, effects)
         self.core.settle(now, effects)
         self.act(effects)
+
+    def _keep(self, submit: m.Submit) -> None:
+        """What is there already is the same buffer when it comes again, as in shared memory."""
+        known = self._buffers
+        for task in submit.tasks:
+            task.buffers = tuple(known.setdefault(bytes(each), each) for each in task.buffers)
 
     def ended(self, connection: Connection) -> None:
         """The monitor says that a peer has left; what it still had to say is read first."""

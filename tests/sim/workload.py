@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import inf, nan
 from signal import SIGINT, SIGTERM
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from enginery.core import messages as m
 from enginery.core.names import content_hash
@@ -132,7 +133,7 @@ class User:
             retries = 0 if engine >= 0 else random.randint(0, world.settings.retries)
             terms = self.terms(id, functions, engine >= 0)
             task = m.Task(
-                id, hash, bytes(random.randint(0, 50)), world.buffers(id, f"data of {id}".encode()),
+                id, hash, bytes(random.randint(0, 50)), world.buffers(id, self.data(id)),
                 engine=engine, targets=targets, retries=retries, terms=terms,
             )  # fmt: skip
             world.jobs[id] = self.job(id)
@@ -145,6 +146,11 @@ class User:
         if tasks:
             self.left -= len(tasks)
             self.client.submit(tasks, functions)
+
+    @staticmethod
+    def data(id: str) -> bytes:
+        """The large data of a task, which is the same for many of them."""
+        return b"data of a search" if crc32(id[::-1].encode()) % 2 else f"data of {id}".encode()
 
     def job(self, id: str) -> Job:
         """What a task will do; who starts an endless one will abort it some time."""

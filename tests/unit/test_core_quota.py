@@ -96,6 +96,45 @@ def test_when_memory_is_short_nothing_is_accepted_or_taken():
     assert quota.lacking(b"ann") == "it needs more memory than it may have"
 
 
+def test_a_buffer_that_many_tasks_have_counts_once():
+    """A search gives each of its tasks the same data: it is there once."""
+    data = m.Buffer(bytes(100 * SIZE))
+    hand = Hand(budget=300 * SIZE, credit=1 << 30)
+    hand.engine("engine")
+    hand.client("ann")
+    for n in range(1, 11):
+        hand.submit("ann", task(f"ann-{n}", buffers=(data,)))
+    ann, work = hand.core.sessions[secret("ann")], hand.core.work
+    assert ann.accepted == 10
+    assert 110 * SIZE <= work.quota.bytes < 112 * SIZE
+    for n in range(1, 11):
+        hand.result("engine", m.Result(f"ann-{n}", 1, "ok", b""), seq=n)
+    assert work.quota.bytes == 0
+    assert 110 * SIZE <= work.history.bytes < 120 * SIZE
+
+
+def test_buffers_of_their_own_count_each():
+    hand = Hand(budget=300 * SIZE, credit=1 << 30)
+    hand.client("ann")
+    for n in range(1, 11):
+        hand.submit("ann", task(f"ann-{n}", buffers=(m.Buffer(bytes(100 * SIZE)),)))
+    assert hand.core.sessions[secret("ann")].accepted == 3
+
+
+def test_a_buffer_counts_until_the_last_task_that_has_it_has_ended():
+    data, small = m.Buffer(bytes(1000)), m.Buffer(bytes(10))
+    quota = Quota(1 << 30)
+    quota.take(b"ann", 1500, buffers=(data, small))
+    quota.take(b"ann", 1600, buffers=(data, data))
+    quota.take(b"bob", 1100, buffers=(data,))
+    assert (quota.shares[b"ann"].bytes, quota.shares[b"bob"].bytes) == (1500 + 600 - 1000, 1100)
+    quota.give_back(b"ann", 1500, (data, small))
+    assert quota.bytes == 600 + 1100
+    quota.give_back(b"ann", 1600, (data, data))
+    quota.give_back(b"bob", 1100, (data,))
+    assert (quota.bytes, quota.shares) == (0, {})
+
+
 # --- what is kept for clients that take nothing -------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec import msgpack
@@ -345,6 +346,7 @@ class Reader:
         self.missing = False
         self.beside: dict[str, Where] = {}
         self._directory = directory
+        self._found: WeakValueDictionary[str, m.Buffer] = WeakValueDictionary()
         self._decode = msgpack.Decoder(Turn, ext_hook=self._buffer).decode
 
     def __iter__(self) -> Iterator[Turn]:
@@ -387,9 +389,12 @@ class Reader:
             return m.Buffer(bytes(data))
         where = msgpack.decode(data, type=Where)
         self.beside[where.name] = where
-        buffer = stored(self._directory, where)
-        self.missing |= buffer is None
-        return buffer or m.Buffer(b"")
+        buffer = self._found.get(where.name) or stored(self._directory, where)
+        if buffer is None:
+            self.missing = True
+            return m.Buffer(b"")
+        self._found[where.name] = buffer  # what many tasks get is looked through once
+        return buffer
 
 
 def read_head(path: Path) -> Head | None:

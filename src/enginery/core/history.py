@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from heapq import merge
 
 from .archive import Archive
+from .once import Once
 from .tasks import Record
 
 RECENT = 1000
@@ -32,6 +33,7 @@ class History:
         self.ended: dict[str, int] = {}  # how many calls ended in which way, ever
         self.forgotten: float | None = None  # until when that ended of which there was too much
         self.archive = Archive()
+        self._once = Once()  # large buffers that these were given
         self._large: deque[Record] = deque()  # what cannot be packed
         self._recent: deque[Record] = deque()  # in both also those that were removed, for a while
 
@@ -56,7 +58,7 @@ class History:
         record.kept = True
         self._recent.append(record)
         self.count += 1
-        self.bytes += record.size
+        self.bytes += record.size - self._once.add(record.origin.buffers)
         forgotten: list[str] = []
         while self.count > self.limit_records or (self.bytes > self.limit_bytes and self.count > 1):
             forgotten += self._forget_oldest()
@@ -76,7 +78,7 @@ class History:
     def remove(self, record: Record) -> None:
         """Keep it no longer."""
         self.count -= 1
-        self.bytes -= record.size
+        self.bytes -= record.size - self._once.remove(record.origin.buffers)
         if record.spec.id in self.archive:
             self.archive.remove(record.spec.id)
             return
@@ -101,7 +103,7 @@ class History:
         old.kept = False
         self._forgot(old.finished)
         self.count -= 1
-        self.bytes -= old.size
+        self.bytes -= old.size - self._once.remove(old.origin.buffers)
         return [old.spec.id]
 
     def _forgot(self, until: float) -> None:

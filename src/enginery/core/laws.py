@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from . import messages as m
@@ -68,17 +69,13 @@ def _check_done(work: Work, record: Record) -> None:
 def check(controller: Controller) -> None:
     """All laws, on the whole state."""
     work = controller.work
-    waiting = unfinished = size = 0
+    waiting = unfinished = 0
     for record in work.tasks.values():
         check_record(work, record)
         waiting += record.state == "waiting"
-        if record.state != "done":
-            unfinished += 1
-            size += record.size
+        unfinished += record.state != "done"
     hold(waiting == work.placement.waiting, "waiting tasks are counted", waiting, work.placement)
     hold(unfinished == work.unfinished, "unfinished tasks are counted", unfinished, work.unfinished)
-    size += sum(value.size() for value in work.inputs.values.values())
-    hold(size == work.quota.bytes, "bytes are counted", size, work.quota)
     _check_quota(controller)
     _check_inputs(work)
     chains = sum(len(r.spec.functions()) for r in work.tasks.values() if r.state != "done")
@@ -86,8 +83,10 @@ def check(controller: Controller) -> None:
     hold(sum(work.functions.needed.values()) == needed, "functions are counted", needed)
     known = all(r.spec.id in work.tasks for r in work.history)
     hold(known, "history is of known tasks")
-    kept = sum(1 for _ in work.history)
-    hold(kept == work.history.count, "history is counted", kept, work.history.count)
+    kept = list(work.history)
+    hold(len(kept) == work.history.count, "history is counted", len(kept), work.history.count)
+    size = _size(kept)
+    hold(size == work.history.bytes, "the bytes of history are counted", size, work.history.bytes)
     room = _check_places(work)
     for line in work.placement.lines.values():
         orders = [(-r.rank, r.order) for r in line]
@@ -103,13 +102,16 @@ def check(controller: Controller) -> None:
 def _check_quota(controller: Controller) -> None:
     """What each client holds and is owed is counted, and so is what waits to be taken."""
     quota, sessions = controller.work.quota, controller.sessions.values()
-    held: dict[bytes, tuple[int, int]] = {}
+    unfinished: dict[bytes, list[Record]] = {}
     for record in controller.work.tasks.values():
         if record.state != "done":
-            tasks, size = held.get(record.owner, (0, 0))
-            held[record.owner] = tasks + 1, size + record.size
+            unfinished.setdefault(record.owner, []).append(record)
+    held = {owner: (len(records), _size(records)) for owner, records in unfinished.items()}
     counted = {owner: (share.tasks, share.bytes) for owner, share in quota.shares.items()}
     hold(held == counted, "what each client holds is counted", held, counted)
+    total = sum(size for _, size in held.values())
+    total += sum(value.size() for value in controller.work.inputs.values.values())
+    hold(total == quota.bytes, "bytes are counted", total, quota)
     waiting = sum(size for session in sessions for _, size in session.waiting)
     hold(waiting == quota.waiting, "what waits to be taken is counted", waiting, quota)
     for session in sessions:
@@ -122,6 +124,16 @@ def _check_quota(controller: Controller) -> None:
     owed = sum(session.due_bytes for session in sessions)
     total = controller.delivery.due_bytes
     hold(owed == total, "what is due to all is counted", owed, total)
+
+
+def _size(records: Iterable[Record]) -> int:
+    """Bytes of these tasks; a buffer that several have counts once."""
+    size, buffers = 0, {}
+    for record in records:
+        given = record.origin.buffers
+        size += record.size - sum(buffer.nbytes for buffer in given)
+        buffers |= {id(buffer): buffer.nbytes for buffer in given}
+    return size + sum(buffers.values())
 
 
 def _check_inputs(work: Work) -> None:

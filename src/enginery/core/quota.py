@@ -9,9 +9,16 @@ rules see to it that nobody pays for another one's appetite, and that none fills
 * each client may have sent as much as its credit beyond what is accepted, and all together (but
   the one who has most) not more than `CREDITS` such credits: what comes then is not taken at all,
   and its client is told to keep it (`Room`). So who comes under many names gets no more for it.
+
+A large buffer that several tasks of a client have counts once (`once`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import messages as m
+from .once import Once
 
 CREDIT = 64 << 20
 """Bytes that a client may have submitted and not accepted, at most; one submission always goes."""
@@ -29,11 +36,12 @@ SHARE = 16
 class Share:
     """What one client holds of the room."""
 
-    __slots__ = ("bytes", "tasks")
+    __slots__ = ("bytes", "once", "tasks")
 
     def __init__(self) -> None:
         self.bytes = 0
         self.tasks = 0
+        self.once = Once()  # large buffers of its tasks
 
     def __repr__(self) -> str:
         return f"<Share {self.tasks} tasks, {self.bytes} bytes>"
@@ -53,26 +61,34 @@ class Quota:
         self.waiting = 0  # bytes of what has arrived and is not taken yet
         self.strained = ""  # why there is no room, whatever is counted here
 
-    def take(self, owner: bytes, size: int, tasks: int = 1) -> None:
-        """So many tasks of this client are there."""
+    def take(
+        self, owner: bytes, size: int, tasks: int = 1, buffers: Sequence[m.Buffer] = ()
+    ) -> None:
+        """So many tasks of this client are there, with these large buffers among their bytes."""
         if not tasks:
             return
         share = self.shares.get(owner)
         if share is None:
             share = self.shares[owner] = Share()
+        if buffers:
+            size -= share.once.add(buffers)
         share.bytes += size
         share.tasks += tasks
         self.bytes += size
         self.tasks += tasks
 
-    def grow(self, owner: bytes, size: int) -> None:
-        """A task of this client is larger than it had seemed to be."""
-        self.shares[owner].bytes += size
+    def grow(self, owner: bytes, size: int, buffers: Sequence[m.Buffer]) -> None:
+        """A task of this client is larger than it had seemed to be, and has these buffers."""
+        share = self.shares[owner]
+        size -= share.once.add(buffers)
+        share.bytes += size
         self.bytes += size
 
-    def give_back(self, owner: bytes, size: int) -> None:
+    def give_back(self, owner: bytes, size: int, buffers: Sequence[m.Buffer] = ()) -> None:
         """One of them has ended."""
         share = self.shares[owner]
+        if buffers:
+            size -= share.once.remove(buffers)
         share.bytes -= size
         share.tasks -= 1
         if not share.tasks:
