@@ -328,6 +328,16 @@ def test_the_same_bytes_are_not_copied_again() -> None:
     assert part[HEADER : HEADER + SIZE] == data
 
 
+def test_nor_is_one_of_several_of_the_same_size_such_as_parts_of_data() -> None:
+    arena = Arena()
+    parts = [bytes(SIZE - 1) + bytes([i]) for i in range(10)]
+    held = [lend(arena, part) for part in parts]
+    tokens = [segment.token for segment, _ in held]
+    held.clear()
+    assert [lend(arena, part)[0].token for part in parts] == tokens
+    assert len(set(tokens)) == 10
+
+
 def test_a_segment_much_too_large_is_left_alone() -> None:
     arena = Arena()
     large, _ = lend(arena, b"a" * 8 * SIZE)
@@ -627,6 +637,8 @@ def test_memory_is_compared_to_the_last_byte(size: int) -> None:
     data = bytearray(os.urandom(size))
     own = filled(bytes(data))
     assert own.holds([view(data)])
+    assert own.resembles([view(data)])
+    assert own.resembles([view(bytes(size))]) is (size <= raw.SAMPLE)
     for at in {0, size // 3, size // 2, size - 1}:
         data[at] ^= 1
         assert not own.holds([view(data)])

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from ..core.messages import Abort, Buffer, Code, Task, Terms
+from ..core.names import content_hash
 from ..error import NotSupportedError, UnsendableError
 from ..wire import payload
 from ..wire.chunks import MapChunk
@@ -291,7 +292,7 @@ class Calls:
             raise explain_unsendable(name, (), {}, error, f) from None
         if self.modules:
             code = self.modules.with_function(code)
-            hash = self._cache.hash(code)
+            hash = content_hash(code)
         return hash, {hash: code}
 
     def _lender(self) -> Lend | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from .messages import Code
+from ..error import MemoryUnavailable
+from .messages import Code, fields_of
 from .names import content_hash
 
 
@@ -37,10 +38,12 @@ class Functions:
     def add(self, hash: bytes, blob: Code) -> None:
         """Keep a function; ValueError when it does not have the name it was given.
 
-        MemoryUnavailable when it cannot be looked at.
+        MemoryUnavailable when large data of it cannot be had.
         """
         if content_hash(blob) != hash:
             raise ValueError("a function does not match its hash")
+        if not all(buffer.there for buffer in fields_of(blob)[1]):
+            raise MemoryUnavailable("a function holds data that cannot be had")
         if hash in self.blobs:
             self.blobs.move_to_end(hash)
             return

@@ -113,7 +113,7 @@ class Buffer:
 
 
 class Large(Struct, frozen=True):
-    """A function that holds large data, which are buffers beside the rest of it."""
+    """A function that holds large data: buffers beside a blob in which stands what names them."""
 
     blob: bytes
     buffers: tuple[Buffer, ...]

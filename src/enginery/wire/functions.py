@@ -3,14 +3,22 @@
 A cached blob must never be stale. So what is cached goes by the identity of everything in it that
 cannot change (`wire.identity`), and a function that reaches anything that can is pickled anew at
 each call; if nothing has changed its hash is the same and nothing is sent again.
+
+Large data in a function is not looked through for its name. In front of the blob stands what names
+it instead: where it lies in shared memory, or else a hash that this process alone can take, so that
+nobody else can give other data for the same name.
+
+    0x04, mark of the data (16 bytes), the rest (see `wire.layout`)
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from threading import Lock
 from typing import Any
 
@@ -23,6 +31,9 @@ from .modules import Digests, install, unpack
 from .pickler import dump
 from .pickler import load as load_value
 from .unsendable import describe
+
+MARK = b"\x04"
+_MARKED = len(MARK) + 16  # bytes in front of a blob that holds large data
 
 _RECENT = 64  # functions that are recognized without walking through them
 _ENTRY = 1000  # bytes an entry takes besides its blob, about
@@ -57,6 +68,8 @@ def load(code: Code) -> Function:
     """
     blob, buffers = fields_of(code)
     modules, blob = unpack(blob)
+    if blob[:1] == MARK:
+        blob = blob[_MARKED:]
     digests = install(modules) if modules else ()
     value = load_value(blob, buffers)
     return Function(value.value, value.names, value.stores, value.withheld, value.live, digests)
@@ -77,7 +90,7 @@ class FunctionCache:
         self._entries: OrderedDict[tuple[object, ...], tuple[Identity, bytes, Code, int]]
         self._entries = OrderedDict()
         self._recent: dict[int, tuple[Any, Identity, bytes, Code]] = {}  # by id of the function
-        self._large: dict[object, bytes] = {}  # content hashes, by where the large data lie
+        self._secret = os.urandom(16)
 
     def serialize(self, function: Any) -> tuple[bytes, Code]:
         """Give the content hash (16 bytes) and the code of anything that can be called.
@@ -95,32 +108,47 @@ class FunctionCache:
                     self._entries.move_to_end(identity.key)
                     self._remember(function, identity, entry[1], entry[2])
                     return entry[1], entry[2]
-        code = _dump(function, self._lender())
-        hash = self.hash(code)
+        code = self._dump(function, self._lender())
+        hash = content_hash(code)
         if identity is not None:
             after = identify(function)  # another thread may have changed it in between
             if after is not None and after.key == identity.key:
                 self._keep(identity, hash, code)
         return hash, code
 
-    def hash(self, code: Code) -> bytes:
-        """Its content hash, without looking through the same large data again."""
-        blob, buffers = fields_of(code)
-        lying = tuple(buffer.part.reference for buffer in buffers if buffer.part is not None)
-        if not buffers or len(lying) < len(buffers) or None in lying:
-            return content_hash(code)
-        hash = self._large.get((blob, lying))
-        if hash is None:
-            if len(self._large) >= _RECENT:
-                self._large.clear()
-            hash = self._large[blob, lying] = content_hash(code)
-        return hash
-
     def __len__(self) -> int:
         return len(self._entries)
 
     def __repr__(self) -> str:
         return f"<FunctionCache: {len(self)} functions, {self._size} of {self._limit} bytes>"
+
+    def _dump(self, function: Any, lend: Lend | None) -> Code:
+        try:
+            if lend is None:
+                return dump(function, lend=True, inside=float("inf"))[0]
+            blob, buffers = apart(*dump(function, lend=True, inside=APART))
+        except MemoryError:
+            raise
+        except Exception as error:  # user code may raise anything; it is told, with what and where
+            raise UnsendableError(describe(function, error)) from error
+        if not buffers:
+            return blob
+        lent = lend(buffers)
+        if lent is buffers:  # they may change before they are sent
+            lent = tuple(Buffer(bytes(buffer)) for buffer in buffers)
+        return Large(MARK + self._mark(lent) + blob, lent)
+
+    def _mark(self, buffers: tuple[Buffer, ...]) -> bytes:
+        """What names these data: 16 bytes."""
+        mark = sha256(self._secret)
+        for buffer in buffers:
+            reference = None if buffer.part is None else buffer.part.reference
+            if reference is None:
+                mark.update(buffer.data)
+            else:  # the same data are in the same place, and others will have another token
+                segment, *place = reference
+                mark.update(segment.token + repr(place).encode())
+        return mark.digest()[:16]
 
     def _remember(self, function: Any, identity: Identity, hash: bytes, code: Code) -> None:
         """Recognize this very object the next time, without walking through it."""
@@ -139,20 +167,3 @@ class FunctionCache:
                 self._recent.clear()  # what is dropped is to go
             while self._size > self._limit:
                 self._size -= self._entries.popitem(last=False)[1][3]
-
-
-def _dump(function: Any, lend: Lend | None) -> Code:
-    try:
-        if lend is None:
-            return dump(function, lend=True, inside=float("inf"))[0]
-        blob, buffers = apart(*dump(function, lend=True, inside=APART))
-    except MemoryError:
-        raise
-    except Exception as error:  # user code may raise anything; it is told, with what and where
-        raise UnsendableError(describe(function, error)) from error
-    if not buffers:
-        return blob
-    lent = lend(buffers)
-    if lent is buffers:  # they may change before they are sent
-        lent = tuple(Buffer(bytes(buffer)) for buffer in buffers)
-    return Large(blob, lent)

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from itertools import islice
 
 from .segments import ALIGNED, HEADER, Own, places
 
@@ -27,7 +28,7 @@ IDLE = 64
 """How many at most."""
 
 COMPARED = 2
-"""Segments at most, the last used first, that are looked at whether they hold what is to go."""
+"""Segments that resemble what is to go and are looked through at most, the last used first."""
 
 
 class Arena:
@@ -75,9 +76,8 @@ class Arena:
 
     def _same(self, views: Sequence[memoryview]) -> Own | None:
         """A segment that holds these bytes already."""
-        sizes = tuple(view.nbytes for view in views)
-        alike = [segment for segment in reversed(self._segments) if segment.sizes == sizes]
-        for segment in alike[:COMPARED]:
+        alike = (segment for segment in reversed(self._segments) if segment.resembles(views))
+        for segment in islice(alike, COMPARED):
             if segment.holds(views):
                 self._segments.remove(segment)
                 self._segments.append(segment)

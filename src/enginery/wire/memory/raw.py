@@ -86,13 +86,16 @@ def copy(view: memoryview, target: int) -> None:
     ctypes.memmove(target, address(view), view.nbytes)
 
 
-def same(view: memoryview, other: int) -> bool:
-    """Whether this contiguous memory is the same as what is at that address.
+def alike(view: memoryview, other: int) -> bool:
+    """Whether samples of this contiguous memory are the same as at that address.
 
-    Samples are compared first: arrays that differ often begin alike.
+    Arrays that differ often begin alike, so it would take long to see that they differ.
     """
     here, size, differ = address(view), view.nbytes, _libc().memcmp
-    for at in range(max(0, size - SAMPLE), 0, -(size // SAMPLES + 1)):
-        if differ(here + at, other + at, SAMPLE):
-            return False
-    return not differ(here, other, size)
+    places = range(max(0, size - SAMPLE), 0, -(size // SAMPLES + 1))
+    return not any(differ(here + at, other + at, SAMPLE) for at in places)
+
+
+def same(view: memoryview, other: int) -> bool:
+    """Whether this contiguous memory is the same as what is at that address."""
+    return not _libc().memcmp(address(view), other, view.nbytes)
