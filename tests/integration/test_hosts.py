@@ -79,6 +79,9 @@ def test_what_several_engines_of_a_host_get_goes_there_once(hosts: Hosts) -> Non
             dview.push({"big": big}, block=True)
             assert received(h2) - before < 2 * len(big)
             assert dview.apply_sync(crc32, Reference("big")) == [crc32(big)] * 4
+        big, before = os.urandom(8 << 20), received(h2)
+        assert dview.apply_sync(lambda: crc32(big)) == [crc32(big)] * 4
+        assert received(h2) - before < 2 * len(big)
         before = received(h2)
         dview.scatter("parts", list(range(100)), block=True)
         assert dview.gather("parts", block=True) == list(range(100))

@@ -5,6 +5,7 @@ import pytest
 from enginery.core import messages as m
 from enginery.core.events import Received, Send
 from enginery.core.hosts import LEAST, PACE, PATIENCE
+from enginery.core.names import content_hash
 from enginery.version import PROTOCOL
 
 from .hand_controller import FIT, SUPERVISOR, Hand, secret
@@ -75,6 +76,7 @@ class Far(Hand):
 
 
 RUN = ["Define", "Run"]
+CLOSURE = content_hash(b"a closure")
 DEFINED = [("engine1/tasks", ["Define"], 0), ("engine2/tasks", ["Define"], 0)]
 
 
@@ -197,6 +199,53 @@ def test_what_was_sent_there_before_is_kept_the_second_time():
     other = m.Buffer(bytes(BIG))
     said = far.submit("ann", m.Task("t4", FIT, b"", (other,)))
     assert far.parcels(said) == [("engine2/tasks", ["Run"], 0)]
+
+
+def mapped(far, size=BIG):
+    """Two tasks of a function that holds large data and that both engines lack; what goes out."""
+    blob, buffer = b"a closure", m.Buffer(bytes(size))
+    far.say("ann/tasks", m.Define(CLOSURE, blob, (buffer,)))
+    tasks = [m.Task(f"m{i}", CLOSURE, b"", engine=i) for i in range(2)]
+    return buffer, far.parcels(far.submit("ann", *tasks))
+
+
+def test_the_data_of_a_function_goes_there_once_too():
+    far = Far("engine1", "engine2")
+    buffer, said = mapped(far)
+    assert said == [(SUPERVISOR_LANE, ["Keep"], 0)]
+    assert far.kept() == [("engine1/tasks", RUN, 1), ("engine2/tasks", RUN, 1)]
+    assert far.sent[0].lying == {id(buffer): (THERE, 64, BIG)}
+    assert far.sent[0].messages[0].buffers == (buffer,)
+
+
+def test_a_function_that_waits_comes_right_before_its_work():
+    far = Far("engine1", "engine2")
+    far.broadcast("t1", "t2")
+    first = far.asked
+    _, said = mapped(far)
+    assert said == [(SUPERVISOR_LANE, ["Keep"], 0)]
+    far.asked, last = first, far.asked
+    assert far.kept() == [("engine1/tasks", ["Run"], 1), ("engine2/tasks", ["Run"], 1)]
+    far.asked = last
+    assert far.kept() == [("engine1/tasks", RUN, 1), ("engine2/tasks", RUN, 1)]
+
+
+def test_a_function_without_large_data_waits_for_nothing():
+    far = Far("engine1", "engine2")
+    _, said = mapped(far, BIG - 1)
+    assert said == [("engine1/tasks", RUN, 0), ("engine2/tasks", RUN, 0)]
+
+
+def test_a_function_whose_work_was_aborted_meanwhile_comes_when_it_is_asked_for():
+    far = Far("engine1", "engine2")
+    mapped(far)
+    far.say("ann/control", m.Abort(["m0"], running=False, number=1))
+    far.say_all("engine1/control", m.Dropped(["m0"], [1]), "engine")
+    assert far.kept() == [("engine2/tasks", RUN, 1)]
+    said = far.parcels(far.submit("ann", m.Task("m2", CLOSURE, b"", engine=0)))
+    assert said == [("engine1/tasks", ["Run"], 0)]
+    said = far.parcels(far.say_all("engine1/tasks", m.Need((CLOSURE,), 2), "engine"))
+    assert said == [("engine1/tasks", ["Define"], 0)]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 The supervisor of these engines *keeps* a copy in memory that they can open, and says where; each is
 then told by reference. So it is with what several get in one turn, and with what was sent to that
-host before, such as the data of a search. The work waits meanwhile, so that all of it arrives in
-its order. Where no supervisor answers (in time), they are sent the bytes, as engines without one
-are. To many hosts they go from host to host (`spread`).
+host before, such as the data of a search, also where the function holds them. The work waits
+meanwhile, so that all of it arrives in its order. Where no supervisor answers (in time), they are
+sent the bytes, as engines without one are. To many hosts they go from host to host (`spread`).
 
 A copy is kept until every attempt for which it was made has ended: then its engine has opened it.
 """
@@ -112,8 +112,8 @@ class Copy:
             self.lying = {id(b): (segment, offset, b.nbytes) for b, offset in pairs}
 
 
-Held = tuple[m.Run, tuple[Copy, ...]]
-"""Work that waits, and what it waits for."""
+Held = tuple[list[m.Message], tuple[Copy, ...]]
+"""Work that waits (see `Use.messages`), and what it waits for."""
 
 
 class Hosts:
@@ -199,7 +199,8 @@ class Hosts:
             if conn not in self._held:
                 yield Parcel(conn, messages, NOWHERE)
                 continue
-            if others := [message for message in messages if type(message) is not m.Run]:
+            waiting = {id(message) for work, _ in self._held[conn] for message in work}
+            if others := [message for message in messages if id(message) not in waiting]:
                 yield Parcel(conn, others, NOWHERE)
             yield from self._released(conn)
         yield from asked
@@ -211,11 +212,12 @@ class Hosts:
         if sent is None:
             held.clear()  # that life of the engine is over, or it has another connection
         while sent is not None and held and all(copy.lying is not None for copy in held[0][1]):
-            run, copies = held.popleft()
+            (*functions, run), copies = held.popleft()
+            assert isinstance(run, m.Run)
             wanted = [each for each in run.attempts if each.n in sent]
             lying = {id: at for copy in copies for id, at in (copy.lying or NOWHERE).items()}
             if wanted:  # some may have been aborted meanwhile
-                yield Parcel(conn, [m.Run(wanted)], lying)
+                yield Parcel(conn, [*functions, m.Run(wanted)], lying)
         if not held:
             del self._held[conn]
 
@@ -329,15 +331,20 @@ class Hosts:
             supervisor = None
         if supervisor is None and conn not in self._held:
             return
+        functions: dict[bytes, m.Define] = {}
         for message in messages:
-            if type(message) is m.Run:
-                attempts = message.attempts if supervisor is not None else ()
-                buffers = [
-                    (buffer, User(place, place.incarnation, attempt.n))
-                    for attempt in attempts
-                    for buffer in large(attempt)
-                ]
-                yield Use(conn, supervisor, message, buffers)
+            if type(message) is m.Define and any(_large(message.buffers)):
+                functions[message.hash] = message
+            elif type(message) is m.Run:
+                work: list[m.Message] = [message]
+                buffers: list[tuple[m.Buffer, User]] = []
+                for attempt in message.attempts if supervisor is not None else ():
+                    user = User(place, place.incarnation, attempt.n)
+                    if (function := functions.pop(attempt.function, None)) is not None:
+                        work.insert(0, function)
+                        buffers += [(buffer, user) for buffer in _large(function.buffers)]
+                    buffers += [(buffer, user) for buffer in large(attempt)]
+                yield Use(conn, supervisor, work, buffers)
 
     def _hold(self, use: Use) -> None:
         """Let work wait for the copies that it is to be given, and for work before it."""
@@ -350,7 +357,7 @@ class Hosts:
                 if user not in copy.users:
                     copy.users.append(user)
         if copies or use.conn in self._held:
-            self._held.setdefault(use.conn, deque()).append((use.run, tuple(copies.values())))
+            self._held.setdefault(use.conn, deque()).append((use.messages, tuple(copies.values())))
 
     def _known(self, supervisor: Supervisor, buffer: m.Buffer) -> Copy | None:
         for copy in self._copies.get(supervisor.identity, ()):
@@ -360,19 +367,26 @@ class Hosts:
 
 
 class Use(NamedTuple):
-    """Work for an engine, and its large buffers."""
+    """Work for an engine, and its large buffers.
+
+    In front of its `Run` come those functions that it brings and that hold some of them.
+    """
 
     conn: Conn
     supervisor: Supervisor | None  # that is asked to keep it
-    run: m.Run
+    messages: list[m.Message]
     buffers: list[tuple[m.Buffer, User]]
 
 
 def large(attempt: m.Attempt) -> Iterator[m.Buffer]:
     """The large buffers of an attempt: of its arguments, and of the values that it takes."""
-    yield from (buffer for buffer in attempt.buffers if buffer.nbytes >= LEAST)
+    yield from _large(attempt.buffers)
     values = list(attempt.inputs)
     while values:
         value = values.pop()
         values += value.parts
-        yield from (buffer for buffer in value.buffers if buffer.nbytes >= LEAST)
+        yield from _large(value.buffers)
+
+
+def _large(buffers: Iterable[m.Buffer]) -> Iterator[m.Buffer]:
+    return (buffer for buffer in buffers if buffer.nbytes >= LEAST)
