@@ -143,6 +143,7 @@ def draw(random: Random) -> Settings:
     s.constants = {
         name: random.randint(low, high) for name, (low, high) in TIGHT.items() if chance() < 0.25
     }
+    s.constants["once.LEAST"] = 1
     if "sessions.WINDOW" in s.constants:  # a client confirms before its window is full
         s.constants["client.GOT_BYTES"] = s.constants["sessions.WINDOW"] - 1
     scarce = 0.25 if s.limits.budget > 20_000 else 0.75

@@ -236,16 +236,29 @@ def test_a_function_without_large_data_waits_for_nothing():
     assert said == [("engine1/tasks", RUN, 0), ("engine2/tasks", RUN, 0)]
 
 
-def test_a_function_whose_work_was_aborted_meanwhile_comes_when_it_is_asked_for():
+def test_a_function_whose_work_was_aborted_meanwhile_comes_with_what_needs_it_next():
     far = Far("engine1", "engine2")
     mapped(far)
     far.say("ann/control", m.Abort(["m0"], running=False, number=1))
     far.say_all("engine1/control", m.Dropped(["m0"], [1]), "engine")
     assert far.kept() == [("engine2/tasks", RUN, 1)]
     said = far.parcels(far.submit("ann", m.Task("m2", CLOSURE, b"", engine=0)))
-    assert said == [("engine1/tasks", ["Run"], 0)]
-    said = far.parcels(far.say_all("engine1/tasks", m.Need((CLOSURE,), 2), "engine"))
-    assert said == [("engine1/tasks", ["Define"], 0)]
+    assert said == [("engine1/tasks", RUN, 1)]
+
+
+def test_a_function_that_an_engine_has_asked_for_waits_for_nothing():
+    """What comes in the same turn and needs it, too, may be called back before it has gone out."""
+    far = Far("engine1", "engine2")
+    mapped(far)
+    far.kept()
+    others = [m.Task(f"m{i}", CLOSURE, b"", (m.Buffer(bytes(BIG)),), engine=0) for i in (2, 3)]
+    need = far.say_all("engine1/tasks", m.Need((CLOSURE,), 1), "engine")
+    said = far.parcels([*need, *far.submit("ann", others[0])])
+    assert ("engine1/tasks", ["Define", "Run"], 0) in said
+    other = m.Task("m4", CLOSURE, b"", others[0].buffers, engine=0)
+    need = far.say_all("engine1/tasks", m.Need((CLOSURE,), 1), "engine")
+    said = far.parcels([*need, *far.submit("ann", other)])
+    assert said[0] == ("engine1/tasks", ["Define"], 0)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from enginery.core import messages as m
 from enginery.core.delivery import Delivery
+from enginery.core.once import LEAST
 from enginery.core.quota import Quota
 from enginery.core.sessions import Session
 
@@ -98,7 +99,7 @@ def test_when_memory_is_short_nothing_is_accepted_or_taken():
 
 def test_a_buffer_that_many_tasks_have_counts_once():
     """A search gives each of its tasks the same data: it is there once."""
-    data = m.Buffer(bytes(100 * SIZE))
+    data = m.Buffer(bytes(100 * SIZE))  # more than 64 KiB
     hand = Hand(budget=300 * SIZE, credit=1 << 30)
     hand.engine("engine")
     hand.client("ann")
@@ -122,17 +123,29 @@ def test_buffers_of_their_own_count_each():
 
 
 def test_a_buffer_counts_until_the_last_task_that_has_it_has_ended():
-    data, small = m.Buffer(bytes(1000)), m.Buffer(bytes(10))
+    data, small = m.Buffer(bytes(LEAST)), m.Buffer(bytes(10))
     quota = Quota(1 << 30)
-    quota.take(b"ann", 1500, buffers=(data, small))
-    quota.take(b"ann", 1600, buffers=(data, data))
-    quota.take(b"bob", 1100, buffers=(data,))
-    assert (quota.shares[b"ann"].bytes, quota.shares[b"bob"].bytes) == (1500 + 600 - 1000, 1100)
-    quota.give_back(b"ann", 1500, (data, small))
-    assert quota.bytes == 600 + 1100
-    quota.give_back(b"ann", 1600, (data, data))
-    quota.give_back(b"bob", 1100, (data,))
+    quota.take(b"ann", LEAST + 20, buffers=(data, small))
+    quota.take(b"ann", 2 * LEAST + 20, buffers=(data, small, data))
+    quota.take(b"bob", LEAST + 5, buffers=(data,))
+    assert quota.shares[b"ann"].bytes == LEAST + 40  # the small one stands with each
+    assert quota.shares[b"bob"].bytes == LEAST + 5
+    quota.give_back(b"ann", LEAST + 20, (data, small))
+    assert quota.shares[b"ann"].bytes == LEAST + 20
+    quota.give_back(b"ann", 2 * LEAST + 20, (data, small, data))
+    quota.give_back(b"bob", LEAST + 5, (data,))
     assert (quota.bytes, quota.shares) == (0, {})
+
+
+def test_what_recoveries_get_too_counts_once():
+    data = m.Buffer(bytes(LEAST))
+    hand = Hand()
+    hand.client("ann")
+    for n in range(10):
+        mend = task("", buffers=(data,))
+        terms = m.Terms(recoveries=(mend,))
+        hand.submit("ann", task(f"ann-{n}", buffers=(data,), terms=terms))
+    assert LEAST < hand.core.work.quota.bytes < 2 * LEAST
 
 
 # --- what is kept for clients that take nothing -------------------------------------------------

@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import pytest
 
+from enginery.core.names import content_hash
 from enginery.engine.functions import Functions
 from enginery.wire.functions import FunctionCache
 from enginery.wire.modules import File, Module, PushedModules, SourceFinder, installed, unpack
@@ -69,7 +70,7 @@ def test_each_function_has_its_own_modules() -> None:
         pushed = PushedModules()
         pushed.add(module(f"value = {value}"))
         code = pushed.with_function(cache.serialize(reads)[1])
-        hashes.append(cache.hash(code))
+        hashes.append(content_hash(code))
         engine.keep(hashes[-1], code)
     for _ in range(2):
         for value, hash in enumerate(hashes, 1):
@@ -88,7 +89,7 @@ def test_what_was_imported_is_renewed_when_it_has_changed(monkeypatch: pytest.Mo
         more = {"sub": "value = 3"} if "sub" in value else {}
         pushed.add(module(value if more else f"value = {value}", **more))
         code = pushed.with_function(cache.serialize(abs)[1])
-        hash = cache.hash(code)
+        hash = content_hash(code)
         engine.keep(hash, code)
         function = engine.loaded(hash) or engine.load(hash)
         assert installed(function.modules)

@@ -117,8 +117,9 @@ class Journal:
 
     def _turns(self, segments: list[int], found: Found) -> Iterator[Turn]:
         found.complete = found.head.boot == self.head.boot and self._whole.exists()
+        buffers = Buffers()
         for number in segments:
-            reader = Reader(self._path(number), self.directory)
+            reader = Reader(self._path(number), self.directory, buffers)
             for turn in reader:
                 if reader.missing:
                     self._cut(reader, [each for each in segments if each > number])
@@ -329,8 +330,12 @@ class _Waiting(msgspec.Struct):
     last: bool = False
 
 
+Buffers = WeakValueDictionary[str, m.Buffer]
+"""Large buffers that were read and are still needed, by name: what many tasks get is read once."""
+
+
 class Reader:
-    """The turns of a segment from an offset on, as far as they were written.
+    """The turns of a segment, as far as they were written.
 
     After each, `number` is that of its record, `begin` where this stands, and `missing` whether a
     large buffer was not written; in the end, `offset` is where the next one will be, `whole`
@@ -338,21 +343,20 @@ class Reader:
     JournalError for what was damaged after it had been written.
     """
 
-    def __init__(self, path: Path, directory: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path, directory: Path, buffers: Buffers | None = None) -> None:
         self.path = path
-        self.begin = self.offset = offset
+        self.begin = self.offset = 0
         self.number = 0
         self.whole = True
         self.missing = False
         self.beside: dict[str, Where] = {}
         self._directory = directory
-        self._found: WeakValueDictionary[str, m.Buffer] = WeakValueDictionary()
+        self._buffers = Buffers() if buffers is None else buffers
         self._decode = msgpack.Decoder(Turn, ext_hook=self._buffer).decode
 
     def __iter__(self) -> Iterator[Turn]:
         content = self.path.read_bytes()
-        if not self.offset:
-            self.offset = len(MAGIC) if content.startswith(MAGIC) else 0
+        self.offset = len(MAGIC) if content.startswith(MAGIC) else 0
         while (record := unframed(content, self.offset)) is not None:
             number, payload = record
             self.begin, self.missing = self.offset, False
@@ -389,11 +393,11 @@ class Reader:
             return m.Buffer(bytes(data))
         where = msgpack.decode(data, type=Where)
         self.beside[where.name] = where
-        buffer = self._found.get(where.name) or stored(self._directory, where)
+        buffer = self._buffers.get(where.name) or stored(self._directory, where)
         if buffer is None:
             self.missing = True
             return m.Buffer(b"")
-        self._found[where.name] = buffer  # what many tasks get is looked through once
+        self._buffers[where.name] = buffer
         return buffer
 
 

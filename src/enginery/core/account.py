@@ -14,6 +14,7 @@ from . import entries as e
 from . import messages as m
 from .engines import Place
 from .graph import Condition
+from .once import Once
 from .pools import Pool, is_chunk, share_id
 from .sessions import Session
 from .tasks import Record
@@ -56,12 +57,13 @@ class Account:
                 yield came_of(session), SMALL
         if controller.recovery.untold is not None:
             yield controller.recovery.untold, SMALL
+        once = Once()
         for id in list(work.tasks):
             record = work.tasks.get(id)
             if record is None:
                 continue
             if not record.direct:
-                yield self.state(record), record.size
+                yield self.state(record), record.size - once.add(record.given)
                 if is_chunk(record) and record.pool is not None:
                     yield self.divided(record.pool), SMALL
                     yield from self._values(record.pool)

@@ -36,7 +36,7 @@ class Functions:
         return max(0, self.bytes - self.limit)
 
     def add(self, hash: bytes, blob: Code) -> None:
-        """Keep a function; ValueError when it does not have the name it was given.
+        """Keep a function that has arrived; ValueError when it does not have the name it was given.
 
         MemoryUnavailable when large data of it cannot be had.
         """
@@ -44,6 +44,10 @@ class Functions:
             raise ValueError("a function does not match its hash")
         if not all(buffer.there for buffer in fields_of(blob)[1]):
             raise MemoryUnavailable("a function holds data that cannot be had")
+        self.keep(hash, blob)
+
+    def keep(self, hash: bytes, blob: Code) -> None:
+        """Keep a function of this name."""
         if hash in self.blobs:
             self.blobs.move_to_end(hash)
             return

@@ -58,7 +58,7 @@ class History:
         record.kept = True
         self._recent.append(record)
         self.count += 1
-        self.bytes += record.size - self._once.add(record.origin.buffers)
+        self.bytes += record.size - self._once.add(record.given)
         forgotten: list[str] = []
         while self.count > self.limit_records or (self.bytes > self.limit_bytes and self.count > 1):
             forgotten += self._forget_oldest()
@@ -78,7 +78,7 @@ class History:
     def remove(self, record: Record) -> None:
         """Keep it no longer."""
         self.count -= 1
-        self.bytes -= record.size - self._once.remove(record.origin.buffers)
+        self.bytes -= record.size - self._once.remove(record.given)
         if record.spec.id in self.archive:
             self.archive.remove(record.spec.id)
             return
@@ -103,7 +103,7 @@ class History:
         old.kept = False
         self._forgot(old.finished)
         self.count -= 1
-        self.bytes -= old.size - self._once.remove(old.origin.buffers)
+        self.bytes -= old.size - self._once.remove(old.given)
         return [old.spec.id]
 
     def _forgot(self, until: float) -> None:

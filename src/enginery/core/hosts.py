@@ -208,16 +208,14 @@ class Hosts:
     def _released(self, conn: Conn) -> Iterator[Parcel]:
         """The work at this connection that waits for nothing more."""
         held, peer = self._held[conn], self._controller.peers.get(conn)
-        sent = peer.party.sent if peer is not None and isinstance(peer.party, Place) else None
-        if sent is None:
+        place = peer.party if peer is not None and isinstance(peer.party, Place) else None
+        if place is None:
             held.clear()  # that life of the engine is over, or it has another connection
-        while sent is not None and held and all(copy.lying is not None for copy in held[0][1]):
-            (*functions, run), copies = held.popleft()
-            assert isinstance(run, m.Run)
-            wanted = [each for each in run.attempts if each.n in sent]
+        while place is not None and held and all(copy.lying is not None for copy in held[0][1]):
+            work, copies = held.popleft()
             lying = {id: at for copy in copies for id, at in (copy.lying or NOWHERE).items()}
-            if wanted:  # some may have been aborted meanwhile
-                yield Parcel(conn, [*functions, m.Run(wanted)], lying)
+            if work := _wanted(work, place):
+                yield Parcel(conn, work, lying)
         if not held:
             del self._held[conn]
 
@@ -336,15 +334,16 @@ class Hosts:
             if type(message) is m.Define and any(_large(message.buffers)):
                 functions[message.hash] = message
             elif type(message) is m.Run:
-                work: list[m.Message] = [message]
+                brought: dict[bytes, m.Define] = {}
                 buffers: list[tuple[m.Buffer, User]] = []
                 for attempt in message.attempts if supervisor is not None else ():
                     user = User(place, place.incarnation, attempt.n)
-                    if (function := functions.pop(attempt.function, None)) is not None:
-                        work.insert(0, function)
+                    function = functions.get(attempt.function)
+                    if function is not None and not _awaited(function, message, place):
+                        brought[function.hash] = function
                         buffers += [(buffer, user) for buffer in _large(function.buffers)]
                     buffers += [(buffer, user) for buffer in large(attempt)]
-                yield Use(conn, supervisor, work, buffers)
+                yield Use(conn, supervisor, [*brought.values(), message], buffers)
 
     def _hold(self, use: Use) -> None:
         """Let work wait for the copies that it is to be given, and for work before it."""
@@ -376,6 +375,28 @@ class Use(NamedTuple):
     supervisor: Supervisor | None  # that is asked to keep it
     messages: list[m.Message]
     buffers: list[tuple[m.Buffer, User]]
+
+
+def _awaited(function: m.Define, run: m.Run, place: Place) -> bool:
+    """Whether work that the engine has already may wait for this function: it has asked for it."""
+    first = run.attempts[0].n
+    return any(r.spec.function == function.hash for n, r in place.sent.items() if n < first)
+
+
+def _wanted(work: list[m.Message], place: Place) -> list[m.Message]:
+    """What is still wanted of this: some of it may have been aborted meanwhile."""
+    *functions, run = work
+    assert isinstance(run, m.Run)
+    attempts = [attempt for attempt in run.attempts if attempt.n in place.sent]
+    needed = {attempt.function for attempt in attempts}
+    wanted: list[m.Message] = []
+    for function in functions:
+        assert isinstance(function, m.Define)
+        if function.hash in needed:
+            wanted.append(function)
+        else:
+            place.known.discard(function.hash)  # it comes with the next attempt that needs it
+    return [*wanted, m.Run(attempts)] if attempts else []
 
 
 def large(attempt: m.Attempt) -> Iterator[m.Buffer]:

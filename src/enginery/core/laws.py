@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from . import messages as m
 from .ahead import AUTO, SHORT, WORTH
 from .engines import Place
+from .once import Once
 from .placement import key_of
 from .pools import Pool, is_chunk
 from .tasks import Record
@@ -127,13 +128,9 @@ def _check_quota(controller: Controller) -> None:
 
 
 def _size(records: Iterable[Record]) -> int:
-    """Bytes of these tasks; a buffer that several have counts once."""
-    size, buffers = 0, {}
-    for record in records:
-        given = record.origin.buffers
-        size += record.size - sum(buffer.nbytes for buffer in given)
-        buffers |= {id(buffer): buffer.nbytes for buffer in given}
-    return size + sum(buffers.values())
+    """Bytes of these tasks; a large buffer that several have counts once."""
+    once = Once()
+    return sum(record.size - once.add(record.given) for record in records)
 
 
 def _check_inputs(work: Work) -> None:

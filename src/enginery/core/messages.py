@@ -379,6 +379,11 @@ class Task(Struct, array_like=True, gc=False):
         size += sum(map(len, terms.arguments)) + sum(map(len, terms.inputs))
         return size + 200 + 100 * len(terms.inputs)
 
+    def all_buffers(self) -> tuple[Buffer, ...]:
+        """Its large buffers, and those of its recoveries."""
+        recoveries = () if self.terms is None else self.terms.recoveries
+        return (*self.buffers, *(b for task in recoveries for b in task.all_buffers()))
+
     def functions(self) -> tuple[bytes, ...]:
         """The hashes of all functions it may need: its own and those of its recoveries."""
         if self.terms is None or not self.terms.recoveries:

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 from . import messages as m
 
+LEAST = 64 << 10
+"""Bytes of a buffer from which on it does: smaller ones stand in the journal with each task."""
+
 
 class Once:
     """How many of some tasks have each large buffer. Its identity names it: they keep it alive."""
@@ -24,6 +27,8 @@ class Once:
         """One more task has these; gives the bytes of those that others have, too."""
         common = 0
         for buffer in buffers:
+            if buffer.nbytes < LEAST:
+                continue
             others = self._tasks.get(id(buffer), 0)
             self._tasks[id(buffer)] = others + 1
             if others:
@@ -34,6 +39,8 @@ class Once:
         """One task less has these; gives the bytes of those that others still have."""
         common = 0
         for buffer in buffers:
+            if buffer.nbytes < LEAST:
+                continue
             others = self._tasks[id(buffer)] - 1
             if others:
                 self._tasks[id(buffer)] = others

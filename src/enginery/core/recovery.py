@@ -102,7 +102,7 @@ class Recovery:
         self._history(replay)
         self._tasks(replay, open, every, now)
         for hash, blob in replay.functions.items():
-            work.functions.add(hash, blob)
+            work.functions.keep(hash, blob)
         work.restore_numbers(replay.numbers, replay.begin.numbers)
         fields = {"engines": len(replay.lives), "clients": len(replay.clients)}
         fields |= {"unfinished": work.unfinished, "doubt": self.doubt}

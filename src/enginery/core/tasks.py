@@ -19,6 +19,7 @@ A *chunk* is many calls that arrive as one task. It waits until all of it is *di
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from . import messages as m
@@ -130,6 +131,12 @@ class Record:
     def origin(self) -> m.Task:
         """What was submitted, also when its recovery runs."""
         return self.submission or self.spec
+
+    @property
+    def given(self) -> Sequence[m.Buffer]:
+        """The large buffers that it counts with, of its recoveries, too."""
+        task = self.submission or self.spec
+        return task.buffers if task.terms is None else task.all_buffers()
 
     @property
     def direct(self) -> bool:

@@ -138,7 +138,7 @@ class Work:
             return None
         record = Record(spec, owner)
         self.know(record)
-        self.quota.take(owner, record.size, buffers=spec.buffers)
+        self.quota.take(owner, record.size, buffers=record.given)
         spec.name = intern(spec.name)  # a million tasks have a few names
         if spec.terms is None:
             spec.function = self.functions.need(spec.function)
@@ -253,7 +253,7 @@ class Work:
             facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
             self.end(record, "lost", now, facts=facts, engine=place.id)
             return
-        self.quota.give_back(record.owner, record.size, record.origin.buffers)
+        self.quota.give_back(record.owner, record.size, record.given)
         self.functions.release(record.spec.function)
         self._drop(record.spec.id)
         self.forgotten.discard(record.spec.id)  # it may still come
@@ -264,8 +264,8 @@ class Work:
         if record.owner:
             return
         if record.outcome is None:
-            self.quota.give_back(record.owner, record.size, record.origin.buffers)
-            self.quota.take(owner, record.size, buffers=record.origin.buffers)
+            self.quota.give_back(record.owner, record.size, record.given)
+            self.quota.take(owner, record.size, buffers=record.given)
         record.owner = owner
 
     def complete(self, spec: m.Task) -> None:
@@ -279,7 +279,7 @@ class Work:
         more = spec.size() - record.size
         record.spec, record.submission = spec, None
         record.size += more
-        self.quota.grow(record.owner, more, spec.buffers)
+        self.quota.grow(record.owner, more, record.given)
         record.allowed = spec.targets = tuple(sorted(set(spec.targets)))
         record.stage, stage = 0, record.stage  # which an engine has told
         self._reach(record, stage)
@@ -375,7 +375,7 @@ class Work:
         self, record: Record, every: Mapping[str, Record], kept: Mapping[str, m.Value]
     ) -> None:
         """A task that has not ended; `every` one is known that it may depend on."""
-        self.quota.take(record.owner, record.size, buffers=record.origin.buffers)
+        self.quota.take(record.owner, record.size, buffers=record.given)
         self.placement.rank(record)
         for function in record.spec.functions():
             self.functions.need(function)
@@ -796,7 +796,7 @@ class Work:
         if self.journal.on and record.outcome is not None:
             self._note_end(record, record.outcome)
         record.finished = now
-        self.quota.give_back(record.owner, record.size, record.origin.buffers)
+        self.quota.give_back(record.owner, record.size, record.given)
         self.functions.release(spec.function)
         if self.inputs.needed:
             self.quota.bytes += self.inputs.ended(record)

@@ -1,12 +1,13 @@
-"""Functions as blobs: made once by the client, named by their content, sent once to an engine.
+"""Functions as blobs: made once by the client, named by their hash, sent once to an engine.
 
 A cached blob must never be stale. So what is cached goes by the identity of everything in it that
 cannot change (`wire.identity`), and a function that reaches anything that can is pickled anew at
 each call; if nothing has changed its hash is the same and nothing is sent again.
 
 Large data in a function is not looked through for its name. In front of the blob stands what names
-it instead: where it lies in shared memory, or else a hash that this process alone can take, so that
-nobody else can give other data for the same name.
+it instead: where it lies in shared memory (the same data lie in the same place for as long as
+anybody has them there), or else a hash that this process alone can take. So nobody else can give
+other data for the same name.
 
     0x04, mark of the data (16 bytes), the rest (see `wire.layout`)
 """
@@ -93,7 +94,7 @@ class FunctionCache:
         self._secret = os.urandom(16)
 
     def serialize(self, function: Any) -> tuple[bytes, Code]:
-        """Give the content hash (16 bytes) and the code of anything that can be called.
+        """Give the name (16 bytes, see `content_hash`) and the code of anything that can be called.
 
         Raises UnsendableError, naming the object that cannot be sent.
         """
@@ -144,6 +145,7 @@ class FunctionCache:
         for buffer in buffers:
             reference = None if buffer.part is None else buffer.part.reference
             if reference is None:
+                mark.update(buffer.nbytes.to_bytes(8, "big"))
                 mark.update(buffer.data)
             else:  # the same data are in the same place, and others will have another token
                 segment, *place = reference

@@ -6,7 +6,7 @@ engine a finder of the import system has the source; nothing is written to a dis
 their content, so that an engine looks at each only once, and two clients whose modules differ
 each get their own.
 
-    0x02, length of the modules (4 bytes), modules, the function (see `wire.layout`)
+    0x03, length of the modules (4 bytes), modules, the function (see `wire.layout`)
 """
 
 from __future__ import annotations

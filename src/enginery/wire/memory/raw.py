@@ -14,9 +14,6 @@ from functools import cache
 from typing import Any
 
 _FAILED = ctypes.c_void_p(-1).value
-SAMPLE, SAMPLES = 1024, 16
-"""Bytes of a sample, and how many are taken."""
-
 _POPULATE_WRITE = 23  # an advice that Linux knows since 5.14
 
 
@@ -84,16 +81,6 @@ def address(view: memoryview) -> int:
 def copy(view: memoryview, target: int) -> None:
     """Copy contiguous memory to this address."""
     ctypes.memmove(target, address(view), view.nbytes)
-
-
-def alike(view: memoryview, other: int) -> bool:
-    """Whether samples of this contiguous memory are the same as at that address.
-
-    Arrays that differ often begin alike, so it would take long to see that they differ.
-    """
-    here, size, differ = address(view), view.nbytes, _libc().memcmp
-    places = range(max(0, size - SAMPLE), 0, -(size // SAMPLES + 1))
-    return not any(differ(here + at, other + at, SAMPLE) for at in places)
 
 
 def same(view: memoryview, other: int) -> bool:

@@ -79,6 +79,7 @@ class Own:
         self.size = size
         self.token = b""
         self.sizes: tuple[int, ...] = ()  # of the buffers in it
+        self.likeness = 0  # of these, see `arena`
         self.again = can_write_again()
         self._memory: Any = None  # its mapping
         self._lent: weakref.ref[Any] | None = None
@@ -160,21 +161,12 @@ class Own:
         for view, at in zip(views, ends, strict=False):
             raw.copy(view, base + at)
 
-    def resembles(self, views: Sequence[memoryview]) -> bool:
-        """Whether bytes like these are in it, which is soon seen."""
-        return self._compare(raw.alike, views)
-
     def holds(self, views: Sequence[memoryview]) -> bool:
         """Whether these very bytes are in it."""
-        return self._compare(raw.same, views)
-
-    def _compare(
-        self, equal: Callable[[memoryview, int], bool], views: Sequence[memoryview]
-    ) -> bool:
         if tuple(view.nbytes for view in views) != self.sizes:
             return False
         base, ends = ctypes.addressof(self._memory), places(self.sizes)
-        return all(equal(view, base + at) for view, at in zip(views, ends, strict=False))
+        return all(raw.same(view, base + at) for view, at in zip(views, ends, strict=False))
 
     def close(self) -> None:
         """Give it up; what others have open stays theirs, and views of it stay good."""
