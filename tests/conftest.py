@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,8 +53,26 @@ def rc(cluster: Cluster) -> Iterator[Client]:
 
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Two engines for one test, which may do what it likes with them and their controller."""
-    running = Cluster(n=2, profile_dir=tmp_path / "profile_own", restart_controller=False)
+    """Two engines for one test, which may do what it likes with them and their controller.
+
+    Without a history, whose process takes half a second to start when so brief a life ends.
+    """
+    with own(tmp_path, database="none") as running:
+        yield running
+
+
+@pytest.fixture
+def own_cluster_with_history(tmp_path: Path) -> Iterator[Cluster]:
+    """The same with the history, as by default."""
+    with own(tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def own(tmp_path: Path, **options: Any) -> Iterator[Cluster]:
+    """A cluster for one test."""
+    profile = tmp_path / "profile_own"
+    running = Cluster(n=2, profile_dir=profile, restart_controller=False, **options)
     running.start_cluster_sync()
     try:
         yield running

@@ -531,6 +531,8 @@ class Link:
                 self._joined = set(self._core.joined)
                 if len(self._joined) == 2:
                     self.lost_since = None
+                elif self.lost_since is not None:  # it is there, and the other lane has its time
+                    self.lost_since = time.monotonic()
             case Closed(conn="farm"):
                 pass  # the other lanes tell whether the controller is there
             case Closed(conn=lane):
