@@ -167,7 +167,7 @@ def add_chunks(s: Settings, random: Random) -> None:
     s.limits = replace(s.limits, hwm=random.choice((AUTO, 8, 8, s.limits.hwm)))
     s.faults.setdefault("kill engine", 0.5)
     s.constants["paces.EXPERIENCE"] = random.choice((1, 1, 4))
-    s.constants["paces.SHARE"] = random.choice((300, 1000, 5000, 200_000))
+    s.constants["paces.SHARE"] = random.choice((300, 1000, 5000, 90_000))  # less than `ahead.SHORT`
 
 
 def _between(random: Random, low: float, high: float) -> float:
