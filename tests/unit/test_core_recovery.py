@@ -780,6 +780,17 @@ def test_nor_does_it_lack_the_values_of_shares_that_were_purged():
     assert given(after) == [b"v0", b"v1", b"v2"]
 
 
+def test_nor_one_of_which_only_shares_are_forgotten_when_all_is_written_anew():
+    hand = Durable()
+    mapped(hand, 0, 1, 2)
+    hand.core.work.forget(hand.core.work.tasks["ann-1.0"])
+    hand.core.journal.begin_anew()
+    hand.handle(Tick())
+    assert len(hand.turns) < 5
+    after = Durable(hand.turns)
+    assert given(after) == [b"v0", b"v1", b"v2"]
+
+
 def test_who_asks_again_for_a_map_to_run_again_is_told_of_items_that_are_forgotten():
     hand = Durable()
     mapped(hand, 0, 1, 2)

@@ -89,9 +89,11 @@ class Account:
 
     def _values(self, pool: Pool) -> Iterator[tuple[e.Kept, int]]:
         """What shares have given that are forgotten, of a chunk whose values are waited for."""
+        work = self._work
         for start, value in list((pool.values or {}).items()):
             share = share_id(pool.id, start)
-            if pool.record.outcome is None and share not in self._work.tasks:
+            waited = pool.record.outcome is None or pool.id in work.inputs.values
+            if waited and share not in work.tasks:
                 yield e.Kept(share, value), value.size()
 
     def _begin(self) -> e.Begin:

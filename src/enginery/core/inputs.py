@@ -80,6 +80,8 @@ class Inputs:
             return 0
         value = m.Value(outcome.value, outcome.buffers)
         if pool is not None and chunk:
+            if pool.gone:  # who takes it is told so
+                return 0
             value = pool.value()
         self.values[id] = value
         return value.size()
