@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.sim.__main__ import table
 
-from .histories import Histories
+from .histories import START, Histories
 from .scale import scaled
 
 Figures = Callable[[str, str, str], None]
@@ -22,7 +22,8 @@ def test_no_history_breaks_a_promise(
         f"{word} {report.verdicts[word]}" for word in ("lost", "duplicated", "unexpected")
     )
     figures(
-        "7.6 histories in the simulator", f"{report.histories:,}, {report.events:,} events",
+        "7.6 histories in the simulator",
+        f"{report.histories:,}, {report.events:,} events, from seed {START} on",
         f"{verdicts}, recovered {report.recovered:,}; each transition at least {moves:,} times, "
         f"each fault {min(report.faults.values()):,}",
     )  # fmt: skip
