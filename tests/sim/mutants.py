@@ -18,6 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 from enginery.core import (
+    account,
     chunks,
     client,
     conditions,
@@ -32,6 +33,7 @@ from enginery.core import (
     intake,
     journal,
     placement,
+    quota,
     recovery,
     replay,
     sessions,
@@ -45,6 +47,10 @@ SEEDS = 400
 """Histories in which a mutant must be caught."""
 
 RARE = {
+    "values of a map whose shares are forgotten are not written": (
+        "unit/test_core_recovery.py",
+        "test_nor_one_of_which_only_shares_are_forgotten_when_all_is_written_anew",
+    ),
     "what a client is about to submit again is unwanted": (
         "unit/test_core_recovery.py",
         "test_what_a_client_is_about_to_submit_again_is_not_taken_for_unwanted",
@@ -697,6 +703,14 @@ MUTANTS: dict[str, Mutant] = {
     "how chunks are divided is not written": (
         journal.Journal, "divided",
         "if self.name:", "if False:",
+    ),
+    "what others have is given back, too": (
+        quota.Quota, "give_back",
+        "size -= share.once.remove(buffers)", "pass",
+    ),
+    "values of a map whose shares are forgotten are not written": (
+        account.Account, "_values",
+        "or work.chunks.worn(known)", "",
     ),
     "another scheme knows of no engine": (
         placement.Placement, "use",

@@ -7,7 +7,7 @@ from enginery.core import account, engines, journal
 from enginery.core import messages as m
 from enginery.core.controller import FORGET_CLIENT, Controller, Limits
 from enginery.core.engines import AWAY
-from enginery.core.entries import Came, Complete, Divided, Life, Over, State, Turn
+from enginery.core.entries import Came, Complete, Divided, Kept, Life, Over, State, Turn
 from enginery.core.events import Append, JournalFailed, Received, Send, Synced, Tick
 from enginery.core.recovery import NO_FUNCTION, RETURN
 from enginery.core.replay import Replay
@@ -780,15 +780,70 @@ def test_nor_does_it_lack_the_values_of_shares_that_were_purged():
     assert given(after) == [b"v0", b"v1", b"v2"]
 
 
+def written_anew(hand):
+    """Everything is written anew."""
+    hand.core.journal.begin_anew()
+    hand.handle(Tick())
+    assert len(hand.turns) < 5
+
+
 def test_nor_one_of_which_only_shares_are_forgotten_when_all_is_written_anew():
     hand = Durable()
     mapped(hand, 0, 1, 2)
     hand.core.work.forget(hand.core.work.tasks["ann-1.0"])
-    hand.core.journal.begin_anew()
-    hand.handle(Tick())
-    assert len(hand.turns) < 5
+    written_anew(hand)
     after = Durable(hand.turns)
     assert given(after) == [b"v0", b"v1", b"v2"]
+
+
+def worn(*, taken):
+    """A map of which a share is forgotten; its values were `taken`, or nobody has wanted them."""
+    hand = Durable()
+    mapped(hand, 0, 1, 2)
+    hand.result("engine1", ok("ann-2"), seq=4)
+    if not taken:
+        hand.core.work.tasks["ann-1"].pool.values = None
+        takes(hand)
+    hand.core.work.forget(hand.core.work.tasks["ann-1.0"])
+    written_anew(hand)
+    if taken:
+        takes(hand)
+    return hand
+
+
+def takes(hand):
+    """Another task takes the values of that map, after one that does not end."""
+    hand.submit("ann", task("ann-3"))
+    after = m.Dependency(("ann-3",))
+    hand.submit("ann", task("ann-4", terms=m.Terms(after, inputs=("ann-1",))))
+
+
+def lets_go(hand):
+    """What the other one has waited for has ended."""
+    hand.engine("engine1", seen=9)
+    has(hand, "engine1", (5, "ann-3", 1), seen=9)
+    hand.result("engine1", ok("ann-3"), seq=1)
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["before", "never before"])
+def test_so_are_those_that_somebody_takes_only_later(taken):
+    after = Durable(worn(taken=taken).turns)
+    assert after.state("ann-4") == "held"
+    lets_go(after)
+    [value] = after.core.work.tasks["ann-4"].inputs
+    assert [part.value for part in value.parts] == [b"v0", b"v1", b"v2"]
+
+
+def test_who_takes_values_that_are_not_all_known_is_told_so():
+    hand = worn(taken=False)
+    turns = [
+        replace(turn, entries=[e for e in turn.entries if not isinstance(e, Kept)])
+        for turn in hand.turns
+    ]
+    after = Durable(turns)
+    lets_go(after)
+    assert after.outcome("ann-4").status == "impossible"
+    assert "the value of task ann-1" in after.outcome("ann-4").facts["reason"]
 
 
 def test_who_asks_again_for_a_map_to_run_again_is_told_of_items_that_are_forgotten():

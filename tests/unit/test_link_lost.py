@@ -16,7 +16,7 @@ def link():
     """What a link knows that lost both connections long ago."""
     return SimpleNamespace(
         ended="", closed=False, welcome=None, _joined=set(), _core=SimpleNamespace(joined=set()),
-        lost_since=time.monotonic() - 2 * PATIENCE, file=SimpleNamespace(url="tcp://h1:7"),
+        lost_since=time.monotonic() - 2 * PATIENCE, _half_back=False, file=SimpleNamespace(url="tcp://h1:7"),
         _tunnel_trouble=lambda: "",
     )  # fmt: skip
 
@@ -40,6 +40,19 @@ def test_the_other_one_has_its_time_too(link):
     joins(link, "control")
     with pytest.raises(ControllerLost):
         Link._give_up(link, time.monotonic() + PATIENCE)
+
+
+def test_one_that_comes_back_again_and_again_is_not_enough(link):
+    joins(link, "tasks")
+    link.lost_since -= 2 * PATIENCE
+    joins(link, "tasks")
+    with pytest.raises(ControllerLost):
+        Link._give_up(link, time.monotonic())
+    joins(link, "tasks", "control")
+    Link._note(link, Closed("tasks"), time.time())
+    link.lost_since -= 2 * PATIENCE
+    joins(link, "tasks")
+    Link._give_up(link, time.monotonic())
 
 
 def test_the_first_loss_begins_it(link):

@@ -79,6 +79,7 @@ class Link:
         self._restricted = True  # by the role of the key
         self.ended = ""  # why the controller will not talk to us any more
         self.lost_since: float | None = None
+        self._half_back = False  # one of two lanes has been back since
         self.slots: dict[str, Slot] = {}
         self._fetching: dict[Slot, int] = {}  # those only fetched, and how many fetches are at it
         self.remember: Callable[[Sequence[Slot]], None] = _forgetful  # gets shares, as they end
@@ -530,9 +531,10 @@ class Link:
                 self._restricted = welcome.role != "client"
                 self._joined = set(self._core.joined)
                 if len(self._joined) == 2:
-                    self.lost_since = None
-                elif self.lost_since is not None:  # it is there, and the other lane has its time
-                    self.lost_since = time.monotonic()
+                    self.lost_since, self._half_back = None, False
+                elif self.lost_since is not None and not self._half_back:
+                    # It is there, and the other lane has its time, too; but that once.
+                    self.lost_since, self._half_back = time.monotonic(), True
             case Closed(conn="farm"):
                 pass  # the other lanes tell whether the controller is there
             case Closed(conn=lane):

@@ -66,17 +66,14 @@ class Account:
                 yield self.state(record), record.size - once.add(record.given)
                 if is_chunk(record) and record.pool is not None:
                     yield self.divided(record.pool), SMALL
-                    yield from self._values(record.pool)
             elif record.outcome is None or id in work.unfetched:  # its engine tells how it ended
                 yield e.Taken(record.owner, 0, [], [e.Direct.of(record.spec)]), SMALL
             else:
                 yield self._direct(record, record.outcome), min(record.size, LARGE)
         for id, number in list(work.numbers.items()):
             yield e.Numbered(id, number), SMALL
-        for id in list(work.inputs.values):
-            known, value = work.tasks.get(id), work.inputs.values.get(id)
-            if value is not None and (known is None or known.direct):
-                yield e.Kept(id, value), value.size()
+        for id in list(work.inputs.needed):
+            yield from self._values(id)
         for session in list(controller.sessions.values()):
             for outcome in session.owed():
                 if outcome.id not in work.tasks or self._is_left_out(outcome):
@@ -87,14 +84,18 @@ class Account:
         large = outcome.size() > LARGE and outcome.id not in self._work.unfetched
         return large and self._work.tasks[outcome.id].direct
 
-    def _values(self, pool: Pool) -> Iterator[tuple[e.Kept, int]]:
-        """What shares have given that are forgotten, of a chunk whose values are waited for."""
+    def _values(self, id: str) -> Iterator[tuple[e.Kept, int]]:
+        """What others take of this task, as far as what was told of tasks does not say it."""
         work = self._work
-        for start, value in list((pool.values or {}).items()):
-            share = share_id(pool.id, start)
-            waited = pool.record.outcome is None or pool.id in work.inputs.values
-            if waited and share not in work.tasks:
-                yield e.Kept(share, value), value.size()
+        known, value = work.tasks.get(id), work.inputs.values.get(id)
+        if value is not None:
+            if known is None or known.direct or work.chunks.worn(known):
+                yield e.Kept(id, value), value.size()
+        elif known is not None and known.pool is not None:  # a chunk that has not ended
+            for start, part in list((known.pool.values or {}).items()):
+                share = share_id(id, start)
+                if share not in work.tasks:
+                    yield e.Kept(share, part), part.size()
 
     def _begin(self) -> e.Begin:
         controller, work = self._controller, self._work

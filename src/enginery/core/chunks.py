@@ -315,6 +315,10 @@ class Chunks:
         """Whether it is a chunk of which some values are not kept any more."""
         return record.pool is not None and is_chunk(record) and record.pool.gone
 
+    def worn(self, record: Record) -> bool:
+        """Whether it is a chunk of which some shares are forgotten."""
+        return record.pool is not None and is_chunk(record) and record.pool.worn
+
     # --- from the journal -----------------------------------------------------------------------
 
     def restore(

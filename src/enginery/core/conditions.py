@@ -92,6 +92,11 @@ class Conditions:
             self._impossible(record, wait.obstacle(), now, wait.cause)
             return
         if wait.inputs is not None:
+            lacking = next((id for id in record.takes if id not in self.inputs.values), "")
+            if lacking:
+                reason = f"the value of task {lacking}, which it takes, is not known any more"
+                self._impossible(record, reason, now)
+                return
             record.inputs = self.inputs.of(record.takes)
             record.input_bytes = sum(value.size() for value in record.inputs)
         if record.direct:

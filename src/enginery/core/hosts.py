@@ -380,7 +380,8 @@ class Use(NamedTuple):
 def _awaited(function: m.Define, run: m.Run, place: Place) -> bool:
     """Whether work that the engine has already may wait for this function: it has asked for it."""
     first = run.attempts[0].n
-    return any(r.spec.function == function.hash for n, r in place.sent.items() if n < first)
+    before = {r.spec.function for n, r in place.sent.items() if n < first}
+    return function.hash in before or b"" in before  # of which only an engine has told
 
 
 def _wanted(work: list[m.Message], place: Place) -> list[m.Message]:

@@ -144,8 +144,10 @@ def _check_inputs(work: Work) -> None:
             needed[id] = needed.get(id, 0) + 1
             known = work.tasks.get(id)
             if known is not None and known.outcome is not None:
-                well = known.outcome.status == "ok"
-                hold((id in work.inputs.values) is well, "a value is kept for who takes it", known)
+                kept, well = id in work.inputs.values, known.outcome.status == "ok"
+                hold(well or not kept, "there is a value of what ended well", known)
+                known_whole = well and not work.chunks.gone(known)
+                hold(kept or not known_whole, "a value is kept for who takes it", known)
         for id, value in zip(record.takes, record.inputs, strict=False):
             hold(work.inputs.values.get(id) is value, "there is one value of a task", record, id)
     hold(needed == work.inputs.needed, "who takes a value is counted", needed)

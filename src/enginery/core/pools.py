@@ -134,6 +134,11 @@ class Pool:
         """Whether some of what they gave is not kept any more."""
         return len(self._kept()) < len(self.ended)
 
+    @property
+    def worn(self) -> bool:
+        """Whether some of the shares that have ended are forgotten."""
+        return any(share_id(self.id, start) not in self.tasks for start in self.ended)
+
     def value(self) -> m.Value:
         """What all of them have given."""
         kept = self._kept()

@@ -384,7 +384,8 @@ class Work:
     def restore_sent(self, record: Record) -> None:
         """Its engine has it, as it stands."""
         place = self.places[record.place]
-        self._take_inputs(record)
+        if not self._take_inputs(record):
+            record.spent = record.spec.retries  # there is nothing to run it with once more
         record.expected = LEAST  # what waited there was brief, or one that was short
         place.hold(record, record.n)
         place.n = record.n
@@ -835,7 +836,10 @@ class Work:
         for id in ids:
             record = self.tasks.get(id)
             value = self.inputs.values.get(id)
-            if record is not None and record.direct and value is not None and value.size() > LARGE:
+            if record is None or value is None:
+                continue
+            first = self.inputs.needed[id] == 1
+            if (record.direct and value.size() > LARGE) or (first and self.chunks.worn(record)):
                 self.journal.note(entries.Kept(id, value))
 
     def fetched(self, owner: bytes, outcomes: Iterable[m.Outcome]) -> None:

@@ -58,7 +58,7 @@ class Arena:
                 segment = self._same(views, likeness) or self._filled(views, likeness)
                 view = segment.lend(self.trim)
                 self._used = time.monotonic()
-                self._trim(self.idle_bytes)
+                self._trim()
         except (OSError, MemoryError):
             return None
         return segment, view
@@ -70,8 +70,14 @@ class Arena:
         rest = self._used + IDLE_TIME - time.monotonic()
         if rest > 0:
             return rest
+        if self._pid != os.getpid():
+            return None
         with self._lock:
-            self._trim(0)
+            idle = [segment for segment in self._segments if segment.free]
+            for segment in idle:
+                # What another process has open would not be free, and may be sent again.
+                if not segment.again or segment.claim():
+                    self._segments.remove(segment)
         return IDLE_TIME if self._segments else None
 
     def close(self) -> None:
@@ -110,26 +116,24 @@ class Arena:
         """Give up what is idle beyond the limits, the last used last."""
         if self._lock.acquire(blocking=False):  # else somebody is at it
             try:
-                self._trim(self.idle_bytes)
+                self._trim()
             finally:
                 self._lock.release()
 
-    def _trim(self, limit: int) -> None:
+    def _trim(self) -> None:
         idle = [segment for segment in self._segments if segment.free]
         total, number = sum(segment.size for segment in idle), len(idle)
-        for segment in idle[:-1] if limit else idle:  # the last is kept, however large
-            if total <= limit and number <= IDLE:
+        for segment in idle[:-1]:  # the last is kept, however large
+            if total <= self.idle_bytes and number <= IDLE:
                 return
-            total -= segment.size
-            if number > IDLE or not segment.again or segment.claim():
-                self._segments.remove(segment)
-                number -= 1
-            # Else another process has it open: its memory is not free, and it may be sent again.
+            self._segments.remove(segment)
+            total, number = total - segment.size, number - 1
 
 
 def _likeness(views: Sequence[memoryview]) -> int:
     """A number that is the same for the same bytes, and soon found."""
-    found, step = 0, sum(view.nbytes for view in views) // SAMPLES + 1
+    sizes = [view.nbytes for view in views]
+    found, step = zlib.crc32(repr(sizes).encode()), sum(sizes) // SAMPLES + 1
     for view in views:
         for at in range(max(0, view.nbytes - SAMPLE), 0, -step):
             found = zlib.crc32(view[at : at + SAMPLE], found)
