@@ -165,6 +165,7 @@ WRITTEN = {
     "what nobody has is not told to who comes late",
     "an engine that lacks a function nobody has waits for it",
     "what was turned away was never taken",
+    "what others have is given back, too",
 }
 """Those that matter where there is a journal, and are hunted with one."""
 
@@ -601,7 +602,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "the room of what has ended is not given back": (
         work.Work, "_ended",
-        "self.quota.give_back(record.owner, record.size)", "pass",
+        "self.quota.give_back(record.owner, record.size, record.given)", "pass",
     ),
     "who was turned away is not told that there is room": (
         intake.Intake, "grant_all",
