@@ -437,7 +437,7 @@ def test_a_cluster_ends_while_its_controller_cannot_be_started_again(tmp_path: P
     killed = cluster.controller_pid
     os.kill(killed, signal.SIGKILL)
     deadline = time.monotonic() + 30
-    while cluster.controller_pid == killed:
+    while cluster.controller.pid == killed:
         assert time.monotonic() < deadline, "it was not started again"
         time.sleep(0.02)  # there is no event for what another thread starts
     watched = processes(cluster.controller_pid)
