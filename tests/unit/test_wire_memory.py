@@ -27,11 +27,13 @@ from enginery.error import MemoryUnavailable, ProtocolError
 from enginery.wire import codec
 from enginery.wire.memory import arena as arenas
 from enginery.wire.memory import raw, segments
+from enginery.wire.memory import windows as panes
 from enginery.wire.memory.arena import Arena
 from enginery.wire.memory.keeper import Keeper
 from enginery.wire.memory.peer import LEAST, Memory
 from enginery.wire.memory.probe import Probe
 from enginery.wire.memory.segments import HEADER, Own, opened
+from enginery.wire.memory.windows import Windows
 
 SIZE = 1 << 20
 LINE = "the first line of a file"
@@ -39,10 +41,10 @@ LINE = "the first line of a file"
 HOLDER = """
 import sys
 from enginery.core.messages import Segment
-from enginery.wire.memory.peer import Borrowed
+from enginery.wire.memory.windows import Windows
 pid, fd, size, token = sys.argv[1:]
-held = Borrowed(Segment(int(pid), int(fd), int(size), bytes.fromhex(token)))
-print(bytes(held.buffer(64, 8)).hex(), flush=True)
+held = Windows().view(Segment(int(pid), int(fd), int(size), bytes.fromhex(token)))
+print(bytes(held[64:72]).hex(), flush=True)
 sys.stdin.read()
 """
 
@@ -433,6 +435,84 @@ def test_threads_lend_at_the_same_time() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+# --- those of another process stay mapped -------------------------------------------------------
+
+
+def test_what_is_filled_again_is_seen_through_the_same_window() -> None:
+    windows = Windows()
+    own = filled(b"a")
+    seen = windows.view(own.name)
+    at, mappings = raw.address(seen), memory_mappings()
+    assert seen[HEADER] == ord("a")
+    assert not own.claim()  # somebody looks
+    part = seen[HEADER : HEADER + 1]
+    del seen
+    assert not own.claim()
+    del part
+    assert memory_mappings() == mappings - 1  # that of the lock; the window is there
+    assert own.claim()
+    own.fill([view(b"b")])
+    again = windows.view(own.name)
+    assert (raw.address(again), again[HEADER], memory_mappings()) == (at, ord("b"), mappings)
+    assert not own.claim()
+    windows.close()
+    assert again[HEADER] == ord("b")
+    assert not own.claim()
+
+
+def test_views_of_one_segment_keep_it_each() -> None:
+    windows = Windows()
+    own = filled(b"a")
+    one, other = windows.view(own.name), windows.view(own.name)
+    assert raw.address(one) == raw.address(other)
+    del one
+    assert not own.claim()
+    del other
+    assert own.claim()
+
+
+def test_through_no_window_another_file_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of an inode may be given again."""
+    windows = Windows()
+    first, second = filled(b"a"), filled(b"b")
+    one = windows.view(first.name)
+    stat = os.fstat(first.fd)
+    monkeypatch.setattr(os, "fstat", lambda fd: stat)
+    other = windows.view(second.name)
+    assert (one[HEADER], other[HEADER]) == (ord("a"), ord("b"))
+    assert windows.view(first.name)[HEADER] == ord("a")
+
+
+def test_windows_are_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = Windows()
+    assert windows.look() is None
+    own = filled(b"a")
+    before = memory_mappings()
+    windows.view(own.name)
+    rest = windows.look()
+    assert rest is not None
+    assert 0 < rest <= panes.IDLE_TIME
+    assert memory_mappings() == before + 1
+    monkeypatch.setattr(panes, "IDLE_TIME", 0.0)
+    assert windows.look() is None
+    assert memory_mappings() == before
+
+
+@pytest.mark.parametrize("limit", ["NUMBER", "BYTES"])
+def test_few_windows_are_kept_the_last_ones(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panes, limit, {"NUMBER": 2, "BYTES": 4 * SIZE}[limit])
+    windows = Windows()
+    owned = [filled(bytes([i]), 2 * SIZE) for i in range(4)]
+    before = memory_mappings()
+    for own in (owned[0], owned[1], owned[0], owned[2]):
+        windows.view(own.name)
+    assert memory_mappings() == before + 2
+    held = windows.view(owned[0].name)
+    assert memory_mappings() == before + 3  # it was there, and has a lock now
+    windows.view(owned[3].name)
+    assert (held[HEADER], memory_mappings()) == (0, before + 3)
 
 
 # --- between peers ------------------------------------------------------------------------------

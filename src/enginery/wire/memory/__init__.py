@@ -7,9 +7,12 @@ into pages does that are there already. Who has one open holds a shared lock on 
 long as the last mapping and dies with the process; the owner must get an exclusive one. Nothing has
 a name in a file system, so nothing can be left behind.
 
+Pages are slow to bring into a mapping, too, so a receiver keeps what it has mapped for a moment.
+
     raw        addresses: mapping, copying, comparing
     segments   one memory file: making, sealing, filling; opening that of another process
     arena      those of this process, which are used again
+    windows    those of other processes, which stay mapped for a moment
     probe      who shares the host
     peer       what engines and clients lend and borrow
     keeper     what the controller holds

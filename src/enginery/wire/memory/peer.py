@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from ...core import messages as m
 from ...error import MemoryUnavailable
-from . import raw
 from .arena import Arena
 from .probe import Probe
-from .segments import Own, opened
+from .segments import Own
+from .windows import Windows
 
 LEAST = 256 * 1024
 """Bytes of buffers from which on a payload is put into shared memory."""
@@ -25,6 +23,7 @@ class Memory:
         self.controller = 0  # its process id, when it shares memory with this process
         self.supervisor = 0  # that of an engine, which may keep what a controller elsewhere sends
         self._arena = Arena()
+        self._windows = Windows()
 
     def meet(self, message: m.Message) -> None:
         """Look at what a controller says first; a probe that cannot be opened is struck out."""
@@ -59,19 +58,21 @@ class Memory:
         if not segment.pid or segment.pid not in {self.controller, self.supervisor}:
             raise MemoryUnavailable(f"process {segment.pid} is not the controller")
         try:
-            return Borrowed(segment)
+            return Borrowed(self._windows.view(segment))
         except (MemoryUnavailable, OSError) as error:  # told to who needs it: maybe nobody does
             return Missing(str(error))
 
     def look(self) -> float | None:
         """Give back what has been idle for long; seconds until to look again, None: no need."""
-        return self._arena.look()
+        lent, borrowed = self._arena.look(), self._windows.look()
+        return lent if borrowed is None else borrowed if lent is None else min(lent, borrowed)
 
     def close(self) -> None:
         """Give up what nobody else has."""
         self.controller = 0
         self.probe.close()
         self._arena.close()
+        self._windows.close()
 
 
 class Lent:
@@ -91,33 +92,14 @@ class Lent:
 
 
 class Borrowed:
-    """A segment of another process, mapped; what is made of it keeps the mapping.
+    """A segment of another process; what is made of it keeps it."""
 
-    A process can have so many mappings (65,530 by default); beyond that it is copied.
-    """
-
-    def __init__(self, segment: m.Segment) -> None:
-        fd = opened(segment)
-        try:
-            memory = raw.mapped(fd, segment.size)
-        except OSError:
-            memory = _read(fd, segment.size)
-        finally:
-            os.close(fd)
-        self._view = memoryview(memory).cast("B").toreadonly()
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
 
     def buffer(self, offset: int, nbytes: int) -> m.Buffer:
         """A part of it."""
         return m.Buffer(self._view[offset : offset + nbytes])
-
-
-def _read(fd: int, size: int) -> bytearray:
-    """All of a file; one call reads 2 GiB at most."""
-    data = bytearray(size)
-    view, done = memoryview(data), 0
-    while done < size:
-        done += os.preadv(fd, [view[done:]], done)
-    return data
 
 
 class Missing:

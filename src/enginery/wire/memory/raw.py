@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 _FAILED = ctypes.c_void_p(-1).value
-_POPULATE_WRITE = 23  # an advice that Linux knows since 5.14
+_POPULATE_READ = 22  # an advice that Linux knows since 5.14
 
 
 class _PyBuffer(ctypes.Structure):
@@ -65,7 +65,7 @@ def mapped(fd: int, size: int, writable: bool = False) -> Any:
 
 def populate(target: int, size: int) -> None:
     """Bring pages that are there into a mapping all at once; without this, one by one."""
-    _libc().madvise(target, size, _POPULATE_WRITE)  # where it is not known, nothing happens
+    _libc().madvise(target, size, _POPULATE_READ)  # where it is not known, nothing happens
 
 
 def address(view: memoryview) -> int:

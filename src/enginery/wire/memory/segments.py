@@ -188,11 +188,16 @@ def _write(fd: int, view: memoryview, at: int) -> None:
 
 def _mapped_for_reading(fd: int, size: int) -> Any:
     """Map what is sealed for good; older kernels take no descriptor for that which could write."""
-    reading = os.open(f"/proc/self/fd/{fd}", _OPENING)
+    reading = reopened(fd)
     try:
         return raw.mapped(reading, size)
     finally:
         os.close(reading)
+
+
+def reopened(fd: int) -> int:
+    """Another descriptor of the same file, for reading, which has no lock on it."""
+    return os.open(f"/proc/self/fd/{fd}", _OPENING)
 
 
 # --- that of another process -------------------------------------------------------------------

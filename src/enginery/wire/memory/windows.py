@@ -1,0 +1,105 @@
+"""Segments of other processes, mapped: they stay so for a moment after nobody looks at them.
+
+To bring the pages of 100 MB into a mapping takes longer than to copy them, and their owner soon
+fills the same memory with something else. So the mapping, a *window*, is kept, and a lock on the
+segment only while somebody has a view: the owner may fill it meanwhile. Who opens it the next time
+looks through the window that is there, if it shows the token that is expected.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from typing import Any
+
+from ...core.messages import Segment
+from . import raw
+from .segments import HEADER, TOKEN, opened, reopened
+
+BYTES = 1 << 29
+"""Bytes of windows at most that are kept."""
+
+NUMBER = 64
+"""How many at most."""
+
+IDLE_TIME = 2.0
+"""Seconds without use after which none is: their pages cannot be used by others."""
+
+Key = tuple[int, int]
+
+
+class Windows:
+    """See the module's theory. One thread at a time may call; views may end in any."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Key, Any] = OrderedDict()  # by device and inode, last used last
+        self._bytes = 0
+        self._used = 0.0  # when one was opened last
+
+    def view(self, segment: Segment) -> memoryview:
+        """All of a segment, read-only, which its owner does not fill while a part of this lives.
+
+        MemoryUnavailable when it is not what is named. A process can have so many mappings (65,530
+        by default); beyond that it is copied.
+        """
+        fd = opened(segment)
+        try:
+            try:
+                seen: Any = self._seen(fd, segment)
+            except OSError:
+                seen = _read(fd, segment.size)
+        finally:
+            os.close(fd)
+        return memoryview(seen).cast("B").toreadonly()
+
+    def look(self) -> float | None:
+        """Close what has been idle for long; seconds until to look again, None: no need."""
+        if not self._kept:
+            return None
+        rest = self._used + IDLE_TIME - time.monotonic()
+        if rest > 0:
+            return rest
+        self.close()
+        return None
+
+    def close(self) -> None:
+        """Keep none; those through which somebody looks stay open."""
+        self._kept.clear()
+        self._bytes = 0
+
+    def _seen(self, fd: int, segment: Segment) -> Any:
+        """What is in a window, with the lock that this descriptor has."""
+        lock = raw.mapped(fd, HEADER)  # as long as any mapping of it is left
+        window = self._window(fd, segment)
+        seen = type(window).from_buffer(window)  # its own object, of which all views are
+        seen.lock = lock
+        return seen
+
+    def _window(self, fd: int, segment: Segment) -> Any:
+        stat = os.fstat(fd)
+        key = stat.st_dev, stat.st_ino
+        window = self._kept.pop(key, None)
+        if window is not None:
+            self._bytes -= len(window)
+        if window is None or len(window) != segment.size or bytes(window[:TOKEN]) != segment.token:
+            without_lock = reopened(fd)
+            try:
+                window = raw.mapped(without_lock, segment.size)
+            finally:
+                os.close(without_lock)
+        self._kept[key] = window
+        self._bytes += segment.size
+        self._used = time.monotonic()
+        while self._bytes > BYTES or len(self._kept) > NUMBER:
+            self._bytes -= len(self._kept.popitem(last=False)[1])
+        return window
+
+
+def _read(fd: int, size: int) -> bytearray:
+    """All of a file; one call reads 2 GiB at most."""
+    data = bytearray(size)
+    view, done = memoryview(data), 0
+    while done < size:
+        done += os.preadv(fd, [view[done:]], done)
+    return data
