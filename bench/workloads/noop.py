@@ -11,6 +11,7 @@ import time
 from importlib import import_module
 
 from ..harness import Figure, Workload
+from ..peers import Submit
 from ..processes import spending
 
 TASKS = 10_000
@@ -28,20 +29,25 @@ def noop(x: int) -> int:
 def sample(peer: str) -> dict[str, float]:
     """Tasks per second from the first submission to the last result; processor time of a task."""
     adapter = import_module(f"bench.peers.{peer}")
-    rounds = 0
     with adapter.submitter(ENGINES) as submit:
         for get in [submit(noop, i) for i in range(WARM_UP)]:
             get()
         with spending() as spent:
-            start = time.perf_counter()
-            while time.perf_counter() - start < ENOUGH:
-                waiting = [submit(noop, i) for i in range(TASKS)]
-                results = [get() for get in waiting]
-                rounds += 1
-                if results != list(range(TASKS)):
-                    raise RuntimeError(f"{peer} gave wrong results")
-    tasks = rounds * TASKS
+            tasks = submit_rounds(submit, peer)
     return {"rate": tasks / spent.wall, "cpu": spent.cpu / tasks * 1e6}
+
+
+def submit_rounds(submit: Submit, peer: str) -> int:
+    """Submit rounds of no-ops, and get their results, for long `ENOUGH`; gives how many tasks."""
+    rounds = 0
+    start = time.perf_counter()
+    while time.perf_counter() - start < ENOUGH:
+        waiting = [submit(noop, i) for i in range(TASKS)]
+        results = [get() for get in waiting]
+        rounds += 1
+        if results != list(range(TASKS)):
+            raise RuntimeError(f"{peer} gave wrong results")
+    return rounds * TASKS
 
 
 NOOP = Workload(

@@ -515,6 +515,18 @@ def test_few_windows_are_kept_the_last_ones(limit: str, monkeypatch: pytest.Monk
     assert (held[HEADER], memory_mappings()) == (0, before + 3)
 
 
+def test_a_window_that_is_too_large_is_not_kept_nor_costs_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(panes, "BYTES", 4 * SIZE)
+    windows = Windows()
+    small, large = filled(b"a"), filled(b"b", 5 * SIZE)
+    before = memory_mappings()
+    windows.view(small.name)
+    assert windows.view(large.name)[HEADER] == ord("b")
+    assert memory_mappings() == before + 1
+
+
 # --- between peers ------------------------------------------------------------------------------
 
 

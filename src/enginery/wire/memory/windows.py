@@ -88,12 +88,17 @@ class Windows:
                 window = raw.mapped(without_lock, segment.size)
             finally:
                 os.close(without_lock)
+        if segment.size <= BYTES:
+            self._keep(key, window)
+        return window
+
+    def _keep(self, key: Key, window: Any) -> None:
+        """Keep this one, and of those that were used last as many as may be."""
         self._kept[key] = window
-        self._bytes += segment.size
+        self._bytes += len(window)
         self._used = time.monotonic()
         while self._bytes > BYTES or len(self._kept) > NUMBER:
             self._bytes -= len(self._kept.popitem(last=False)[1])
-        return window
 
 
 def _read(fd: int, size: int) -> bytearray:
