@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from enginery import Client, Cluster
+from enginery.wire.memory.windows import IDLE_TIME
 from tests.gate import Gate
 from tests.hostile.peer import key_file
 
@@ -340,6 +341,30 @@ def test_an_engine_lets_go_of_its_arguments_when_a_task_is_done(shared: Client) 
     sent = [shared[0].apply_async(lambda x: float(x[0]), numbers(i)) for i in range(3)]
     assert [result.get(PATIENCE) for result in sent] == [numbers(i)[0] for i in range(3)]
     until(lambda: mappings_of(engine) <= before)
+
+
+def test_and_does_so_while_it_works_on_another_one(shared: Client, gate: Gate) -> None:
+    engine = shared[0].apply_sync(os.getpid)
+    before = mappings_of(engine)
+    assert shared[0].apply_sync(len, numbers()) == LARGE
+    held = shared[0].apply_async(gate.held)
+    until(lambda: mappings_of(engine) <= before)
+    assert not held.ready()
+    gate.open()
+    assert held.get(PATIENCE) is None
+
+
+def test_a_client_lets_go_of_what_it_had_while_it_waits(shared: Client, gate: Gate) -> None:
+    before = mappings_of(os.getpid())
+    assert shared[0].apply_sync(np.zeros, LARGE).sum() == 0
+    shared.last = None
+    seen = mappings_of(os.getpid())
+    held = shared[0].apply_async(gate.held)
+    with pytest.raises(TimeoutError):
+        held.get(timeout=2 * IDLE_TIME)
+    assert mappings_of(os.getpid()) <= before < seen
+    gate.open()
+    assert held.get(PATIENCE) is None
 
 
 def test_an_engine_lets_go_of_results_while_it_has_more_to_do(shared: Client, gate: Gate) -> None:

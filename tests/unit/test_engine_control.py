@@ -44,7 +44,7 @@ class Lane:
 def control():
     streams = Streams(lambda: None)
     life = SimpleNamespace(
-        lanes={"control": Lane()},
+        lanes={"control": Lane(), "tasks": SimpleNamespace(memory=None)},
         streams=streams,
         machine=SimpleNamespace(joined={"control"}, deadline=lambda: None),
         interrupts=SimpleNamespace(pending=False, repeat=lambda: None),

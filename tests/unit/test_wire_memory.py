@@ -19,6 +19,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -498,6 +499,21 @@ def test_windows_are_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(panes, "IDLE_TIME", 0.0)
     assert windows.look() is None
     assert memory_mappings() == before
+
+
+def test_each_window_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(panes, "time", SimpleNamespace(monotonic=lambda: now))
+    windows = Windows()
+    first, second = filled(b"a"), filled(b"b")
+    before = memory_mappings()
+    windows.view(first.name)
+    now = panes.IDLE_TIME - 0.5
+    windows.view(second.name)
+    assert windows.look() == 0.5
+    now = panes.IDLE_TIME
+    assert windows.look() == panes.IDLE_TIME - 0.5
+    assert memory_mappings() == before + 1
 
 
 @pytest.mark.parametrize("limit", ["NUMBER", "BYTES"])

@@ -120,6 +120,7 @@ class Driver:
                 deadline = None if timeout is None else time.monotonic() + timeout
                 while not done() and not interrupted and not self.closed:
                     rest = None if deadline is None else max(0.0, deadline - time.monotonic())
+                    self._memory.look()
                     self._turn(LOOK if rest is None else min(rest, LOOK))
                     if rest == 0:
                         break

@@ -42,6 +42,9 @@ LINGER = 0.5
 GRACE = 1.0
 """Seconds that user code has to end when it is interrupted because the engine ends."""
 
+TIDY = 2.0
+"""Seconds after which it looks for idle shared memory, for the main thread may be busy."""
+
 REJOIN = 76
 """Exit code of a life that ends because the connection file names another controller now."""
 
@@ -62,6 +65,7 @@ class Control(threading.Thread):
         super().__init__(name="enginery-control", daemon=True)
         self.life = life
         self.lane = life.lanes["control"]
+        self.memory = life.lanes["tasks"].memory
         self.search = search
         self.owner = owner
         self.bell = Bell(STOP_SIGNALS, self._stopped)
@@ -100,6 +104,8 @@ class Control(threading.Thread):
 
     def _turn(self) -> None:
         ready = self.lane.wait(self._timeout())
+        if self.memory is not None:
+            self.memory.look()
         self.life.interrupts.repeat()
         if self.bell.fileno() in ready:
             for signum in self.bell.heard():
@@ -194,9 +200,11 @@ class Control(threading.Thread):
         self.flushed = self.noticed = float("-inf")
         return False
 
-    def _timeout(self) -> float | None:
+    def _timeout(self) -> float:
         now = time.monotonic()
-        due = [self._flush_at()] if self._output_waits else []
+        due = [now + TIDY]
+        if self._output_waits:
+            due.append(self._flush_at())
         if self.search is not None and self.search.interval is not None:
             due.append(now + self.search.interval)
         if self.life.interrupts.pending:
@@ -205,4 +213,4 @@ class Control(threading.Thread):
             due.append(self.deadline)
         if (deadline := self.life.machine.deadline()) is not None:
             due.append(deadline)
-        return max(0.0, min(due) - now) if due else None
+        return max(0.0, min(due) - now)

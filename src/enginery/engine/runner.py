@@ -49,10 +49,9 @@ class Runner:
 
     def serve(self) -> None:
         """Run what comes until this life is to end."""
-        lane, memory = self.lane, self.lane.memory
         while self.life.exit_code is None:
             try:
-                ready = lane.wait(None if memory is None else memory.look())
+                ready = self.lane.wait()
             except KeyboardInterrupt:  # by a handler that user code has set; there is none here
                 continue
             self._turn(ready)

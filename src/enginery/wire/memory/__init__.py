@@ -2,10 +2,10 @@
 
 The sender writes into a sealed memory file (memfd) and sends a reference to it; the receiver opens
 it through `/proc` and maps it read-only. Nobody can write there any more but its owner, who does
-so again only when nobody has it open: first touching fresh pages costs several times what a copy
-into pages does that are there already. Who has one open holds a shared lock on it, which lives as
-long as the last mapping and dies with the process; the owner must get an exclusive one. Nothing has
-a name in a file system, so nothing can be left behind.
+so again only when nobody looks at it: first touching fresh pages costs several times what a copy
+into pages does that are there already. Who looks at one holds a shared lock on it, which lives as
+long as the last view and dies with the process; the owner must get an exclusive one. Nothing has a
+name in a file system, so nothing can be left behind.
 
 Pages are slow to bring into a mapping, too, so a receiver keeps what it has mapped for a moment.
 

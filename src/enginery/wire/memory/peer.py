@@ -16,7 +16,7 @@ Buffers = tuple[m.Buffer, ...]
 
 
 class Memory:
-    """See the module's text. Any thread may lend; the one that reads the socket borrows."""
+    """See the module's text. Any thread may call; the one that reads the socket borrows."""
 
     def __init__(self) -> None:
         self.probe = Probe()
@@ -59,11 +59,11 @@ class Memory:
             raise MemoryUnavailable(f"process {segment.pid} is not the controller")
         try:
             return Borrowed(self._windows.view(segment))
-        except (MemoryUnavailable, OSError) as error:  # told to who needs it: maybe nobody does
-            return Missing(str(error))
+        except (MemoryUnavailable, OSError, MemoryError) as error:
+            return Missing(str(error) or "there is no memory left")  # told to who needs it
 
     def look(self) -> float | None:
-        """Give back what has been idle for long; seconds until to look again, None: no need."""
+        """Give back what has been idle for a while; seconds until to look again, None: no need."""
         lent, borrowed = self._arena.look(), self._windows.look()
         return lent if borrowed is None else borrowed if lent is None else min(lent, borrowed)
 

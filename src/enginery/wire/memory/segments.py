@@ -69,6 +69,11 @@ def can_write_again() -> bool:
         os.close(fd)
 
 
+def reopened(fd: int) -> int:
+    """Another descriptor of the same file, for reading, which has no lock on it."""
+    return os.open(f"/proc/self/fd/{fd}", _OPENING)
+
+
 class Own:
     """A segment of this process. `fill` it, `lend` it, and close it when it is not needed.
 
@@ -193,11 +198,6 @@ def _mapped_for_reading(fd: int, size: int) -> Any:
         return raw.mapped(reading, size)
     finally:
         os.close(reading)
-
-
-def reopened(fd: int) -> int:
-    """Another descriptor of the same file, for reading, which has no lock on it."""
-    return os.open(f"/proc/self/fd/{fd}", _OPENING)
 
 
 # --- that of another process -------------------------------------------------------------------

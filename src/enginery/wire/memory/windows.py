@@ -1,4 +1,4 @@
-"""Segments of other processes, mapped: they stay so for a moment after nobody looks at them.
+"""Segments of other processes, mapped: they stay so for a moment, though nobody looks at them.
 
 To bring the pages of 100 MB into a mapping takes longer than to copy them, and their owner soon
 fills the same memory with something else. So the mapping, a *window*, is kept, and a lock on the
@@ -9,6 +9,7 @@ looks through the window that is there, if it shows the token that is expected.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import OrderedDict
 from typing import Any
@@ -24,53 +25,59 @@ NUMBER = 64
 """How many at most."""
 
 IDLE_TIME = 2.0
-"""Seconds without use after which none is: their pages cannot be used by others."""
+"""Seconds after it was opened last that one is kept: nobody else can use its pages."""
 
 Key = tuple[int, int]
+"""Device and inode."""
 
 
 class Windows:
-    """See the module's theory. One thread at a time may call; views may end in any."""
+    """See the module's theory. Any thread may call."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Key, Any] = OrderedDict()  # by device and inode, last used last
+        self._kept: OrderedDict[Key, tuple[Any, float]] = OrderedDict()  # with when it was opened
         self._bytes = 0
-        self._used = 0.0  # when one was opened last
+        self._lock = threading.Lock()
 
     def view(self, segment: Segment) -> memoryview:
         """All of a segment, read-only, which its owner does not fill while a part of this lives.
 
         MemoryUnavailable when it is not what is named. A process can have so many mappings (65,530
-        by default); beyond that it is copied.
+        by default), and each view takes one or two; beyond that it is copied.
         """
         fd = opened(segment)
         try:
             try:
-                seen: Any = self._seen(fd, segment)
+                with self._lock:
+                    seen: Any = self._seen(fd, segment)
             except OSError:
+                self.close()  # that is room, too
                 seen = _read(fd, segment.size)
         finally:
             os.close(fd)
         return memoryview(seen).cast("B").toreadonly()
 
     def look(self) -> float | None:
-        """Close what has been idle for long; seconds until to look again, None: no need."""
+        """Close what was not opened lately; seconds until to look again, None: no need."""
         if not self._kept:
             return None
-        rest = self._used + IDLE_TIME - time.monotonic()
-        if rest > 0:
-            return rest
-        self.close()
+        with self._lock:
+            now = time.monotonic()
+            for _, opened_at in list(self._kept.values()):
+                if opened_at + IDLE_TIME > now:
+                    return opened_at + IDLE_TIME - now
+                self._drop_oldest()
         return None
 
     def close(self) -> None:
         """Keep none; those through which somebody looks stay open."""
-        self._kept.clear()
-        self._bytes = 0
+        with self._lock:
+            while self._kept:
+                self._drop_oldest()
 
     def _seen(self, fd: int, segment: Segment) -> Any:
         """What is in a window, with the lock that this descriptor has."""
-        lock = raw.mapped(fd, HEADER)  # as long as any mapping of it is left
+        lock = raw.mapped(fd, HEADER)  # it lasts as long as any mapping of this descriptor
         window = self._window(fd, segment)
         seen = type(window).from_buffer(window)  # its own object, of which all views are
         seen.lock = lock
@@ -79,7 +86,7 @@ class Windows:
     def _window(self, fd: int, segment: Segment) -> Any:
         stat = os.fstat(fd)
         key = stat.st_dev, stat.st_ino
-        window = self._kept.pop(key, None)
+        window, _ = self._kept.pop(key, (None, 0.0))
         if window is not None:
             self._bytes -= len(window)
         if window is None or len(window) != segment.size or bytes(window[:TOKEN]) != segment.token:
@@ -93,12 +100,15 @@ class Windows:
         return window
 
     def _keep(self, key: Key, window: Any) -> None:
-        """Keep this one, and of those that were used last as many as may be."""
-        self._kept[key] = window
+        """Keep this one, and of those that were opened last as many as may be."""
+        self._kept[key] = window, time.monotonic()
         self._bytes += len(window)
-        self._used = time.monotonic()
         while self._bytes > BYTES or len(self._kept) > NUMBER:
-            self._bytes -= len(self._kept.popitem(last=False)[1])
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        window, _ = self._kept.popitem(last=False)[1]
+        self._bytes -= len(window)
 
 
 def _read(fd: int, size: int) -> bytearray:
