@@ -387,3 +387,17 @@ def test_one_that_lost_the_end_of_its_journal_is_told_what_was_sent_to_the_last_
     kinds = [word for word in said(effects) if isinstance(word, (m.Claim, m.Submit))]
     assert [type(word) for word in kinds] == [m.Claim, m.Submit]
     assert (kinds[0].sent, kinds[1].seq) == (1, 1)
+
+
+@pytest.mark.parametrize("torn", [1, 2])
+def test_what_was_sent_long_ago_is_told_to_one_that_asks_though_others_came_between(client, torn):
+    submit(client, "t1")
+    for i in range(1, torn + 1):  # these hear of it, and of nothing else
+        client.handle(e.Closed("control"), 0.0)
+        client.handle(e.Opened("control"), 0.0)
+        between = m.Welcome(f"d{i}", "c1", 0, 10_000, session=7, since=1.0 + i, torn=True)
+        hear(client, between, "control")
+    asking = m.Welcome("e", "c1", 0, 10_000, session=7, asks=True, since=9.0)
+    _, effects = reconnect(client, asking)
+    (claim,) = said(effects, m.Claim)
+    assert (claim.ids, claim.sent) == ([], 1)

@@ -523,7 +523,7 @@ class Client:
         watches = sorted(self.watched - again - (asked - self.promised) - self.outstanding.keys())
         first = (*(submit for submit, _ in self.unaccepted), *self.unsent)
         accepted = first[0].seq - 1 if first else self.submitted
-        sent = max(self.sent, accepted)
+        sent = max(self.sent, self.repeated, accepted)
         for start in range(0, max(len(lacking), 1), CLAIM):
             more = start + CLAIM < len(lacking)
             ids = lacking[start : start + CLAIM]
@@ -572,7 +572,8 @@ class Client:
         self.unaccepted_bytes = self.unaccepted_tasks = 0
         self.unsent = deque(waiting)
         self._count_unsent()
-        self.repeated = sum(submit.seq <= self.sent for submit in self.unsent)
+        sent = max(self.sent, self.repeated)
+        self.repeated = sum(submit.seq <= sent for submit in self.unsent)
         for seq, submit in enumerate(self.unsent, 1):
             submit.seq = seq
         self.submitted, self.sent = len(self.unsent), 0
