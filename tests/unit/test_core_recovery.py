@@ -591,6 +591,23 @@ def test_of_two_attempts_at_a_share_the_later_one_counts():
     assert after.outcome("ann-1").status == "ok"
 
 
+def test_items_count_that_were_told_while_others_ran_which_are_known_by_themselves_now():
+    hand = Durable()
+    hand.supervisor("engine1", "engine2")
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", m.Task("ann-1", FIT, b"abcde", chunk=m.Chunk(0, 5, 1, (1, 2, 3, 4, 5))))
+    hand.engine("engine2")
+    after = Durable(hand.turns, complete=False)
+    after.supervisor("engine1", "engine2")
+    for name in ("engine1", "engine2"):
+        after.engine(name, seen=1)
+    has(after, "engine2", (0, "ann-1.2", 1), items=[(2, 4)])
+    told = m.Result("ann-1.2", 1, "ok", b"v", completed=40.0, items=2, running=1)
+    after.result("engine2", told, seq=1)
+    assert after.outcome("ann-1.2").status == "ok"
+
+
 def test_items_that_an_engine_has_of_a_map_that_is_lost_are_nobodys():
     hand = doubtful("engine1", "engine2")
     hand.supervisor("engine1", "engine2")

@@ -168,8 +168,10 @@ class Chunks:
         """
         _, chunk = _of(share)
         done = chunk.start + result.items
-        end = done + result.running
-        possible = min(result.items, result.running) >= 0 and end <= chunk.stop
+        # Before a restart others may have followed it, which its engine holds by themselves now.
+        running = result.running if done != chunk.stop else 0
+        end = done + running
+        possible = min(result.items, running) >= 0 and end <= chunk.stop
         if not possible or (result.status != "ok" and not result.items):
             self._work.late += 1
             place.late += 1
@@ -180,7 +182,7 @@ class Chunks:
             return False
         if end < chunk.stop:
             self._cut_off(share, end, now)
-        if result.running:
+        if running:
             if end < chunk.stop:  # it takes long, so that nothing is to wait behind it
                 place.backlog += MOST - share.expected
                 share.expected = MOST
