@@ -524,7 +524,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "what runs of a share goes elsewhere, too": (
         chunks.Chunks, "told",
-        "end = done + result.running", "end = done",
+        "end = done + running", "end = done",
     ),
     "the item that ran when its engine died runs again": (
         chunks.Chunks, "torn",
