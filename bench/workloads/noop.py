@@ -38,7 +38,7 @@ def sample(peer: str) -> dict[str, float]:
 
 
 def submit_rounds(submit: Submit, peer: str) -> int:
-    """Submit rounds of no-ops, and get their results, for long `ENOUGH`; gives how many tasks."""
+    """Submit rounds of no-ops, and get their results, until `ENOUGH`; gives how many tasks."""
     rounds = 0
     start = time.perf_counter()
     while time.perf_counter() - start < ENOUGH:

@@ -573,17 +573,24 @@ def test_what_had_to_run_again_and_is_known_already_is_not_refused():
     assert after.say("ann/control", again) == [m.Reply(1)]
 
 
-def test_of_two_attempts_at_a_share_the_later_one_counts():
+def in_doubt(items):
+    """A controller that knows of a map of which engine1 was given something, and engine2 nothing."""
     hand = Durable()
     hand.supervisor("engine1", "engine2")
     hand.engine("engine1")
     hand.client("ann")
-    hand.submit("ann", m.Task("ann-1", FIT, b"x", chunk=m.Chunk(0, 1, 1, (1,)), retries=2))
+    chunk = m.Chunk(0, items, 1, tuple(range(1, items + 1)))
+    hand.submit("ann", m.Task("ann-1", FIT, bytes(items), chunk=chunk, retries=2))
     hand.engine("engine2")
     after = Durable(hand.turns, complete=False)
     after.supervisor("engine1", "engine2")
     for name in ("engine1", "engine2"):
         after.engine(name, seen=1)
+    return after
+
+
+def test_of_two_attempts_at_a_share_the_later_one_counts():
+    after = in_doubt(1)
     has(after, "engine2", (0, "ann-1.0", 2), items=[(0, 1)])
     has(after, "engine1", (0, "ann-1.0", 1), items=[(0, 1)])
     share = m.Result("ann-1.0", 2, "ok", b"v", completed=40.0, items=1)
@@ -592,16 +599,7 @@ def test_of_two_attempts_at_a_share_the_later_one_counts():
 
 
 def test_items_count_that_were_told_while_others_ran_which_are_known_by_themselves_now():
-    hand = Durable()
-    hand.supervisor("engine1", "engine2")
-    hand.engine("engine1")
-    hand.client("ann")
-    hand.submit("ann", m.Task("ann-1", FIT, b"abcde", chunk=m.Chunk(0, 5, 1, (1, 2, 3, 4, 5))))
-    hand.engine("engine2")
-    after = Durable(hand.turns, complete=False)
-    after.supervisor("engine1", "engine2")
-    for name in ("engine1", "engine2"):
-        after.engine(name, seen=1)
+    after = in_doubt(5)
     has(after, "engine2", (0, "ann-1.2", 1), items=[(2, 4)])
     told = m.Result("ann-1.2", 1, "ok", b"v", completed=40.0, items=2, running=1)
     after.result("engine2", told, seq=1)

@@ -64,8 +64,8 @@ class Memory:
 
     def look(self) -> float | None:
         """Give back what has been idle for a while; seconds until to look again, None: no need."""
-        lent, borrowed = self._arena.look(), self._windows.look()
-        return lent if borrowed is None else borrowed if lent is None else min(lent, borrowed)
+        rests = self._arena.look(), self._windows.look()
+        return min((rest for rest in rests if rest is not None), default=None)
 
     def close(self) -> None:
         """Give up what nobody else has."""

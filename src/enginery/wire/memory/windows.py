@@ -63,7 +63,8 @@ class Windows:
             return None
         with self._lock:
             now = time.monotonic()
-            for _, opened_at in list(self._kept.values()):
+            while self._kept:
+                _, opened_at = next(iter(self._kept.values()))
                 if opened_at + IDLE_TIME > now:
                     return opened_at + IDLE_TIME - now
                 self._drop_oldest()
