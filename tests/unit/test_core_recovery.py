@@ -574,7 +574,7 @@ def test_what_had_to_run_again_and_is_known_already_is_not_refused():
 
 
 def in_doubt(items):
-    """A controller that knows of a map of which engine1 was given something, and engine2 nothing."""
+    """A controller that knows of a map; engine1 was given some of it, as far as it knows."""
     hand = Durable()
     hand.supervisor("engine1", "engine2")
     hand.engine("engine1")
