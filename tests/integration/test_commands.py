@@ -331,6 +331,28 @@ def test_controller_and_engines_by_hand_in_any_order(home: Path, start: Start) -
     assert [popen.wait(15) for popen in (controller, early, late)] == [0, 0, 0]
 
 
+def held(fifo: Path, seconds: float) -> None:
+    """Let no other thread of this process run, though there is output to be sent."""
+    import ctypes
+
+    fifo.write_text("now")
+    print("now")
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))  # unlike a CDLL, that keeps the GIL
+
+
+def test_an_engine_that_is_slow_to_wake_hears_that_its_controller_ends(
+    start: Start, tmp_path: Path
+) -> None:
+    controller, engine = start("controller"), start("engine")
+    os.mkfifo(fifo := tmp_path / "fifo")
+    with _connected(Profile().security / "ipcontroller-client.json", start) as rc:
+        rc.wait_for_engines(1, timeout=30)
+        rc[0].apply(held, fifo, 0.5)
+        assert fifo.read_text() == "now"
+        controller.terminate()
+        assert [popen.wait(15) for popen in (controller, engine)] == [0, 0]
+
+
 def test_stop_ends_one_by_hand_that_goes_on_where_another_was_killed(start: Start) -> None:
     assert run("cluster", "start", "-n", "1", "--daemonize").returncode == 0
     with Client() as rc:

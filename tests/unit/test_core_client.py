@@ -401,3 +401,13 @@ def test_what_was_sent_long_ago_is_told_to_one_that_asks_though_others_came_betw
     _, effects = reconnect(client, asking)
     (claim,) = said(effects, m.Claim)
     assert (claim.ids, claim.sent) == ([], 1)
+
+
+def test_a_goodbye_ends_the_connection_on_which_it_came_and_nothing_is_said_there(client):
+    stop, drop = hear(client, m.Goodbye("signalled"), "tasks")
+    assert (stop.code, stop.why, drop.conn) == (0, "signalled", "tasks")
+    assert said(submit(client, "t1")) == []
+    assert told(deliver(client, 1)) == []
+    stop, drop = hear(client, m.Goodbye("signalled"), "control")
+    assert drop.conn == "control"
+    assert client.joined == set()

@@ -27,7 +27,7 @@ import zmq
 
 from ..core import messages as m
 from ..core.client import Client
-from ..core.events import Closed, Effect, Event, JoinFarm, Opened, Received, Send, Submitted
+from ..core.events import Closed, Drop, Effect, Event, JoinFarm, Opened, Received, Send, Submitted
 from ..error import ProtocolError
 from ..net import monitors, sockets
 from ..net.keys import ConnectionFile
@@ -282,6 +282,8 @@ class Driver:
         for effect in effects:
             if type(effect) is JoinFarm:
                 self._join_farm(effect.port)
+            elif type(effect) is Drop:
+                self._drop(str(effect.conn))
         self._send(effects)
         news = [effect for effect in effects if type(effect) is not Send]
         if news:
@@ -352,18 +354,24 @@ class Driver:
         for message in batches.pop("farm", ()):  # each for another engine, perhaps
             sockets.send(self._lanes["farm"], codec.encode([message]))
         for lane, messages in batches.items():
+            if lane not in self._lanes:  # it was dropped
+                continue
             by_reference = lane == "tasks" and self._memory.controller > 0
             sockets.send(self._lanes[lane], codec.encode(messages, by_reference))
 
     def _join_farm(self, port: int) -> None:
         """Connect to the queue of the pure scheme, and leave that of a former controller."""
-        for sources in (self._lanes, self._monitors):
-            if (old := sources.pop("farm", None)) is not None:
-                self._poller.unregister(old)
-                old.close()
+        self._drop("farm")
         if port:
             file = self._file.at_port(port)
             socket, monitor = sockets.dealer(self._context, file, heartbeats=False)
             self._lanes["farm"], self._monitors["farm"] = socket, monitor
             for source in (socket, monitor):
                 self._poller.register(source, zmq.POLLIN)
+
+    def _drop(self, lane: str) -> None:
+        """Close this connection, if there is one, and make no other."""
+        for sources in (self._lanes, self._monitors):
+            if (old := sources.pop(lane, None)) is not None:
+                self._poller.unregister(old)
+                old.close()

@@ -271,7 +271,7 @@ class Service:
         if not self.lasting and (orderly or self.journal is None):
             for path in (*self.files.values(), self._key_path):
                 path.unlink(missing_ok=True)
-        self.context.destroy(linger=200)  # the goodbyes go out
+        self.context.destroy(linger=200)  # goodbyes to who has not left may still go out
         for port in self.ports.values():
             port.close()
         if self.farm is not None:
@@ -316,7 +316,7 @@ class Service:
                 fired = {fd for fd, _ in rare.poll(0)}
                 if bell.heard() or (owner and owner.fileno() in fired):
                     why = "its owner has ended" if owner and owner.gone() else "signalled"
-                    self._carry_out(self.core.close(why))
+                    self.core.close(why, self.now(), self.effects)
                 if self.journal is not None and self.journal.fileno() in fired:
                     for event in self.journal.events():
                         self.core.feed(event, self.now(), self.effects)
@@ -495,7 +495,6 @@ class Service:
             elif isinstance(effect, Drop):
                 self._drop(effect)
             elif isinstance(effect, Stop):
-                log.event(self.logger, "info", "controller.stopped", why=effect.why)
                 self.exit_code = effect.code
 
     def _drop(self, effect: Drop) -> None:

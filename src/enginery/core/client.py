@@ -21,6 +21,7 @@ from .events import (
     Closed,
     Credited,
     Delivered,
+    Drop,
     Effect,
     EnginesChanged,
     Event,
@@ -356,7 +357,8 @@ class Client:
             case m.Again():
                 pass
             case m.Goodbye(reason=reason):
-                out.append(Stop(0, reason))
+                self.joined.discard(lane)
+                out += [Stop(0, reason), Drop(lane, "the controller waits for that")]
             case _:
                 out.append(Log("warning", "client.unexpected", {"what": type(message).__name__}))
 

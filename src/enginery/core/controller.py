@@ -36,9 +36,9 @@ from .events import (
     Measured,
     Received,
     Send,
-    Stop,
     Synced,
 )
+from .farewell import Farewell
 from .hosts import Hosts
 from .inquiries import ANSWERS, Inquiries, Usage
 from .intake import Intake
@@ -191,6 +191,7 @@ class Controller:
         self.rate = Rate()  # of calls that end
         self.usage: Callable[[], Usage] = _unknown  # what this process uses of its host
         self.session_count = 0  # how many there ever were
+        self.farewell: Farewell | None = None  # when it is to stop
         self._recording: deque[tuple[int, Place, bytes]] = deque()  # lives, by record
 
     # --- the machine ----------------------------------------------------------------------------
@@ -206,6 +207,9 @@ class Controller:
         """Take one of several events of a turn; `settle` has to follow the last."""
         if self.since is None:
             self.since = now
+        if self.farewell is not None:
+            self.farewell.feed(event, out)
+            return
         match event:
             case Received(conn=conn, role=role, message=message):
                 self._received(conn, role, message, now, out)
@@ -248,6 +252,8 @@ class Controller:
             times.append(next(iter(self.intake.accepting.values()))[0])
         if self.stale:
             times.append(self.told + TELL_ENGINES)
+        if self.farewell is not None:
+            times.append(self.farewell.deadline)
         return min([each for each in times if each is not None], default=None)
 
     def settle(self, now: float, out: list[Effect]) -> None:
@@ -272,6 +278,8 @@ class Controller:
         for session in self.delivery.pump(out):
             intake.told(session, now, out)
         self.journal.settle(now, out)
+        if self.farewell is not None:
+            self.farewell.settle(now, out)
 
     def _timers(self, now: float, out: list[Effect]) -> None:
         for place in list(self.leaving.values()):
@@ -889,7 +897,7 @@ class Controller:
             case m.Query():
                 self._query(conn, session, message, now, out)
             case m.Signal() | m.Clear() | m.Shutdown():
-                self._command(conn, session, message, out)
+                self._command(conn, session, message, now, out)
             case _:
                 self._misplaced("client", message, out)
 
@@ -977,7 +985,7 @@ class Controller:
         return True
 
     def _command(
-        self, conn: Conn, session: Session, message: m.Signal | m.Clear | m.Shutdown,
+        self, conn: Conn, session: Session, message: m.Signal | m.Clear | m.Shutdown, now: float,
         out: list[Effect],
     ) -> None:  # fmt: skip
         """Pass a command on to the engines it names; control does not wait in their queues."""
@@ -997,13 +1005,15 @@ class Controller:
                 out.append(Send(lane, told))
         out.append(Send(conn, session.answered(m.Reply(message.number))))
         if everyone:
-            out.extend(self.close("shut down by a client"))
+            self.close("shut down by a client", now, out)
 
-    def close(self, why: str) -> list[Effect]:
-        """Say goodbye to all, and stop."""
-        out: list[Effect] = [Send(conn, m.Goodbye(why)) for conn in self.peers]
-        out.append(Stop(0, why))
-        return out
+    def close(self, why: str, now: float, out: list[Effect]) -> None:
+        """Say goodbye to all, and stop; `settle` has to follow. Asked twice, do not wait."""
+        if self.farewell is not None:
+            self.farewell.deadline = now
+            return
+        self.farewell = Farewell(why, now)
+        self.farewell.tell(self.peers, out)
 
     def _misplaced(self, kind: str, message: m.Message, out: list[Effect]) -> None:
         fields: dict[str, Any] = {"kind": kind, "what": type(message).__name__}

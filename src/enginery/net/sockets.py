@@ -8,7 +8,9 @@ What libzmq does by default is wrong for us in several places, each of them trie
 * a receive pipe that is full stops the answering of heartbeats, so that a busy peer looks dead:
   high-water marks are 0 here, and what is under way is bounded in the cores, by credit and hwm;
 * a reconnect waits for the kernel's own patience, many seconds, unless connecting has a timeout;
-* a monitor that is full, or closed too early, stops libzmq's thread for ever (`monitors`).
+* a monitor that is full, or closed too early, stops libzmq's thread for ever (`monitors`);
+* a DEALER that queues nothing for who is not there also forgets, when a connection ends, what came
+  on it and was not read yet: who has the last word leaves last (`core.farewell`).
 """
 
 from __future__ import annotations
