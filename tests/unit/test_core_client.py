@@ -403,6 +403,24 @@ def test_what_was_sent_long_ago_is_told_to_one_that_asks_though_others_came_betw
     assert (claim.ids, claim.sent) == ([], 1)
 
 
+def test_one_that_knows_an_earlier_session_only_has_nothing_of_the_last_one(client):
+    client.handle(e.Closed("tasks"), 0.0)
+    client.handle(e.Opened("tasks"), 0.0)
+    hear(client, m.Welcome("d", "c1", 0, 10_000, session=7, since=1.0, torn=True))
+    submit(client, "t1")
+    client.handle(e.Asked(m.Query(1, "fetch", ["x1"])), 0.0)
+    asking = m.Welcome("e", "c1", 3, 10_000, session=1, asks=True, since=2.0)
+    _, effects = reconnect(client, asking)
+    (claim,) = said(effects, m.Claim)
+    assert (claim.ids, claim.accepted, claim.sent) == ([], 3, 4)
+    assert [(word.seq, word.tasks[0].id) for word in said(effects, m.Submit)] == [(4, "t1")]
+    assert said(submit(client, "t2"), m.Submit)[0].seq == 5
+    client.handle(e.Opened("control"), 0.0)
+    assert said(hear(client, asking, "control")) == []
+    assert said(hear(client, m.Accepted(3)), m.Query) == []
+    assert [word.ids for word in said(hear(client, m.Accepted(4)), m.Query)] == [["x1"]]
+
+
 def test_a_goodbye_ends_the_connection_on_which_it_came_and_nothing_is_said_there(client):
     stop, drop = hear(client, m.Goodbye("signalled"), "tasks")
     assert (stop.code, stop.why, drop.conn) == (0, "signalled", "tasks")

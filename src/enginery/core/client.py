@@ -475,6 +475,8 @@ class Client:
         elif again and welcome.asks:
             self.delivered = self.confirmed = self.unconfirmed_bytes = 0  # it counts anew
             self._lack_less()
+            if welcome.session != self.session:
+                self._renumber(welcome.accepted)
         elif another:
             waiting = [submit for submit in self.unsent if submit.seq > self.sent]
             self._begin_again("the controller had given this client up", waiting, out)
@@ -508,6 +510,18 @@ class Client:
             self._send_unsent(out)
             self._ask_held(out)
         out.append(Joined(welcome))
+
+    def _renumber(self, accepted: int) -> None:
+        """A controller that does not know of this session any more goes on with an earlier one, in
+        which so much was accepted: what it does not have follows that.
+        """
+        more = accepted - self._accepted_seq
+        for submit in (*(submit for submit, _ in self.unaccepted), *self.unsent):
+            submit.seq += more
+        self.submitted += more
+        self.sent = max(0, self.sent + more)
+        self.repeated = max(0, self.repeated + more)
+        self.held = {number: seq + more for number, seq in self.held.items()}
 
     def _claim(self, out: list[Effect]) -> None:
         """Tell a controller that was started again what it has accepted and not answered."""
