@@ -3,7 +3,7 @@
 import pytest
 
 from enginery.core import messages as m
-from enginery.core.events import Received, Send
+from enginery.core.events import Received
 from enginery.core.hosts import LEAST, PACE, PATIENCE
 from enginery.core.names import content_hash
 from enginery.version import PROTOCOL
@@ -109,8 +109,9 @@ def test_what_is_no_work_does_not_wait():
     abort = m.Abort(["t0"], running=True, number=1)
     said = far.say_all("ann/control", abort)
     assert far.parcels(said) == [("engine1/control", ["Abort"], 0)]
-    stop = far.core.close("stopped")
-    goodbyes = [(e.conn, e.message) for e in stop if isinstance(e, Send)]
+    effects = []
+    far.core.close("stopped", far.now, effects)
+    goodbyes = [(e.conn, e.message) for e in effects]
     assert ("engine1/tasks", ["Goodbye"], 0) in far.parcels(goodbyes)
 
 

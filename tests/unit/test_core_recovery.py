@@ -9,9 +9,9 @@ from enginery.core.controller import FORGET_CLIENT, Controller, Limits
 from enginery.core.engines import AWAY
 from enginery.core.entries import Came, Complete, Divided, Kept, Life, Over, State, Turn
 from enginery.core.events import Append, JournalFailed, Received, Send, Synced, Tick
-from enginery.core.recovery import NO_FUNCTION, RETURN
+from enginery.core.recovery import NO_FUNCTION, RESTARTED, RETURN
 from enginery.core.replay import Replay
-from enginery.core.work import IN_DOUBT
+from enginery.core.work import HAD, IN_DOUBT
 from enginery.schemes import LeastLoad
 from enginery.version import PROTOCOL
 
@@ -404,6 +404,76 @@ def done():
     return hand
 
 
+@pytest.fixture
+def told_of():
+    """A controller that power was cut from, after an engine had told of a task nobody else knew."""
+    hand = doubtful("engine1")
+    has(hand, "engine1", (1, "ann-1", 1))
+    assert hand.state("ann-1") == "sent"
+    hand.wait(1)
+    after = Durable(hand.turns, complete=False)
+    after.supervisor("engine1")
+    after.engine("engine1", seen=1)
+    return after
+
+
+def test_what_only_an_engine_had_told_of_and_has_no_more_comes_as_if_for_the_first_time(told_of):
+    has(told_of, "engine1")
+    assert "ann-1" not in told_of.core.work.tasks
+    claims(told_of, sent=1)
+    told_of.submit("ann", task("ann-1", retries=1))
+    assert told_of.state("ann-1") == "sent"
+
+
+def test_what_only_an_engine_had_told_of_that_is_gone_is_lost_for_that(told_of):
+    told_of.close("engine1/tasks")
+    told_of.close("engine1/control")
+    told_of.wait(RETURN + AWAY)
+    outcome = told_of.outcome("ann-1")
+    assert (outcome.status, outcome.facts["reason"]) == ("lost", HAD)
+
+
+def test_what_its_client_has_claimed_is_no_more_what_only_an_engine_had_told_of(told_of):
+    claims(told_of, "ann-1")
+    has(told_of, "engine1", (1, "ann-1", 1))
+    told_of.wait(1)
+    after = Durable(told_of.turns, complete=False)
+    after.supervisor("engine1")
+    after.engine("engine1", seen=1)
+    has(after, "engine1")
+    assert after.outcome("ann-1").facts["reason"] == RESTARTED
+
+
+@pytest.mark.parametrize("said", ["refused", "unfit"])
+def test_what_only_an_engine_has_told_of_and_will_not_run_is_forgotten(told_of, said):
+    has(told_of, "engine1", (1, "ann-1", 1))
+    told_of.result("engine1", m.Result("ann-1", 1, said, b""), seq=1)
+    assert "ann-1" not in told_of.core.work.tasks
+
+
+def test_what_only_an_engine_has_told_of_is_aborted_when_that_knows_of_it(told_of):
+    claims(told_of)
+    told_of.say("ann/control", m.Abort(["ann-1"], number=1))
+    assert told_of.state("ann-1") == "queued"
+    said = has(told_of, "engine1", (1, "ann-1", 1))
+    assert [w.ids for _, w in said if isinstance(w, m.Abort)] == [["ann-1"]]
+
+
+def test_what_was_aborted_and_no_engine_has_is_aborted(told_of):
+    claims(told_of)
+    told_of.say("ann/control", m.Abort(["ann-1"], number=1))
+    has(told_of, "engine1")
+    assert told_of.outcome("ann-1").status == "aborted"
+
+
+def test_what_had_ended_before_it_was_aborted_ends_as_it_did(told_of):
+    claims(told_of)
+    told_of.say("ann/control", m.Abort(["ann-1"], number=1))
+    has(told_of, "engine1", (0, "ann-1", 1))
+    told_of.result("engine1", ok("ann-1"), seq=1)
+    assert told_of.outcome("ann-1").status == "ok"
+
+
 def test_a_result_counts_that_came_before_it_was_clear_whose_the_task_is():
     hand = Durable()
     for name in ("engine1", "engine2"):
@@ -657,6 +727,41 @@ def test_what_is_to_run_again_is_answered_when_that_is_on_the_disk():
     [append] = [effect for effect in effects if isinstance(effect, Append)]
     assert replies(effects) == []
     assert replies(hand.core.handle(Synced(append.number, 1, 1), hand.now)) == [m.Reply(7)]
+
+
+def test_a_result_is_acknowledged_when_it_is_on_the_disk():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    effects = hand.core.handle(
+        Received("engine1/tasks", "engine", m.Results(1, [ok("ann-1")])), hand.now
+    )
+    [append] = [effect for effect in effects if isinstance(effect, Append)]
+    later = hand.core.handle(
+        Received("ann/tasks", "client", m.Submit(2, [task("ann-2")])), hand.now
+    )  # what is sent to the engine takes an acknowledgement along
+    told = [[e.message for e in each if isinstance(e, Send)] for each in (effects, later)]
+    assert [word for said in told for word in said if isinstance(word, m.Acked)] == []
+    hand.handle(Synced(append.number, 1, 1))
+    hand.result("engine1", ok("ann-2"), seq=2)
+    assert acked(hand.say_all("ann/tasks", m.Submit(3, [task("ann-3")]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("retries", "seen", "attempt"), [(1, 1, 2), (1, 0, 1), (0, 0, 1), (0, 1, 0)]
+)
+def test_what_an_engine_got_and_has_no_more_may_have_ended_there(retries, seen, attempt):
+    """The disk was full when that was to be written, and power failed before there was room."""
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1", retries=retries))
+    after = Durable(hand.turns, complete=False)
+    after.engine("engine1", seen=seen)
+    has(after, "engine1", seen=seen)
+    record = after.core.work.tasks["ann-1"]
+    assert (record.attempt if record.outcome is None else 0) == attempt
 
 
 def test_what_a_client_asks_for_before_its_claim_arrives_is_wanted():

@@ -67,7 +67,8 @@ class Account:
                 if is_chunk(record) and record.pool is not None:
                     yield self.divided(record.pool), SMALL
             elif record.outcome is None or id in work.unfetched:  # its engine tells how it ended
-                yield e.Taken(record.owner, 0, [], [e.Direct.of(record.spec)]), SMALL
+                direct = e.Direct.of(record.spec, id in work.had)
+                yield e.Taken(record.owner, 0, [], [direct]), SMALL
             else:
                 yield self._direct(record, record.outcome), min(record.size, LARGE)
         for id, number in list(work.numbers.items()):

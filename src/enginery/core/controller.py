@@ -20,7 +20,7 @@ from . import entries, laws, queries, roles
 from . import messages as m
 from .account import Account, came_of, life_of
 from .delivery import Delivery
-from .dispatch import abort_of, attempt_of
+from .dispatch import aborts_at, attempt_of
 from .engines import AHEAD_BYTES, AWAY, EARLY, Death, Place, Settling, patience
 from .events import (
     Closed,
@@ -500,11 +500,7 @@ class Controller:
             )
         )  # fmt: skip
         if hello.lane == "control":
-            for running in (False, True):
-                unwanted = [r for r in place.sent.values() if r.unwanted]
-                doomed = [r for r in unwanted if r.interrupting is running]
-                if doomed:
-                    out.append(Send(conn, abort_of(doomed, running)))
+            out.extend(Send(conn, abort) for abort in aborts_at(place))
             if place.stale:
                 out.append(Send(conn, place.abort_stale()))
             if place.clears:
@@ -798,7 +794,8 @@ class Controller:
             place.results = following.seq
             for result in following.results:
                 place.unacked_bytes += result.size()
-                self.work.result(place, result, now)
+                if not (self.work.had and self.recovery.declined(place, result, now)):
+                    self.work.result(place, result, now)
             following = place.early.pop(place.results + 1, None)
         if not place.early:
             place.early_bytes = 0

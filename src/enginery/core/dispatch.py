@@ -7,7 +7,7 @@ the queues of engines, from there into messages, and back when they were sent ah
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -199,6 +199,14 @@ def attempt_of(record: Record, place: Place) -> m.Attempt:
         terms.time_limit if terms.time_limit < inf else 0.0,
         terms.clear_before, terms.clear_after, record.inputs, stage=record.stage,
     )  # fmt: skip
+
+
+def aborts_at(place: Place) -> Iterator[m.Abort]:
+    """All that this engine is told about tasks that it was sent and that shall not start."""
+    for running in (False, True):
+        records = [r for r in place.sent.values() if r.unwanted and r.interrupting is running]
+        if records:
+            yield abort_of(records, running)
 
 
 def abort_of(records: list[Record], running: bool, gently: bool = False) -> m.Abort:

@@ -99,11 +99,12 @@ class Direct(Struct, array_like=True, gc=False):
     name: str
     submitted: float = 0.0
     label: str = ""
+    had: bool = False  # an engine has told of it, and no client: it may be any task (`Work.had`)
 
     @classmethod
-    def of(cls, task: Task) -> Direct:
+    def of(cls, task: Task, had: bool = False) -> Direct:
         """What is told of this one."""
-        return cls(task.id, task.engine, task.name, task.submitted, task.label)
+        return cls(task.id, task.engine, task.name, task.submitted, task.label, had)
 
     def task(self) -> Task:
         """What is known of it then."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import entries as e
 from . import messages as m
 from . import queries, roles
+from .dispatch import aborts_at
 from .engines import Place
 from .events import Effect, Log, Send
 from .pools import chunk_id, is_share_of, stands_for
@@ -136,6 +137,7 @@ class Recovery:
     ) -> None:
         """Those that have not ended, as they were."""
         work = self._work
+        work.had = {r.spec.id for r in open if r.spec.id in replay.had and not r.spec.function}
         for record in [record for record in open if record.direct]:
             work.restore_direct(record, now)
         open = [record for record in open if not record.direct]
@@ -180,11 +182,14 @@ class Recovery:
         place.clears = told.clears
         place.n = max(place.n, told.seen)
         has = {(id, attempt) for _, id, attempt, *_ in told.attempts}
+        ids = {id for id, _ in has}
         numbers = {n: attempt for n, _, attempt, *_ in told.attempts}  # a share is told by these
         for record in reversed(list(place.sent.values())):
             there = (record.spec.id, record.attempt) in has
             if not there and numbers.get(record.n) != record.attempt:
                 work.never_had(place, record, now)
+                if self.doubt and record.n <= told.seen and record.spec.id not in ids:
+                    work.doubt(record, now)  # that it has ended there may be missing
         done = -sum(1 for n, *_ in told.attempts if not n)
         items = iter(told.items)
         for n, id, attempt, name, stage in told.attempts:
@@ -208,8 +213,11 @@ class Recovery:
             elif n not in place.sent:  # it has ended, or was called back and sent here once more
                 place.renumber(known, n or done)
                 done += not n
-        work.never_sent(place, RESTARTED, now)
+        for record in work.never_sent(place):
+            self._give_away(record, RESTARTED, now)
         place.sent = dict(sorted(place.sent.items()))
+        if (lane := place.lanes.get("control")) is not None:  # some were aborted meanwhile
+            out.extend(Send(lane, abort) for abort in aborts_at(place))
         self._look(now, out)
 
     def _hear(self, held: Held, out: list[Effect]) -> None:
@@ -252,11 +260,30 @@ class Recovery:
 
     def lacks(self, place: Place, record: Record, now: float, out: list[Effect]) -> None:
         """A life cannot start an attempt, of which nobody here knows more than that it has it."""
+        id, n, attempt = record.spec.id, record.n, record.attempt
+        self._give_away(record, NO_FUNCTION, now)
+        self._refuse(Held(place, place.incarnation, n, id, attempt, "", 0), out)
+
+    def declined(self, place: Place, result: m.Result, now: float) -> bool:
+        """Whether a life will not run what only it has told of, which is to be forgotten then."""
+        record = self._work.tasks.live.get(result.id)
+        if record is None or place.sent.get(record.n) is not record:
+            return False
+        latest = record.attempt == result.attempt and result.status in {"refused", "unfit"}
+        if not (latest and self._forgettable(record)):
+            return False
+        self._work.give_away(record, result.reason, now, forget=True)
+        return True
+
+    def _forgettable(self, record: Record) -> bool:
+        """Whether no client has said what a task is, nor waits for it."""
         id, work = record.spec.id, self._work
-        held = Held(place, place.incarnation, record.n, id, record.attempt, "", 0)
         others = id in work.conditions.graph.edges or id in self._controller.delivery.watchers
-        work.give_away(record, NO_FUNCTION, now, forget=id in work.had and not others)
-        self._refuse(held, out)
+        return id in work.had and not (others or record.aborting)
+
+    def _give_away(self, record: Record, reason: str, now: float) -> None:
+        """No engine will run this, of which nobody here knows more than that one had it."""
+        self._work.give_away(record, reason, now, forget=self._forgettable(record))
 
     def _settle_disputes(self, now: float, out: list[Effect]) -> None:
         """All have said what they have: a task that several have is with the last of them."""

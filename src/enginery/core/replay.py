@@ -38,6 +38,7 @@ class Replay:
         self.divided: dict[str, e.Divided] = {}  # chunks
         self.shares: dict[str, list[int]] = {}  # the first items of those that have ended, by chunk
         self.waits: dict[str, list[e.Condition]] = {}  # of those that are held
+        self.had: set[str] = set()  # of which engines had told, and no client
         self.again: dict[str, None] = {}  # that wait once more, the latest first
         self.kept: dict[str, m.Value] = {}
         self.owed: dict[bytes, dict[str, m.Outcome]] = {}
@@ -122,6 +123,10 @@ class Replay:
             if direct.id not in self.tasks:
                 record = self.tasks[direct.id] = Record(direct.task(), entry.owner)
                 record.steps += (at, "accepted", direct.engine)
+                self.had |= {direct.id} if direct.had else set()
+            elif direct.id in self.had and not direct.had:
+                self.tasks[direct.id].owner = entry.owner
+                self.had.remove(direct.id)
 
     def _sent(self, place: int, n: int, id: str, attempt: int, at: float) -> None:
         record = self.tasks.get(id)

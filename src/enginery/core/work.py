@@ -222,7 +222,7 @@ class Work:
             self.know(record)
             self.quota.take(owner, record.size)
             self.had.add(id)
-            self.journal.note(entries.Taken(owner, 0, [], [entries.Direct.of(spec)]))
+            self.journal.note(entries.Taken(owner, 0, [], [entries.Direct.of(spec, True)]))
         else:
             if record.state == "waiting":
                 self.placement.take_out(record)
@@ -240,6 +240,8 @@ class Work:
         record.wait = None
         record.attempt = attempt
         record.expected = LEAST
+        if n <= 0:  # it has ended, before anything that was said since
+            record.aborting = record.interrupting = False
         place.hold(record, n)
 
     def give_away(self, record: Record, reason: str, now: float, *, forget: bool) -> None:
@@ -251,8 +253,11 @@ class Work:
         self.had.discard(record.spec.id)
         if not forget:
             facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
-            self.end(record, "lost", now, facts=facts, engine=place.id)
+            status: m.Status = "aborted" if record.aborting else "lost"
+            self.end(record, status, now, facts=facts, engine=place.id)
             return
+        if record.state == "queued":
+            place.queue.remove(record)
         self.quota.give_back(record.owner, record.size, record.given)
         self.functions.release(record.spec.function)
         self._drop(record.spec.id)
@@ -260,7 +265,9 @@ class Work:
 
     def own(self, record: Record, owner: bytes) -> None:
         """A task of which an engine had told is this client's, if it is nobody's so far."""
-        self.had.discard(record.spec.id)
+        if record.spec.id in self.had:
+            self.had.remove(record.spec.id)
+            self.journal.note(entries.Taken(owner, 0, [], [entries.Direct.of(record.spec)]))
         if record.owner:
             return
         if record.outcome is None:
@@ -345,6 +352,10 @@ class Work:
                 record.interrupting |= running and not gently
                 self.journal.changed(record)
                 return True
+            case "queued" if not record.spec.function:  # its engine will say whether it has it
+                record.aborting = True
+                record.interrupting |= running and not gently
+                return False
             case "queued":
                 self.dispatch.leave(record)
         self.end(record, "aborted", now)
@@ -427,12 +438,9 @@ class Work:
         record.state = "queued"
         place.put(record)
 
-    def never_sent(self, place: Place, reason: str, now: float) -> None:
-        """Its engine, which has come back, has none of the direct requests that are left."""
-        for record in [r for r in place.queue if r.state == "queued" and not r.spec.function]:
-            self.dispatch.leave(record)
-            facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
-            self.end(record, "lost", now, facts=facts, engine=place.id)
+    def never_sent(self, place: Place) -> list[Record]:
+        """What is left of direct requests of which its engine, which has come back, has none."""
+        return [r for r in place.queue if r.state == "queued" and not r.spec.function]
 
     def restore_done(self, record: Record) -> None:
         """A task that has ended."""
@@ -625,7 +633,8 @@ class Work:
         # From the last to the first, so that those put back stand in their old order.
         for record in reversed(queued):
             if record.state == "queued" and not record.spec.function:  # it may have had it
-                self.end(record, "lost", now, facts=facts | {"started": True}, engine=place.id)
+                more = {"started": True} | self._why_lost(record)
+                self.end(record, "lost", now, facts=facts | more, engine=place.id)
             elif record.state == "queued":
                 self._orphan(record, place, started=False, running=False, facts=facts, now=now)
         first = sent[0].n if sent else 0
@@ -676,6 +685,7 @@ class Work:
                 "started": started,
                 "attempts": record.spent + 1,  # those that started
                 "retries": record.spec.retries,
+                **self._why_lost(record),
             }
             status: m.Status = "kills" if kills and not record.direct else "lost"
             terms = record.spec.terms
@@ -694,6 +704,10 @@ class Work:
         elif record.pool is None or not self.chunks.merged(record, now, "engine lost"):
             record.move("free", now, "engine lost", place.id)
             self._put_back(record, now)
+
+    def _why_lost(self, record: Record) -> dict[str, Any]:
+        """It may have had retries left: nobody has said yet what it is."""
+        return {"reason": HAD} if record.spec.id in self.had else {}
 
     def _put_back(self, record: Record, now: float) -> None:
         """A task that had been given to an engine waits again."""
