@@ -28,6 +28,7 @@ class Item:
     attempts: set[int] = field(default_factory=set)  # that have started
     bodies: int = 0  # starts of user code
     ends: dict[int, str] = field(default_factory=dict)  # how attempts really ended
+    declining: set[int] = field(default_factory=set)  # attempts that an engine will not run
     refused: set[EngineNode] = field(default_factory=set)  # by these lives of engines, for good
     outcome: str = ""  # as somebody was told
     told: Counter[str] = field(default_factory=Counter)  # how often, by client
@@ -73,6 +74,7 @@ class Items:
                 raise Broken(
                     f"unexpected: item {number} of {chunk} is tried again on {engine.name}"
                 )
+            item.declining.add(attempt.attempt)
             return
         item.bodies += 1
         # Of what was not on disk, nobody knows how often it was tried.
@@ -86,6 +88,8 @@ class Items:
         """An item has really ended."""
         item = self.chunks[attempt.id.partition(".")[0]][number]
         item.ends[attempt.attempt] = status
+        if attempt.attempt in item.declining and status == "error":
+            item.bodies += 1  # it was interrupted while it looked whether it would
         if status == "refused":
             item.refused.add(engine)
 

@@ -417,7 +417,8 @@ class Ledger(Observer):
                 wrong = [e for e in ran if e < 0 or (targets and e not in targets)]
                 if len(wrong) == len(ran) or (wrong and not follow.all):
                     return  # of any, one was enough to decide
-        patient = entry.timeout > 0 and not (entry.level or entry.spent)
+        spent = entry.spent or (self.doubts and record.spent)  # attempts not known count as retries
+        patient = entry.timeout > 0 and not (entry.level or spent)
         if not patient:
             ids = record.allowed or work.places
             there = {id for id in ids if work.places[id].there}

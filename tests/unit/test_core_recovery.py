@@ -417,12 +417,10 @@ def told_of():
     return after
 
 
-def test_what_only_an_engine_had_told_of_and_has_no_more_comes_as_if_for_the_first_time(told_of):
+def test_what_only_an_engine_had_told_of_and_has_no_more_may_have_run_there(told_of):
     has(told_of, "engine1")
-    assert "ann-1" not in told_of.core.work.tasks
-    claims(told_of, sent=1)
-    told_of.submit("ann", task("ann-1", retries=1))
-    assert told_of.state("ann-1") == "sent"
+    outcome = told_of.outcome("ann-1")
+    assert (outcome.status, outcome.facts["reason"]) == ("lost", HAD)
 
 
 def test_what_only_an_engine_had_told_of_that_is_gone_is_lost_for_that(told_of):
@@ -445,10 +443,30 @@ def test_what_its_client_has_claimed_is_no_more_what_only_an_engine_had_told_of(
 
 
 @pytest.mark.parametrize("said", ["refused", "unfit"])
-def test_what_only_an_engine_has_told_of_and_will_not_run_is_forgotten(told_of, said):
+def test_what_only_an_engine_has_told_of_and_will_not_run_comes_as_if_for_the_first_time(
+    told_of, said
+):
     has(told_of, "engine1", (1, "ann-1", 1))
     told_of.result("engine1", m.Result("ann-1", 1, said, b""), seq=1)
     assert "ann-1" not in told_of.core.work.tasks
+    claims(told_of, sent=1)
+    told_of.submit("ann", task("ann-1"))
+    assert told_of.state("ann-1") == "sent"
+
+
+def test_unless_that_was_not_the_first_of_it(told_of):
+    has(told_of, "engine1", (1, "ann-1", 2))
+    told_of.result("engine1", m.Result("ann-1", 2, "refused", b""), seq=1)
+    outcome = told_of.outcome("ann-1")
+    assert (outcome.status, outcome.facts["reason"]) == ("lost", HAD)
+
+
+def test_which_recovery_of_it_an_engine_has_is_known_over_restarts(told_of):
+    has(told_of, "engine1", (1, "ann-1", 2, 1))
+    claims(told_of, sent=1)
+    recovery = m.Terms(recoveries=(task("", retries=5),))
+    told_of.submit("ann", task("ann-1", retries=3, terms=recovery))
+    assert told_of.core.work.tasks["ann-1"].spec.retries == 5
 
 
 def test_what_only_an_engine_has_told_of_is_aborted_when_that_knows_of_it(told_of):

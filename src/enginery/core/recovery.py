@@ -265,25 +265,25 @@ class Recovery:
         self._refuse(Held(place, place.incarnation, n, id, attempt, "", 0), out)
 
     def declined(self, place: Place, result: m.Result, now: float) -> bool:
-        """Whether a life will not run what only it has told of, which is to be forgotten then."""
+        """Whether a life will not run what only it has told of."""
         record = self._work.tasks.live.get(result.id)
-        if record is None or place.sent.get(record.n) is not record:
+        if record is None or place.sent.get(record.n) is not record or record.aborting:
             return False
         latest = record.attempt == result.attempt and result.status in {"refused", "unfit"}
-        if not (latest and self._forgettable(record)):
-            return False
-        self._work.give_away(record, result.reason, now, forget=True)
-        return True
-
-    def _forgettable(self, record: Record) -> bool:
-        """Whether no client has said what a task is, nor waits for it."""
-        id, work = record.spec.id, self._work
-        others = id in work.conditions.graph.edges or id in self._controller.delivery.watchers
-        return id in work.had and not (others or record.aborting)
+        if latest and record.spec.id in self._work.had:
+            self._give_away(record, result.reason, now)
+            return True
+        return False
 
     def _give_away(self, record: Record, reason: str, now: float) -> None:
-        """No engine will run this, of which nobody here knows more than that one had it."""
-        self._work.give_away(record, reason, now, forget=self._forgettable(record))
+        """No engine will run this, of which nobody here knows more than that one had it.
+
+        It is forgotten if it has never run, and nobody waits for it.
+        """
+        id, work = record.spec.id, self._work
+        others = id in work.conditions.graph.edges or id in self._controller.delivery.watchers
+        first = record.attempt == 1 and not record.aborting
+        work.give_away(record, reason, now, forget=first and id in work.had and not others)
 
     def _settle_disputes(self, now: float, out: list[Effect]) -> None:
         """All have said what they have: a task that several have is with the last of them."""

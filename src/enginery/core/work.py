@@ -233,7 +233,7 @@ class Work:
             self._reach(record, stage)
             record.spent = max(record.spent, record.spent_before(attempt))
             if not record.spec.function:
-                record.spec = replace(record.spec, engine=place.id)
+                record.spec, record.stage = replace(record.spec, engine=place.id), stage
             record.place = place.id
             self._as_it_was(record)
             self.journal.changed(record)
@@ -250,9 +250,10 @@ class Work:
         """
         place = self.places[record.place]
         self.dispatch.leave(record)
+        facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
+        facts |= self._why_lost(record)
         self.had.discard(record.spec.id)
         if not forget:
-            facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
             status: m.Status = "aborted" if record.aborting else "lost"
             self.end(record, status, now, facts=facts, engine=place.id)
             return
@@ -707,7 +708,7 @@ class Work:
 
     def _why_lost(self, record: Record) -> dict[str, Any]:
         """It may have had retries left: nobody has said yet what it is."""
-        return {"reason": HAD} if record.spec.id in self.had else {}
+        return {"reason": HAD, "started": True} if record.spec.id in self.had else {}
 
     def _put_back(self, record: Record, now: float) -> None:
         """A task that had been given to an engine waits again."""
