@@ -683,7 +683,7 @@ class Ledger(Observer):
             forgets = self.doubts and self.forgets_records and facts["started"]
             return bool(self.restarts and unheard and (task.engine >= 0 or forgets))
         if facts["reason"].startswith(NO_ROOM):
-            return task.engine < 0 and bool(facts["started"] or not entry.attempts)
+            return task.engine < 0 and bool(facts["started"] or not entry.bodies)
         if facts["reason"] == IN_DOUBT:  # and each attempt that is not known counts as a retry
             spent = max(entry.spent, outcome.attempt)
             return self.doubts > 0 and (task.engine >= 0 or spent >= stage.retries)
