@@ -353,6 +353,23 @@ def test_an_engine_that_is_slow_to_wake_hears_that_its_controller_ends(
         assert [popen.wait(15) for popen in (controller, engine)] == [0, 0]
 
 
+def test_so_does_one_whose_controller_ends_because_its_owner_was_killed(
+    start: Start, tmp_path: Path
+) -> None:
+    code = (
+        "import enginery as en; c = en.Cluster(n=0, cluster_id=''); c.start_cluster_sync(); input()"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    engine = start("engine")
+    os.mkfifo(fifo := tmp_path / "fifo")
+    with owner, _connected(Profile().security / "ipcontroller-client.json", start) as rc:
+        rc.wait_for_engines(1, timeout=30)
+        rc[0].apply(held, fifo, 0.5)
+        assert fifo.read_text() == "now"
+        owner.kill()
+        assert engine.wait(15) == 0
+
+
 def test_stop_ends_one_by_hand_that_goes_on_where_another_was_killed(start: Start) -> None:
     assert run("cluster", "start", "-n", "1", "--daemonize").returncode == 0
     with Client() as rc:

@@ -69,6 +69,7 @@ class Entry:
     fetched: Counter[str] = field(default_factory=Counter)  # how often it was asked for
     promised: set[str] = field(default_factory=set)  # clients to which it will be told
     expired: set[str] = field(default_factory=set)  # those that were told that it is forgotten
+    nameless: bool = False  # it ended while only engines had told of it
     dropped: bool = False  # it was lost, and its engine would not have started it any more
     aborted: bool = False
     given_up: bool = False  # its client was told that the controller had forgotten it
@@ -380,6 +381,7 @@ class Ledger(Observer):
             if not late or record.state not in {"held", "waiting"} or entry.bodies or entry.level:
                 raise Broken(f"unexpected: {record!r} times out: {entry}")
         entry.dropped = status == "lost" and self._was_dropped(record, engine)
+        entry.nameless = id in self.world.controller.core.work.had
         divided = entry.task.chunk is not None and record.state != "new"
         ran = divided or self._ran(record, status, engine)
         self.ends[id] = rules.End(status, engine if ran else -1)
@@ -687,7 +689,7 @@ class Ledger(Observer):
         if facts["reason"] == IN_DOUBT:  # and each attempt that is not known counts as a retry
             spent = max(entry.spent, outcome.attempt)
             return self.doubts > 0 and (task.engine >= 0 or spent >= stage.retries)
-        if facts["reason"] == HAD:
+        if facts["reason"] == HAD or entry.nameless:  # whether it had retries is not known
             return self.doubts > 0
         if not facts["started"]:
             nowhere = 99 in task.targets or self.doubts  # there is no such engine

@@ -387,7 +387,7 @@ def test_what_doubt_has_cost_is_known_for_it_when_it_comes_back():
     after.exited("engine1", started=9)  # more than the journal knows of
     after.engine("engine2")
     after.result("engine2", well("ann-1.0", 1, attempt=2), seq=1)
-    for attempt, seq in ((1, 2), (2, 3)):
+    for attempt, seq in ((2, 2), (3, 3)):
         share = after.core.work.tasks["ann-1.1"]
         assert (share.state, share.attempt, share.spent) == ("sent", attempt, 1)
         after.result("engine2", well("ann-1.1", 0, attempt=attempt), seq=seq)

@@ -44,10 +44,26 @@ def test_who_does_not_leave_is_waited_for_for_a_moment(ending):
     assert stops(hand)
 
 
-def test_a_second_signal_waits_for_nobody(ending):
+def test_who_is_asked_again_goes_on_with_that(ending):
     hand, _ = ending
-    hand.core.close("signalled", hand.now, [])
+    hand.now = MOMENT / 2
+    again = []
+    hand.core.close("its owner has ended", hand.now, again)
+    assert again == []
+    assert not stops(hand)
+    hand.now = MOMENT
     assert stops(hand)
+
+
+def test_a_new_life_at_a_place_that_is_not_given_up_yet_is_told_too():
+    hand = Hand()
+    hand.engine("engine")
+    hand.engine("engine", life="2", conn="engine heir")
+    said = []
+    hand.core.close("signalled", hand.now, said)
+    assert {effect.conn for effect in said} == {
+        "engine/tasks", "engine/control", "engine heir/tasks", "engine heir/control",
+    }  # fmt: skip
 
 
 def test_who_comes_now_is_told_too_and_nothing_is_done_for_anybody(ending):

@@ -361,13 +361,14 @@ def has(hand, name, *attempts, seen=1, items=()):
     return hand.say_all(f"{name}/tasks", holds, "engine")
 
 
-def doubtful(*engines):
+def doubtful(*engines, clients=("ann",)):
     """A controller that knows of these engines, and that a client was there, and of no task."""
     hand = Durable()
     hand.supervisor(*engines)
     for name in engines:
         hand.engine(name)
-    hand.client("ann")
+    for name in clients:
+        hand.client(name)
     hand = Durable(hand.turns, complete=False)
     for name in engines:
         hand.engine(name, seen=1)
@@ -428,7 +429,7 @@ def test_what_only_an_engine_had_told_of_that_is_gone_is_lost_for_that(told_of):
     told_of.close("engine1/control")
     told_of.wait(RETURN + AWAY)
     outcome = told_of.outcome("ann-1")
-    assert (outcome.status, outcome.facts["reason"]) == ("lost", HAD)
+    assert (outcome.status, outcome.facts["started"]) == ("lost", True)
 
 
 def test_what_its_client_has_claimed_is_no_more_what_only_an_engine_had_told_of(told_of):
@@ -461,6 +462,22 @@ def test_unless_that_was_not_the_first_of_it(told_of):
     assert (outcome.status, outcome.facts["reason"]) == ("lost", HAD)
 
 
+def test_who_only_watches_does_not_become_its_owner():
+    hand = doubtful("engine1", clients=("ann", "bob"))
+    id = mine(hand)
+    has(hand, "engine1", (1, id, 1))
+    hand.client("bob")
+    hand.say_all("bob/tasks", m.Claim([], 0, 0, [id]))
+    hand.wait(1)
+    after = Durable(hand.turns)
+    after.supervisor("engine1")
+    after.engine("engine1", seen=1)
+    has(after, "engine1", (1, id, 1))
+    claims(after, id, accepted=1, sent=1)
+    said = after.result("engine1", ok(id), seq=1)
+    assert [to for to, word in said if isinstance(word, m.Deliver)] == ["ann/tasks"]
+
+
 def test_which_recovery_of_it_an_engine_has_is_known_over_restarts(told_of):
     has(told_of, "engine1", (1, "ann-1", 2, 1))
     claims(told_of, sent=1)
@@ -482,6 +499,45 @@ def test_what_was_aborted_and_no_engine_has_is_aborted(told_of):
     told_of.say("ann/control", m.Abort(["ann-1"], number=1))
     has(told_of, "engine1")
     assert told_of.outcome("ann-1").status == "aborted"
+
+
+def test_what_was_aborted_and_whose_engine_has_gone_is_aborted(told_of):
+    claims(told_of)
+    told_of.say("ann/control", m.Abort(["ann-1"], number=1))
+    told_of.close("engine1/tasks")
+    told_of.close("engine1/control")
+    told_of.wait(RETURN + AWAY)
+    assert told_of.outcome("ann-1").status == "aborted"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_that_a_direct_request_was_aborted_is_known_over_restarts(there):
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1", engine=0))
+    if not there:  # or its engine comes back later than the abort
+        hand = Durable(hand.turns)
+        claims(hand, "ann-1", accepted=1, sent=1)
+    abort = m.Abort(["ann-1"], running=True, number=1)
+    assert hand.say("ann/control", abort) == [m.Reply(1)]
+    after = Durable(hand.turns)
+    after.engine("engine1", seen=1, lanes=("control", "tasks"))
+    said = has(after, "engine1", (1, "ann-1", 1))
+    aborts = [word for _, word in said if isinstance(word, m.Abort)]
+    assert [(abort.ids, abort.running) for abort in aborts] == [(["ann-1"], True)]
+
+
+def test_an_engine_that_comes_back_is_told_once_what_it_is_to_interrupt():
+    hand = Durable()
+    hand.engine("engine1")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    hand.say("ann/control", m.Abort(["ann-1"], running=True, number=1))
+    after = Durable(hand.turns)
+    said = after.engine("engine1", seen=1, lanes=("control", "tasks"))
+    said += [word for _, word in has(after, "engine1", (1, "ann-1", 1))]
+    assert [word.ids for word in said if isinstance(word, m.Abort)] == [["ann-1"]]
 
 
 def test_what_had_ended_before_it_was_aborted_ends_as_it_did(told_of):
@@ -767,19 +823,40 @@ def test_a_result_is_acknowledged_when_it_is_on_the_disk():
 
 
 @pytest.mark.parametrize(
-    ("retries", "seen", "attempt"), [(1, 1, 2), (1, 0, 1), (0, 0, 1), (0, 1, 0)]
+    ("retries", "seen", "runs_again"), [(1, 1, 2), (1, 0, 1), (0, 0, 1), (0, 1, None)]
 )
-def test_what_an_engine_got_and_has_no_more_may_have_ended_there(retries, seen, attempt):
+@pytest.mark.parametrize("chunk", [None, m.Chunk(0, 1, 1, (1,))])
+def test_what_an_engine_got_and_has_no_more_may_have_ended_there(retries, seen, runs_again, chunk):
     """The disk was full when that was to be written, and power failed before there was room."""
     hand = Durable()
     hand.engine("engine1")
     hand.client("ann")
-    hand.submit("ann", task("ann-1", retries=retries))
+    hand.submit("ann", m.Task("ann-1", FIT, b"x", retries=retries, chunk=chunk))
     after = Durable(hand.turns, complete=False)
     after.engine("engine1", seen=seen)
-    has(after, "engine1", seen=seen)
-    record = after.core.work.tasks["ann-1"]
-    assert (record.attempt if record.outcome is None else 0) == attempt
+    said = has(after, "engine1", seen=seen)
+    [id] = {"ann-1"} if chunk is None else {"ann-1.0"}
+    assert runs(said, "engine1/tasks") == ([(id, runs_again)] if runs_again else [])
+    assert (after.outcome("ann-1") is not None) is (runs_again is None)
+
+
+def test_unless_another_one_has_it_by_now():
+    hand = Durable()
+    hand.supervisor("engine1", "engine2")
+    hand.engine("engine1")
+    hand.engine("engine2")
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    [place] = [p for p in hand.core.work.places.values() if p.sent]
+    had, has_it = ("engine1", "engine2") if place.id == 0 else ("engine2", "engine1")
+    after = Durable(hand.turns, complete=False)
+    for name in (had, has_it):
+        after.engine(name, seen=9)
+    has(after, had, seen=9)  # it was called back from there
+    said = has(after, has_it, (9, "ann-1", 1), seen=9)
+    assert [word for _, word in said if isinstance(word, m.Abort)] == []
+    after.result(has_it, ok("ann-1"), seq=1)
+    assert after.outcome("ann-1").status == "ok"
 
 
 def test_what_a_client_asks_for_before_its_claim_arrives_is_wanted():

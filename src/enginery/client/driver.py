@@ -351,13 +351,15 @@ class Driver:
         for effect in effects:
             if type(effect) is Send:
                 batches.setdefault(effect.conn, []).append(effect.message)
-        for message in batches.pop("farm", ()):  # each for another engine, perhaps
-            sockets.send(self._lanes["farm"], codec.encode([message]))
         for lane, messages in batches.items():
-            if lane not in self._lanes:  # it was dropped
+            if (socket := self._lanes.get(lane)) is None:
+                continue  # it was dropped
+            if lane == "farm":
+                for message in messages:  # each for another engine, perhaps
+                    sockets.send(socket, codec.encode([message]))
                 continue
             by_reference = lane == "tasks" and self._memory.controller > 0
-            sockets.send(self._lanes[lane], codec.encode(messages, by_reference))
+            sockets.send(socket, codec.encode(messages, by_reference))
 
     def _join_farm(self, port: int) -> None:
         """Connect to the queue of the pure scheme, and leave that of a former controller."""

@@ -314,9 +314,11 @@ class Service:
             ready = dict(poller.poll(self._timeout()))
             if rare.fileno() in ready:
                 fired = {fd for fd, _ in rare.poll(0)}
-                if bell.heard() or (owner and owner.fileno() in fired):
-                    why = "its owner has ended" if owner and owner.gone() else "signalled"
-                    self.core.close(why, self.now(), self.effects)
+                if owner is not None and owner.fileno() in fired:
+                    rare.unregister(owner.fileno())  # it would fire until the end
+                    self.core.close("its owner has ended", self.now(), self.effects)
+                if bell.heard():
+                    self.core.close("signalled", self.now(), self.effects)
                 if self.journal is not None and self.journal.fileno() in fired:
                     for event in self.journal.events():
                         self.core.feed(event, self.now(), self.effects)

@@ -67,8 +67,9 @@ class Account:
                 if is_chunk(record) and record.pool is not None:
                     yield self.divided(record.pool), SMALL
             elif record.outcome is None or id in work.unfetched:  # its engine tells how it ended
-                direct = e.Direct.of(record.spec, id in work.had)
-                yield e.Taken(record.owner, 0, [], [direct]), SMALL
+                yield e.Taken(record.owner, 0, [], [e.Direct.of(record.spec)]), SMALL
+                if id in work.had or record.aborting:
+                    yield request_of(record, id in work.had), SMALL
             else:
                 yield self._direct(record, record.outcome), min(record.size, LARGE)
         for id, number in list(work.numbers.items()):
@@ -159,6 +160,13 @@ def life_of(place: Place) -> e.Life:
     return e.Life(
         place.id, place.identity, place.incarnation, place.host, place.pid, place.python,
         place.since, not place.here,
+    )  # fmt: skip
+
+
+def request_of(record: Record, had: bool) -> e.Request:
+    """What its engine does not tell of a direct request."""
+    return e.Request(
+        record.spec.id, record.owner, had, record.aborting, record.interrupting
     )  # fmt: skip
 
 

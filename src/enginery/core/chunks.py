@@ -241,21 +241,28 @@ class Chunks:
 
     def abort(self, record: Record, now: float) -> None:
         """No more shares of this chunk shall be made; those that there are have to be told."""
-        pool = record.pool
-        assert pool is not None
         record.aborting = True
         self._work.journal.changed(record)
-        for share in self._all_out(pool, now):
+        for share in self._out(record, now):
             self._work.end(share, "aborted", now)
 
-    def _all_out(self, pool: Pool, now: float) -> list[Record]:
-        """Shares of all that nobody was given, which nobody will be."""
-        if not pool.todo:
+    def _out(self, record: Record, now: float) -> list[Record]:
+        """Shares of those items of a chunk, or of a former share, that nobody was given."""
+        pool, chunk = _of(record)
+        todo = [(max(start, chunk.start), min(stop, chunk.stop)) for start, stop in pool.todo]
+        out = [(start, stop) for start, stop in todo if start < stop]
+        if not out:
             return []
-        self._work.placement.take_out(pool.record)
-        pool.record.move("divide", now)
-        todo, pool.todo = pool.todo, []
-        return [self._new(pool, start, stop) for start, stop in todo]
+        pool.todo = [
+            rest
+            for start, stop in pool.todo
+            for rest in ((start, min(stop, chunk.start)), (max(start, chunk.stop), stop))
+            if rest[0] < rest[1]
+        ]
+        if not pool.todo:
+            self._work.placement.take_out(pool.record)
+            pool.record.move("divide", now)
+        return [self._new(pool, start, stop) for start, stop in out]
 
     def ended(self, share: Record, now: float) -> None:
         """A share has its outcome."""
@@ -386,12 +393,10 @@ class Chunks:
         return True
 
     def doubt(self, record: Record, reason: str, now: float) -> None:
-        """What waits of a chunk may have been started all the same: a retry each, or the end."""
-        pool = record.pool
-        assert pool is not None
-        for share in self._all_out(pool, now):
+        """What waits of a chunk, or a former share, may have been started: a retry, or the end."""
+        for share in self._out(record, now):
             if share.spec.retries:
-                share.spent = 1
+                share.attempt = share.spent = 1  # the one that may have been started
                 share.move("wait", now, "in doubt")
                 self._put_back(share, now)
             else:

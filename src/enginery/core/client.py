@@ -358,7 +358,7 @@ class Client:
                 pass
             case m.Goodbye(reason=reason):
                 self.joined.discard(lane)
-                out += [Stop(0, reason), Drop(lane, "the controller waits for that")]
+                out += [Stop(0, reason), Drop(lane, "the controller has said goodbye")]
             case _:
                 out.append(Log("warning", "client.unexpected", {"what": type(message).__name__}))
 

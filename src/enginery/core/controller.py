@@ -500,7 +500,8 @@ class Controller:
             )
         )  # fmt: skip
         if hello.lane == "control":
-            out.extend(Send(conn, abort) for abort in aborts_at(place))
+            if not place.silent:  # else it says first what it has
+                out.extend(Send(conn, abort) for abort in aborts_at(place))
             if place.stale:
                 out.append(Send(conn, place.abort_stale()))
             if place.clears:
@@ -1005,12 +1006,10 @@ class Controller:
             self.close("shut down by a client", now, out)
 
     def close(self, why: str, now: float, out: list[Effect]) -> None:
-        """Say goodbye to all, and stop; `settle` has to follow. Asked twice, do not wait."""
-        if self.farewell is not None:
-            self.farewell.deadline = now
-            return
-        self.farewell = Farewell(why, now)
-        self.farewell.tell(self.peers, out)
+        """Say goodbye to all, and stop; `settle` has to follow. Asked again, go on with that."""
+        if self.farewell is None:
+            self.farewell = Farewell(why, now)
+            self.farewell.tell([*self.peers, *self.heirs], out)
 
     def _misplaced(self, kind: str, message: m.Message, out: list[Effect]) -> None:
         fields: dict[str, Any] = {"kind": kind, "what": type(message).__name__}

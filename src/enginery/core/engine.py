@@ -313,7 +313,7 @@ class Engine:
                     id = share_id(chunk_id(id), start)
                 items.append((start, stop))
             told.append((a.n, id, a.attempt, a.name, a.stage))
-        return m.Holds(self._seen, seq, max(self.clearing, self.cleared), told, items)
+        return m.Holds(self.seen, seq, max(self.clearing, self.cleared), told, items)
 
     def _begin_again(self, now: float, out: list[Effect]) -> None:
         """This life was given up: what it holds has gone elsewhere; be the next one."""

@@ -99,12 +99,11 @@ class Direct(Struct, array_like=True, gc=False):
     name: str
     submitted: float = 0.0
     label: str = ""
-    had: bool = False  # an engine has told of it, and no client: it may be any task (`Work.had`)
 
     @classmethod
-    def of(cls, task: Task, had: bool = False) -> Direct:
+    def of(cls, task: Task) -> Direct:
         """What is told of this one."""
-        return cls(task.id, task.engine, task.name, task.submitted, task.label, had)
+        return cls(task.id, task.engine, task.name, task.submitted, task.label)
 
     def task(self) -> Task:
         """What is known of it then."""
@@ -121,6 +120,16 @@ class Taken(Entry, tag="T"):
     seq: int
     tasks: list[Task]  # balanced
     direct: list[Direct] = []
+
+
+class Request(Entry, tag="r"):
+    """What else is known of a direct request that has not ended, and its engine does not tell."""
+
+    id: str
+    owner: bytes
+    had: bool = False  # only an engine has told of it, no client: it may be any task (`Work.had`)
+    aborting: bool = False
+    interrupting: bool = False
 
 
 class Sent(Entry, tag="S"):
@@ -240,6 +249,7 @@ AnyEntry = (
     | Left
     | Function
     | Taken
+    | Request
     | Sent
     | Ended
     | Passed

@@ -12,7 +12,7 @@ from . import messages as m
 from .events import Closed, Conn, Effect, Event, Log, Received, Send, Stop
 
 MOMENT = 1.0
-"""Seconds that the others have to leave; user code that is interrupted has as long to end."""
+"""Seconds that the others have to leave."""
 
 
 class Farewell:

@@ -23,6 +23,7 @@ from .events import Effect, Log, Send
 from .pools import chunk_id, is_share_of, stands_for
 from .replay import Replay
 from .sessions import Session
+from .work import HAD
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -67,6 +68,8 @@ class Recovery:
         self.untold: e.Untold | None = None  # that an engine has gone, and what it had is not known
         self._known: dict[int, int] = {}  # place -> the last `n` that it is known to be sent
         self._disputed: list[Held] = []
+        # Engines got these, and have them no more: the journal may lack that they have ended there.
+        self._gone: list[Record] = []
         self._claimed: dict[str, Session] = {}  # tasks of which nobody has said anything yet
 
     # --- from the journal -----------------------------------------------------------------------
@@ -189,7 +192,7 @@ class Recovery:
             if not there and numbers.get(record.n) != record.attempt:
                 work.never_had(place, record, now)
                 if self.doubt and record.n <= told.seen and record.spec.id not in ids:
-                    work.doubt(record, now)  # that it has ended there may be missing
+                    self._gone.append(record)
         done = -sum(1 for n, *_ in told.attempts if not n)
         items = iter(told.items)
         for n, id, attempt, name, stage in told.attempts:
@@ -214,7 +217,8 @@ class Recovery:
                 place.renumber(known, n or done)
                 done += not n
         for record in work.never_sent(place):
-            self._give_away(record, RESTARTED, now)
+            had = record.spec.id in work.had  # then this life had told of it, and it may have ended
+            work.give_away(record, HAD if had else RESTARTED, had, now, forget=False)
         place.sent = dict(sorted(place.sent.items()))
         if (lane := place.lanes.get("control")) is not None:  # some were aborted meanwhile
             out.extend(Send(lane, abort) for abort in aborts_at(place))
@@ -261,7 +265,7 @@ class Recovery:
     def lacks(self, place: Place, record: Record, now: float, out: list[Effect]) -> None:
         """A life cannot start an attempt, of which nobody here knows more than that it has it."""
         id, n, attempt = record.spec.id, record.n, record.attempt
-        self._give_away(record, NO_FUNCTION, now)
+        self._will_not_run(record, NO_FUNCTION, now)
         self._refuse(Held(place, place.incarnation, n, id, attempt, "", 0), out)
 
     def declined(self, place: Place, result: m.Result, now: float) -> bool:
@@ -271,19 +275,20 @@ class Recovery:
             return False
         latest = record.attempt == result.attempt and result.status in {"refused", "unfit"}
         if latest and record.spec.id in self._work.had:
-            self._give_away(record, result.reason, now)
+            self._will_not_run(record, result.reason, now)
             return True
         return False
 
-    def _give_away(self, record: Record, reason: str, now: float) -> None:
-        """No engine will run this, of which nobody here knows more than that one had it.
+    def _will_not_run(self, record: Record, reason: str, now: float) -> None:
+        """An engine will not run an attempt of which nobody here knows more than that it has it.
 
-        It is forgotten if it has never run, and nobody waits for it.
+        If only engines have told of that task, nobody waits for it, and no attempt was before this
+        one, it is forgotten: its client will submit it.
         """
-        id, work = record.spec.id, self._work
+        id, work, again = record.spec.id, self._work, record.attempt > 1
         others = id in work.conditions.graph.edges or id in self._controller.delivery.watchers
-        first = record.attempt == 1 and not record.aborting
-        work.give_away(record, reason, now, forget=first and id in work.had and not others)
+        forget = id in work.had and not (again or others or record.aborting)
+        work.give_away(record, HAD if again else reason, again, now, forget=forget)
 
     def _settle_disputes(self, now: float, out: list[Effect]) -> None:
         """All have said what they have: a task that several have is with the last of them."""
@@ -298,7 +303,8 @@ class Recovery:
             self._adopt(held)
             place.sent = dict(sorted(place.sent.items()))
             work.joined(place)
-            if (result := work.disputed[place.id, held.id, held.attempt]) is not None:
+            result = work.disputed[place.id, held.id, held.attempt]
+            if result is not None and not self.declined(place, result, now):
                 work.result(place, result, now)  # it has ended meanwhile
         self._disputed.clear()
         work.disputed.clear()
@@ -375,8 +381,9 @@ class Recovery:
         elif record is None:
             delivery.owe(session, m.Outcome(id, "expired"))
         elif queries.visible(self._work, session, id) is not None:
-            self._work.own(record, session.identity)
-            if record.outcome is None and mine:
+            if mine:
+                self._work.own(record, session.identity)
+            if record.outcome is None and record.owner == session.identity:
                 return  # it will be told
             delivery.fetch(session, record)
         else:
@@ -391,6 +398,9 @@ class Recovery:
             return
         self.over = True
         self._settle_disputes(now, out)
+        for record in self._gone:
+            work.doubt(record, now)
+        self._gone.clear()
         doubtful, work.doubtful = work.doubtful, None
         work.forgotten.clear()
         work.untold = self.untold is not None

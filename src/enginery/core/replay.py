@@ -56,6 +56,8 @@ class Replay:
         match entry:
             case e.Taken():
                 self._taken(entry, at)
+            case e.Request():
+                self._request(entry)
             case e.Sent(place=place, attempts=attempts):
                 for n, id, attempt in attempts:
                     self._sent(place, n, id, attempt, at)
@@ -123,10 +125,18 @@ class Replay:
             if direct.id not in self.tasks:
                 record = self.tasks[direct.id] = Record(direct.task(), entry.owner)
                 record.steps += (at, "accepted", direct.engine)
-                self.had |= {direct.id} if direct.had else set()
-            elif direct.id in self.had and not direct.had:
-                self.tasks[direct.id].owner = entry.owner
-                self.had.remove(direct.id)
+
+    def _request(self, entry: e.Request) -> None:
+        record = self.tasks.get(entry.id)
+        if record is None or record.outcome is not None:
+            return
+        record.owner = entry.owner
+        if entry.had:
+            self.had.add(entry.id)
+        else:
+            self.had.discard(entry.id)
+        if entry.aborting:
+            record.aborting, record.interrupting = True, entry.interrupting
 
     def _sent(self, place: int, n: int, id: str, attempt: int, at: float) -> None:
         record = self.tasks.get(id)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from ..schemes import Scheme
 from . import entries
 from . import messages as m
-from .account import LARGE
+from .account import LARGE, request_of
 from .ahead import LEAST
 from .chunks import Chunks
 from .conditions import Conditions
@@ -222,7 +222,8 @@ class Work:
             self.know(record)
             self.quota.take(owner, record.size)
             self.had.add(id)
-            self.journal.note(entries.Taken(owner, 0, [], [entries.Direct.of(spec, True)]))
+            self.journal.note(entries.Taken(owner, 0, [], [entries.Direct.of(spec)]))
+            self._note_request(record)
         else:
             if record.state == "waiting":
                 self.placement.take_out(record)
@@ -244,21 +245,21 @@ class Work:
             record.aborting = record.interrupting = False
         place.hold(record, n)
 
-    def give_away(self, record: Record, reason: str, now: float, *, forget: bool) -> None:
+    def give_away(
+        self, record: Record, reason: str, started: bool, now: float, *, forget: bool
+    ) -> None:
         """An engine will not run a task of which it had told: that ends it, or is as if it had not
         told of it, so that its client may submit it again.
         """
         place = self.places[record.place]
         self.dispatch.leave(record)
-        facts = {"reason": reason, "started": False, "host": place.host, "pid": place.pid}
-        facts |= self._why_lost(record)
-        self.had.discard(record.spec.id)
         if not forget:
+            facts = {"reason": reason, "started": started, "host": place.host, "pid": place.pid}
             status: m.Status = "aborted" if record.aborting else "lost"
             self.end(record, status, now, facts=facts, engine=place.id)
+            self.had.discard(record.spec.id)
             return
-        if record.state == "queued":
-            place.queue.remove(record)
+        self.had.discard(record.spec.id)
         self.quota.give_back(record.owner, record.size, record.given)
         self.functions.release(record.spec.function)
         self._drop(record.spec.id)
@@ -266,15 +267,21 @@ class Work:
 
     def own(self, record: Record, owner: bytes) -> None:
         """A task of which an engine had told is this client's, if it is nobody's so far."""
-        if record.spec.id in self.had:
-            self.had.remove(record.spec.id)
-            self.journal.note(entries.Taken(owner, 0, [], [entries.Direct.of(record.spec)]))
-        if record.owner:
+        if record.owner not in {b"", owner}:
             return
-        if record.outcome is None:
+        had = record.spec.id in self.had
+        self.had.discard(record.spec.id)
+        if not record.owner and record.outcome is None:
             self.quota.give_back(record.owner, record.size, record.given)
             self.quota.take(owner, record.size, buffers=record.given)
         record.owner = owner
+        if had:
+            self._note_request(record)
+
+    def _note_request(self, record: Record) -> None:
+        """Write down what is known of a direct request, unless it has ended."""
+        if self.journal.on and record.outcome is None:
+            self.journal.note(request_of(record, record.spec.id in self.had))
 
     def complete(self, spec: m.Task) -> None:
         """All of a task of which an engine had told not much more than its name."""
@@ -349,18 +356,23 @@ class Work:
             case "done":
                 return False
             case "sent":
-                record.aborting = True
-                record.interrupting |= running and not gently
-                self.journal.changed(record)
+                self._doom(record, running and not gently)
                 return True
             case "queued" if not record.spec.function:  # its engine will say whether it has it
-                record.aborting = True
-                record.interrupting |= running and not gently
+                self._doom(record, running and not gently)
                 return False
             case "queued":
                 self.dispatch.leave(record)
         self.end(record, "aborted", now)
         return False
+
+    def _doom(self, record: Record, interrupting: bool) -> None:
+        record.aborting = True
+        record.interrupting |= interrupting
+        if record.direct:
+            self._note_request(record)
+        else:
+            self.journal.changed(record)
 
     def dropped(self, place: Place, id: str, n: int, now: float) -> None:
         """An engine has not started an attempt that was aborted or called back, and will not."""
@@ -470,10 +482,10 @@ class Work:
             self.dispatch.leave(record)
             facts = {"reason": IN_DOUBT, "started": True, "host": place.host, "pid": place.pid}
             self.end(record, "lost", now, facts=facts, engine=place.id)
+        elif is_chunk(record) or record.state == "new":  # a share that is the chunk's again
+            self.chunks.doubt(record, IN_DOUBT, now)
         elif record.state not in {"waiting", "held"}:
             pass
-        elif is_chunk(record):
-            self.chunks.doubt(record, IN_DOUBT, now)
         elif record.spent < record.spec.retries:
             self.retried += 1
             record.spent += 1
@@ -634,8 +646,8 @@ class Work:
         # From the last to the first, so that those put back stand in their old order.
         for record in reversed(queued):
             if record.state == "queued" and not record.spec.function:  # it may have had it
-                more = {"started": True} | self._why_lost(record)
-                self.end(record, "lost", now, facts=facts | more, engine=place.id)
+                gone: m.Status = "aborted" if record.aborting else "lost"
+                self.end(record, gone, now, facts=facts | {"started": True}, engine=place.id)
             elif record.state == "queued":
                 self._orphan(record, place, started=False, running=False, facts=facts, now=now)
         first = sent[0].n if sent else 0
@@ -686,7 +698,6 @@ class Work:
                 "started": started,
                 "attempts": record.spent + 1,  # those that started
                 "retries": record.spec.retries,
-                **self._why_lost(record),
             }
             status: m.Status = "kills" if kills and not record.direct else "lost"
             terms = record.spec.terms
@@ -705,10 +716,6 @@ class Work:
         elif record.pool is None or not self.chunks.merged(record, now, "engine lost"):
             record.move("free", now, "engine lost", place.id)
             self._put_back(record, now)
-
-    def _why_lost(self, record: Record) -> dict[str, Any]:
-        """It may have had retries left: nobody has said yet what it is."""
-        return {"reason": HAD, "started": True} if record.spec.id in self.had else {}
 
     def _put_back(self, record: Record, now: float) -> None:
         """A task that had been given to an engine waits again."""
