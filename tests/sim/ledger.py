@@ -69,6 +69,7 @@ class Entry:
     fetched: Counter[str] = field(default_factory=Counter)  # how often it was asked for
     promised: set[str] = field(default_factory=set)  # clients to which it will be told
     expired: set[str] = field(default_factory=set)  # those that were told that it is forgotten
+    reached: bool = False  # it ended, and may have begun on an engine that does not tell
     nameless: bool = False  # it ended while only engines had told of it
     dropped: bool = False  # it was lost, and its engine would not have started it any more
     aborted: bool = False
@@ -225,6 +226,8 @@ class Ledger(Observer):
             case "send":
                 self._sends(entry, record, engine)
             case "retry":
+                if cause == IN_DOUBT and not self._may_have_begun(record):
+                    raise Broken(f"unexpected: nothing of {record!r} can have begun")
                 entry.spent += 1
                 entry.crashes += cause == "engine lost"
             case "refuse":
@@ -323,6 +326,13 @@ class Ledger(Observer):
             if engine not in engines:
                 raise Broken(f"unexpected: {record!r} goes to engine {engine}, not to {engines}")
 
+    def _may_have_begun(self, record: Record) -> bool:
+        """Whether its last engine has got it, or one has gone of which nobody knows what it had."""
+        core = self.world.controller.core
+        engine = next((at for _, why, at in reversed(record.story) if why == "send"), -1)
+        there = (node.core.seen for node in self.world.engines if node.core.id == engine)
+        return core.recovery.untold is not None or any(seen >= record.n for seen in there)
+
     def _may_have_run(self, id: str) -> bool:
         """Whether nobody knows if a direct request was started on its engine."""
         known = self.tasks.get(id), self.world.controller.core.work.tasks.get(id)
@@ -381,6 +391,7 @@ class Ledger(Observer):
             if not late or record.state not in {"held", "waiting"} or entry.bodies or entry.level:
                 raise Broken(f"unexpected: {record!r} times out: {entry}")
         entry.dropped = status == "lost" and self._was_dropped(record, engine)
+        entry.reached = self._may_have_begun(record)
         entry.nameless = id in self.world.controller.core.work.had
         divided = entry.task.chunk is not None and record.state != "new"
         ran = divided or self._ran(record, status, engine)
@@ -688,7 +699,8 @@ class Ledger(Observer):
             return task.engine < 0 and bool(facts["started"] or not entry.bodies)
         if facts["reason"] == IN_DOUBT:  # and each attempt that is not known counts as a retry
             spent = max(entry.spent, outcome.attempt)
-            return self.doubts > 0 and (task.engine >= 0 or spent >= stage.retries)
+            known = task.engine >= 0 or (entry.reached and spent >= stage.retries)
+            return self.doubts > 0 and known
         if facts["reason"] == HAD or entry.nameless:  # whether it had retries is not known
             return self.doubts > 0
         if not facts["started"]:

@@ -840,6 +840,18 @@ def test_what_an_engine_got_and_has_no_more_may_have_ended_there(retries, seen, 
     assert (after.outcome("ann-1") is not None) is (runs_again is None)
 
 
+def test_a_map_that_was_refused_in_doubt_is_not_doubted():
+    hand = doubtful("engine1")
+    hand.handle(JournalFailed("No space left on device"))
+    claims(hand, sent=1)
+    hand.submit("ann", m.Task("ann-1", FIT, b"x", chunk=m.Chunk(0, 1, 1, (1,))))
+    for lane in ("tasks", "control"):
+        hand.close(f"engine1/{lane}")
+    hand.wait(RETURN + AWAY)  # nobody knows what it had
+    assert hand.core.recovery.over
+    assert hand.outcome("ann-1").status == "lost"
+
+
 def test_unless_another_one_has_it_by_now():
     hand = Durable()
     hand.supervisor("engine1", "engine2")

@@ -251,7 +251,7 @@ class Chunks:
         pool, chunk = _of(record)
         todo = [(max(start, chunk.start), min(stop, chunk.stop)) for start, stop in pool.todo]
         out = [(start, stop) for start, stop in todo if start < stop]
-        if not out:
+        if not out or pool.record.state != "waiting":  # it may have ended
             return []
         pool.todo = [
             rest
