@@ -492,7 +492,9 @@ class Ledger(Observer):
             entry = self.tasks[record.spec.id]
             if record.state == "held":
                 self._depends(entry, "open")
-            late = 0 < entry.timeout <= self.world.clock.now - entry.accepted - 1e-9
+            now = self.world.clock.now
+            late = 0 < entry.timeout <= now - entry.accepted - 1e-9
+            late = late and record.steps[-3] < now  # what came back in this turn, the next looks at
             doubtful = self.doubts and record.spent  # an attempt that is not known may have run
             if late and not (entry.spent or entry.level or doubtful):
                 raise Broken(f"unexpected: {record!r} waits beyond its timeout: {entry}")
