@@ -216,7 +216,13 @@ class World(Cluster):
                 self.operator.abort_those(stuck, True)
             self.clock.run(self.clock.now + 5.0)
         self.operator.fetch_those([id for id, e in self.ledger.tasks.items() if not e.client.alive])
-        self.clock.run(self.clock.now + PATIENCE)
+        due = inf
+        while due:  # who is far away may be told of a few at a time
+            self.clock.run(self.clock.now + PATIENCE)
+            sessions = self.controller.core.sessions.values()
+            before, due = due, sum(len(session.due) for session in sessions)
+            if due >= before:
+                break
         self.ledger.check()
 
     def _unfinished(self) -> list[str]:
