@@ -428,27 +428,3 @@ def test_an_engine_that_dies_at_once_again_and_again_is_not_started_for_ever(hos
             os.kill(pid, signal.SIGKILL)
             until(lambda pid=pid: lives_on(rc, pid) or supervisor.poll() is not None)
         assert supervisor.wait(LONG) == 1
-
-
-def test_engines_are_batch_processes_and_the_controller_is_none(host):
-    controller = host.start("controller")
-    host.start("engine")
-    host.start("engine", "-n", "2")
-    with host.client(engines=3) as rc:
-        assert rc[:].apply_sync(os.sched_getscheduler, 0) == [os.SCHED_BATCH] * 3
-        assert os.sched_getscheduler(controller.pid) == os.SCHED_OTHER
-
-
-IDLE = """
-import os, runpy
-os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-runpy.run_module("enginery", run_name="__main__")
-"""
-
-
-def test_unless_somebody_has_chosen_what_they_are(host):
-    host.start("controller")
-    command = [sys.executable, "-c", IDLE, "engine", f"--profile-dir={host.profile}"]
-    host.processes.append(subprocess.Popen(command, text=True))
-    with host.client(engines=1) as rc:
-        assert rc[0].apply_sync(os.sched_getscheduler, 0) == os.SCHED_IDLE

@@ -53,15 +53,7 @@ def log_to(config: EngineConfig, pid: int) -> None:
 
 
 def enter(config: EngineConfig) -> None:
-    """Be where engines are to begin: in their directory, with their path for imports.
-
-    For the kernel they are batch processes from now on, unless somebody has chosen otherwise: each
-    has its full share of the processors, but a task that arrives does not push aside the process
-    that has just sent it, and is about to send more.
-    """
-    if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
-        with contextlib.suppress(OSError):  # a container may forbid it
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    """Be where engines are to begin: in their directory, with their path for imports."""
     if config.sys_path:
         sys.path[:] = config.sys_path
     if config.cwd:
