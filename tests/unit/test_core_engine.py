@@ -95,6 +95,13 @@ def test_a_controller_that_was_started_again_is_told_which_recoveries_it_had(eng
     assert stages == {"t1": 0, "t2": 1, "t3": 2}
 
 
+def test_a_controller_that_asks_is_told_what_has_arrived_not_what_may_have_been_sent(engine):
+    hear(engine, m.Run([attempt(1)]))
+    after = m.Welcome("d", 0, incarnation=engine.incarnation, asks=True, after=1_000_000)
+    [holds] = [word for word in told(hear(engine, after)) if isinstance(word, m.Holds)]
+    assert holds.seen == 1
+
+
 def test_a_result_is_not_said_into_a_broken_connection(engine):
     hear(engine, m.Run([attempt(1)]))
     engine.handle(e.Closed("tasks"), 0.0)

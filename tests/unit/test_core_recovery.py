@@ -835,7 +835,7 @@ def test_what_an_engine_got_and_has_no_more_may_have_ended_there(retries, seen, 
     after = Durable(hand.turns, complete=False)
     after.engine("engine1", seen=seen)
     said = has(after, "engine1", seen=seen)
-    [id] = {"ann-1"} if chunk is None else {"ann-1.0"}
+    id = "ann-1" if chunk is None else "ann-1.0"
     assert runs(said, "engine1/tasks") == ([(id, runs_again)] if runs_again else [])
     assert (after.outcome("ann-1") is not None) is (runs_again is None)
 
@@ -852,7 +852,7 @@ def test_a_map_that_was_refused_in_doubt_is_not_doubted():
     assert hand.outcome("ann-1").status == "lost"
 
 
-def test_unless_another_one_has_it_by_now():
+def test_what_another_engine_has_by_now_goes_on_there():
     hand = Durable()
     hand.supervisor("engine1", "engine2")
     hand.engine("engine1")

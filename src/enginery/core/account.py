@@ -165,9 +165,7 @@ def life_of(place: Place) -> e.Life:
 
 def request_of(record: Record, had: bool) -> e.Request:
     """What its engine does not tell of a direct request."""
-    return e.Request(
-        record.spec.id, record.owner, had, record.aborting, record.interrupting
-    )  # fmt: skip
+    return e.Request(record.spec.id, record.owner, had, record.aborting, record.interrupting)
 
 
 def came_of(session: Session) -> e.Came:

@@ -367,6 +367,7 @@ class Work:
         return False
 
     def _doom(self, record: Record, interrupting: bool) -> None:
+        """What an engine has, or may have, shall not start any more, nor go on."""
         record.aborting = True
         record.interrupting |= interrupting
         if record.direct:
@@ -646,8 +647,8 @@ class Work:
         # From the last to the first, so that those put back stand in their old order.
         for record in reversed(queued):
             if record.state == "queued" and not record.spec.function:  # it may have had it
-                gone: m.Status = "aborted" if record.aborting else "lost"
-                self.end(record, gone, now, facts=facts | {"started": True}, engine=place.id)
+                status: m.Status = "aborted" if record.aborting else "lost"
+                self.end(record, status, now, facts=facts | {"started": True}, engine=place.id)
             elif record.state == "queued":
                 self._orphan(record, place, started=False, running=False, facts=facts, now=now)
         first = sent[0].n if sent else 0
