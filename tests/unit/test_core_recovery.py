@@ -563,6 +563,26 @@ def test_a_result_counts_that_came_before_it_was_clear_whose_the_task_is():
     assert (after.outcome("ann-1").status, after.outcome("ann-1").attempt) == ("ok", 2)
 
 
+def test_an_attempt_that_an_engine_never_began_may_have_run_on_another_one():
+    hand = Durable()
+    hand.supervisor("engine1", "engine2")
+    for name in ("engine1", "engine2"):
+        hand.engine(name)
+    hand.client("ann")
+    hand.submit("ann", task("ann-1"))
+    sent_to, other = ("engine1", "engine2") if hand.core.work.places[0].load else (
+        "engine2", "engine1"
+    )  # fmt: skip
+    after = Durable(hand.turns, complete=False)  # it does not know that the task was called back
+    after.supervisor("engine1", "engine2")
+    after.exited(sent_to, started=0, replaced=True)
+    after.engine(other, seen=1)
+    said = has(after, other, (0, "ann-1", 1))
+    assert runs(said, f"{other}/tasks") == []
+    after.result(other, ok("ann-1"), seq=1)
+    assert (after.outcome("ann-1").status, after.core.work.late) == ("ok", 0)
+
+
 def test_what_has_ended_and_is_forgotten_is_not_adopted_again():
     hand = doubtful("engine1", "engine2")
     hand.core.work.history.limit_records = 0

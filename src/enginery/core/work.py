@@ -716,6 +716,8 @@ class Work:
             self._retry(record, "engine lost", place, now)
         elif record.pool is None or not self.chunks.merged(record, now, "engine lost"):
             record.move("free", now, "engine lost", place.id)
+            if self.doubtful is not None:  # another engine may have been given that attempt since
+                record.attempt -= 1
             self._put_back(record, now)
 
     def _put_back(self, record: Record, now: float) -> None:
