@@ -252,11 +252,12 @@ class Client:
             return
         while self.unsent and self._credited():
             submit = self.unsent.popleft()
-            self.unsent_bytes -= _size(submit)
+            size = _size(submit)
+            self.unsent_bytes -= size
             self.unsent_tasks -= len(submit.tasks)
             if submit.seq <= self.sent:  # it was turned away, and may have been taken all the same
                 self._leave_out_done([submit])
-            size = _size(submit)
+                size = _size(submit)
             self.unaccepted_bytes += size
             self.unaccepted_tasks += len(submit.tasks)
             self.unaccepted.append((submit, size))
