@@ -146,14 +146,17 @@ class PlacementMachine(RuleBasedStateMachine):
             assert self.placement.next() == expected
             if expected is None:
                 return
-            record, place = expected
-            record.state = "queued"
-            self.waiting.remove(record)
-            self.given.append(expected)
+            first, place = expected
+            given = self.placement.take(place, first)
+            assert given[0] is first
+            for record in given:
+                record.state = "queued"
+                self.waiting.remove(record)
+                self.given.append((record, place))
+                record.expected = self.placement.durations.expected(record.spec.function)
+                place.put(record)
             self.clock += 1
             place.used = self.clock
-            record.expected = self.placement.durations.expected(record.spec.function)
-            place.put(record)
             self.placement.changed(place)
 
     @invariant()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from random import Random
 from typing import Any
 from unittest.mock import patch
 from zlib import crc32
 
-from enginery.core import chunks, replay, tasks, work
+from enginery.core import bundles, chunks, replay, tasks, work
 from enginery.core import messages as m
 from enginery.core.controller import Limits
 from enginery.core.events import Answered
@@ -97,8 +97,9 @@ class Cluster:
                 stack.enter_context(patch(f"enginery.core.{name}", value))
             stack.enter_context(patch.object(tasks, "TRANSITIONS", self.moves))
             told = self._told_record()
-            for module in (work, chunks, replay):
+            for module in (work, chunks, replay, bundles):
                 stack.enter_context(patch.object(module, "Record", told))
+            stack.enter_context(patch.object(bundles.Bundle, "move", self._told_bundle()))
             yield
 
     def buffers(self, of: str, data: bytes) -> tuple[m.Buffer, ...]:
@@ -202,3 +203,20 @@ class Cluster:
                 note(f"    {self.spec.id}: {before} → {self.state} ({cause or move}{where}{price})")
 
         return Told
+
+    def _told_bundle(self) -> Callable[..., None]:
+        """The moves of a bundle, observed as those of its tasks."""
+        note, observer, told, move_all = self.note, self.observer, self.trace, bundles.Bundle.move
+
+        def move(
+            bundle: bundles.Bundle, move: Any, now: float, cause: str, engine: int = -1
+        ) -> None:
+            before = bundle.state
+            for record in bundle.look():
+                observer.moving(record, move, engine, cause)
+            move_all(bundle, move, now, cause, engine)
+            if told is not None:
+                where = f", engine {engine}" if engine >= 0 else ""
+                note(f"    {' '.join(bundle.ids)}: {before} → {bundle.state} ({cause}{where})")
+
+        return move

@@ -486,7 +486,7 @@ class Ledger(Observer):
         """Nothing is held that could go on, or could be given up, or waits for too long."""
         if self.world.controller.core.work.placement.paused:
             return
-        for record in self.world.controller.core.work.tasks.values():
+        for record in self.world.controller.core.work.tasks.look():
             if record.state not in {"held", "waiting"} or record.spec.terms is None:
                 continue
             entry = self.tasks[record.spec.id]

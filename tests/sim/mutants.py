@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 from enginery.core import (
     account,
+    bundles,
     chunks,
     client,
     conditions,
@@ -47,6 +48,8 @@ SEEDS = 400
 """Histories in which a mutant must be caught."""
 
 RARE = {
+    "any results end the tasks of a bundle": ("property/test_bundles.py", "TestBundles"),
+    "untied tasks stand in front of others": ("property/test_bundles.py", "TestBundles"),
     "values of a map whose shares are forgotten are not written": (
         "unit/test_core_recovery.py",
         "test_nor_one_of_which_only_shares_are_forgotten_when_all_is_written_anew",
@@ -183,7 +186,7 @@ HINTS: dict[str, int] = {
     "what runs of a share goes elsewhere, too": 1033,
     "a client that claims is told of nothing": 36,
     "a controller that starts again does not hear what engines have": 36,
-    "what is not on the disk is accepted": 21,
+    "what is not on the disk is accepted": 852,
     "run again it takes the value it took": 176,
     "who is given up keeps its queue": 350,
     "an abort is not repeated to an engine that reconnects": 380,
@@ -212,7 +215,7 @@ text, and what stands in its stead.
 MUTANTS: dict[str, Mutant] = {
     "any result counts": (
         work.Work, "result",
-        "or place.sent.get(record.n) is not record", "or False",
+        "or not place.has(record)", "or False",
     ),
     "a retry is not counted": (
         work.Work, "_retry",
@@ -249,7 +252,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "direct requests overtake each other": (
         engines.Place, "put",
-        "self.queue.append(record)", "self.queue.appendleft(record)",
+        "self._queue.append(unit)", "self._queue.appendleft(unit)",
     ),
     "a result is forgotten when it is said": (
         engine.Engine, "_welcome",
@@ -317,8 +320,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "who waits for a task is not told that it has come": (
         delivery.Delivery, "ended",
-        "watcher.fetching.remove(record.spec.id)\n            self.owe(watcher, outcome)",
-        "watcher.fetching.remove(record.spec.id)",
+        "watcher.fetching.remove(outcome.id)\n            self.owe(watcher, outcome)",
+        "watcher.fetching.remove(outcome.id)",
     ),
     "a request that comes again is carried out again": (
         controller.Controller, "_from_client",
@@ -716,6 +719,30 @@ MUTANTS: dict[str, Mutant] = {
     "values of a map whose shares are forgotten are not written": (
         account.Account, "_values",
         "or work.chunks.worn(known)", "",
+    ),
+    "any results end the tasks of a bundle": (
+        work.Work, "_ended_alike",
+        "result.id != spec.id or", "",
+    ),
+    "a task of a bundle that failed has ended well": (
+        work.Work, "_ended_alike",
+        'or result.status != "ok"', "",
+    ),
+    "what is left of a bundle has the numbers of what was split off": (
+        bundles.Bundle, "split",
+        "self.n += count", "pass",
+    ),
+    "untied tasks stand in front of others": (
+        bundles.Bundle, "_record",
+        "self.order + i", "self.order",
+    ),
+    "what has ended of a bundle is still at its engine": (
+        engines.Place, "leaves",
+        "self.load -= len(bundle)", "pass",
+    ),
+    "an untied bundle is still sent as one": (
+        engines.Place, "untied",
+        "self._besides -= len(bundle) - 1", "pass",
     ),
     "another scheme knows of no engine": (
         placement.Placement, "use",

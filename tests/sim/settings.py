@@ -41,6 +41,8 @@ class Settings:
     tasks: int = 100  # of each client
     pace: float = 0.1  # seconds between two actions of a client, on average
     burst: int = 10  # tasks submitted at a time, at most
+    targeted: float = 0.3  # which share of these may go to some engines only
+    alike: float = 0.0  # which share differs in its arguments alone
     seconds: float = 0.01  # a task takes, on average
     retries: int = 3  # of a task, at most
     chunks: float = 0.0  # which share of submissions are chunks
@@ -156,6 +158,25 @@ def draw(random: Random) -> Settings:
         s.faults["weigh"] = _between(random, 0.02, 3.0)
         s.constants["controller.CUTS"] = 1 << 30
     return s
+
+
+def add_bundles(s: Settings, random: Random) -> None:
+    """Let most of the work be brief calls that are alike, of which engines get several together."""
+    s.supervised = s.supervised or [random.randint(1, 4)]
+    s.loners = 0
+    s.seconds = _between(random, 0.000003, 0.00003)
+    s.kinds = {"ok": 50.0, **_some(random, ("error", "flaky", "kill"), 0.3, 0.1, 1.0)}
+    s.burst = int(_between(random, 20, 300))
+    s.functions = random.randint(1, 2)
+    s.tasks = int(_between(random, 100, 800))
+    s.pace = _between(random, 0.01, 0.1)
+    s.targeted, s.alike = random.choice((0.0, 0.0, 0.1)), random.choice((0.5, 0.9))
+    s.terms = _some(random, TERMS, 0.1, 0.01, 0.1)
+    s.picky = _some(random, PICKY, 0.1, 0.01, 0.1)
+    s.retries = random.choice((0, s.retries))
+    s.limits = replace(s.limits, hwm=AUTO)
+    s.constants["work.FEWEST"] = random.choice((1, 2, 4))
+    s.constants["placement.ROW"] = random.choice((20, 50, 100))
 
 
 def add_chunks(s: Settings, random: Random) -> None:

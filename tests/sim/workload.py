@@ -65,7 +65,7 @@ class User:
     def balanced(self) -> None:
         """Some tasks for any engine, or for any of some engines."""
         targets: tuple[int, ...] = ()
-        if self.random.random() < 0.3 and self.client.engines:
+        if self.random.random() < self.world.settings.targeted and self.client.engines:
             size = self.random.randint(1, len(self.client.engines))
             targets = tuple(self.random.sample(self.client.engines, size))
             if self.random.random() < 0.01:
@@ -123,6 +123,10 @@ class User:
             engine = -1
         tasks, functions = [], {}
         mixed = random.random() < 0.3
+        share = world.settings.alike
+        alike = (
+            random.randint(0, world.settings.retries) if share and random.random() < share else -1
+        )
         blob = random.choice(self.functions)
         for _ in range(count):
             if mixed:
@@ -130,8 +134,9 @@ class User:
             hash = content_hash(blob)
             functions[hash] = blob
             id = f"{self.client.name}-{len(self.submitted) + 1}"
-            retries = 0 if engine >= 0 else random.randint(0, world.settings.retries)
-            terms = self.terms(id, functions, engine >= 0)
+            retries = random.randint(0, world.settings.retries) if alike < 0 else alike
+            retries = 0 if engine >= 0 else retries
+            terms = None if alike >= 0 else self.terms(id, functions, engine >= 0)
             task = m.Task(
                 id, hash, bytes(random.randint(0, 50)), world.buffers(id, self.data(id)),
                 engine=engine, targets=targets, retries=retries, terms=terms,

@@ -20,7 +20,7 @@ from .faults import FAULTS, RESTARTS
 from .ledger import Ledger
 from .nodes import Peer
 from .peers import EngineNode, Job
-from .settings import Settings, add_chunks, draw, draw_journal
+from .settings import Settings, add_bundles, add_chunks, draw, draw_journal
 from .strangers import Liar
 from .workload import User
 
@@ -34,6 +34,9 @@ EVENTS = 1_000_000
 
 CHUNKED = {1}
 """Which seeds of eight have chunks; what the others play is what it was before there were any."""
+
+BUNDLED = {3, 7}
+"""Which have many bundles."""
 
 PATIENCE = 600.0
 """Seconds without any fault in which at least one more task must end."""
@@ -51,6 +54,8 @@ class World(Cluster):
         if seed % 8 in CHUNKED:
             add_chunks(self.settings, random)
             every = min(every, 500)
+        if seed % 8 in BUNDLED:
+            add_bundles(self.settings, Random(f"the bundles of {seed}"))
         s = self.settings
         if journal:
             draw_journal(s, Random(f"the journal of {seed}"))
@@ -293,7 +298,9 @@ class World(Cluster):
         lines = {"lines": any(work.placement.lines.values())}
         _nothing("placement", {"waiting": work.placement.waiting} | lines, ("waiting", "lines"))
         for place in work.places.values():
-            _nothing(repr(place), vars(place), ("queue", "sent", "sent_bytes", "load"))
+            _nothing(repr(place), vars(place), (
+                "_queue", "_sent", "_besides", "sent_bytes", "load", "backlog",
+            ))  # fmt: skip
         if set(work.tasks) != {record.spec.id for record in work.history}:
             raise Broken("unexpected: a task is kept that is not in the history")
         if work.functions.bytes > max(work.functions.limit, 0):

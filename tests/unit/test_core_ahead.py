@@ -8,7 +8,10 @@ from enginery.core.ahead import (
     FUNCTIONS,
     LEAST,
     MOST,
+    PARTS,
     PATIENCE,
+    ROW,
+    SPREAD,
     WORTH,
     Durations,
     meant,
@@ -126,6 +129,41 @@ def test_brief_ones_are_sent_ahead_as_far_as_they_are_done_in_no_time(hand):
 def test_every_engine_has_one_before_any_has_two(hand):
     hand.submit("ann", *tasks(0, 2))
     assert len(at(hand, 0)) == len(at(hand, 1)) == 1
+
+
+def in_rows(engines, waiting):
+    """How many no-ops engines are sent in each row, where so many come together."""
+    hand, names = Hand(hwm=AUTO), [f"engine {i}" for i in range(engines)]
+    hand.supervisor(*names)
+    for name in names:
+        hand.engine(name)
+    hand.client("ann")
+    hand.core.work.placement.durations.heard(FIT, LEAST / 1e6)
+    give, rows = hand.core.work.dispatch._give, []
+    hand.core.work.dispatch._give = lambda units, place, now: (
+        rows.append(sum(unit.items for unit in units)),
+        give(units, place, now),
+    )
+    hand.submit("ann", *tasks(0, waiting))
+    assert sum(rows) == waiting
+    return rows
+
+
+def test_a_few_brief_ones_are_spread_one_by_one_and_many_go_in_rows():
+    assert in_rows(2, 8) == [1] * 8
+    assert in_rows(2, 40)[:3] == [ROW // LEAST, 40 - 2 * ROW // LEAST - ROW // LEAST, 1]
+
+
+def test_however_many_engines_there_are():
+    assert in_rows(32, SPREAD) == [1] * SPREAD
+    assert in_rows(32, SPREAD + 30)[:2] == [ROW // LEAST] * 2
+
+
+def test_of_very_many_engines_get_larger_rows_and_the_last_ones_small_ones():
+    rows = in_rows(2, 400)
+    assert rows[0] == 400 // (2 * PARTS) > ROW // LEAST
+    assert rows == sorted(rows, reverse=True)
+    assert rows[-2 * ROW // LEAST :] == [1] * (2 * ROW // LEAST)
 
 
 def test_long_ones_go_only_where_there_is_nothing_else(hand):

@@ -2,14 +2,15 @@
 
 import pytest
 
-from enginery.core import history
+from enginery.core import history, work
 from enginery.core import messages as m
+from enginery.core.ahead import AUTO
 from enginery.core.archive import Archive
 from enginery.core.history import History
 from enginery.core.table import Tasks
 from enginery.core.tasks import Record
 
-from .hand_controller import Hand, task
+from .hand_controller import FIT, Hand, task
 
 
 def done(id, *, number=0, finished=1.0, value=b"v", retried=False, **fields):
@@ -178,3 +179,28 @@ def test_a_block_of_which_all_is_removed_goes():
     archive.remove("ann-13")
     assert not any(vars(archive)[name] for name in ("_blocks", "_pages", "_unpacked"))
     assert archive.oldest is None
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+def test_bundles_are_packed_as_their_tasks_would_be_one_by_one(monkeypatch, size):
+    monkeypatch.setattr(history, "RECENT", 4)
+    monkeypatch.setattr(history, "BLOCK", 8)
+    known = []
+    for fewest in (1, 1 << 60):
+        monkeypatch.setattr(work, "FEWEST", fewest)
+        hand = Hand(hwm=AUTO)
+        hand.supervisor("engine")
+        hand.engine("engine")
+        hand.core.work.placement.durations.heard(FIT, 1e-6)
+        hand.client("ann")
+        ids = [f"ann-{i}" for i in range(10, 70)]
+        hand.submit("ann", *map(task, ids))
+        results = [m.Result(id, 1, "ok", id.encode(), started=1.0) for id in ids]
+        results[30].value = bytes(size)  # which is packed with the others, if it is small
+        for seq, at in enumerate(range(0, 60, 7), 1):
+            hand.result("engine", *results[at : at + 7], seq=seq)
+        assert hand.core.work.history.archive.count > 40
+        tasks = [hand.core.work.tasks[id] for id in ids]
+        known.append([told(record) for record in tasks])
+        assert list(hand.core.work.history.ran()) == [0] * 60
+    assert known[0] == known[1]

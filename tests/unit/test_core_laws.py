@@ -43,7 +43,10 @@ BREAKS = {
     ),
     "kept until it is done": lambda core: setattr(waiting(core).spec, "id", "another"),
     "no retry is spent": lambda core: setattr(running(core), "spent", 1),
-    "an engine that is there": lambda core: setattr(core.work.places[0], "here", False),
+    "at an engine that is there": lambda core: setattr(core.work.places[0], "here", False),
+    "a task is at an engine that is there": lambda core: setattr(
+        core.work.places[running(core).place], "here", False
+    ),
     "what is sent is noted": lambda core: core.work.places[0].sent.clear(),
     "what is done is with no engine": lambda core: core.work.places[0].sent.update(
         {done(core).n: done(core)}
@@ -57,7 +60,11 @@ BREAKS = {
     "what is due to all": lambda core: setattr(core.delivery, "due_bytes", 7),
     "what is not accepted": lambda core: setattr(session(core), "unaccepted_bytes", 7),
     "functions are counted": lambda core: core.work.functions.needed.clear(),
-    "history is of known tasks": lambda core: core.work.tasks.live.pop("ann-1"),
+    "history is of known tasks": lambda core: core.work.tasks.live.pop(done(core).spec.id),
+    "known under their ids": lambda core: core.work.tasks.bundled.pop("ann-4"),
+    "done when they have their outcomes": lambda core: core.work.tasks.bundled[
+        "ann-1"
+    ].outcomes.clear(),
     "load is counted": lambda core: setattr(core.work.places[0], "load", 0),
     "sent bytes are counted": lambda core: setattr(core.work.places[0], "sent_bytes", 7),
     "hwm is never exceeded": lambda core: setattr(core.work.placement, "hwm", 0.5),

@@ -30,9 +30,18 @@ LEAST, MOST = 8, 2 * SHORT
 forty have to be brief until they are thought to be. What nothing is known of counts as `MOST`.
 """
 
-BUNDLE = 100
+ROW = 100
 """Microseconds of brief tasks that one engine is given in a row, as long as more than that waits
-for every engine: about what it costs to send one more message.
+for every engine, or many do: about what it costs to send one more message.
+"""
+
+SPREAD = 64
+"""How many are many. Fewer are spread one by one over the engines, as people expect of a few calls.
+"""
+
+PARTS = 4
+"""One engine is given this part of its share of what waits in a row, if that is more: the last ones
+are given in small rows, so that all engines end together.
 """
 
 FUNCTIONS = 10_000
@@ -64,6 +73,12 @@ class Durations:
         if len(self._took) > FUNCTIONS:
             del self._took[next(iter(self._took))]
         return not 0 < took < WORTH and self._took[function] < WORTH
+
+    def heard_all(self, function: bytes, seconds: list[float]) -> bool:
+        """The same of several, in their order."""
+        if self._took.get(function) == LEAST and max(seconds) * 1e6 <= LEAST:
+            return False
+        return sum(self.heard(function, each) for each in seconds) > 0
 
     def expected(self, function: bytes) -> int:
         """What another one is thought to take."""

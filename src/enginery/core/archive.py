@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from . import columns
+from .bundles import Bundle, Unit
 from .tasks import Record
 
 SMALL = 2048
@@ -69,29 +70,35 @@ class Archive:
         self._pages: dict[str, array[int]] = {}
         self._unpacked: OrderedDict[int, dict[str, Record]] = OrderedDict()
 
-    def pack(self, records: Iterable[Record]) -> list[Record]:
-        """Pack finished tasks, those that can be, as one block; gives the others."""
-        block = self._last + 1
-        packed: list[Record] = []
+    def pack(self, units: Iterable[Unit]) -> list[Record]:
+        """Pack finished tasks, those that can be, as one block; gives the others.
+
+        All bundles among these have to fit.
+        """
+        block, pages = self._last + 1, self._pages
+        packed: list[Unit] = []
         others: list[Record] = []
-        for record in records:
-            id = record.spec.id
-            line = LINES.get(id[-2:])
-            if line is not None and _plain(record):
+        count = 0
+        for unit in units:
+            if type(unit) is not Bundle and not fits(unit):
+                others.append(unit)
+                continue
+            packed.append(unit)
+            ids = unit.ids if type(unit) is Bundle else [unit.spec.id]
+            for id in ids:
                 name = id[:-2]
-                page = self._pages.get(name)
+                page = pages.get(name)
                 if page is None:
-                    page = self._pages[name] = array("I", BLANK)
-                page[line] = block
+                    page = pages[name] = array("I", BLANK)
+                page[LINES[id[-2:]]] = block
                 page[COUNT] += 1
-                packed.append(record)
-            else:
-                others.append(record)
+            count += len(ids)
         if packed:
             self._last = block
-            compressed = zlib.compress(columns.pack(packed), LEVEL)
-            self._blocks[block] = Block(compressed, len(packed), packed[0].finished)
-            self.count += len(packed)
+            self._blocks[block] = Block(
+                zlib.compress(columns.pack(packed), LEVEL), count, packed[0].finished
+            )
+            self.count += count
         return others
 
     def __contains__(self, id: str) -> bool:
@@ -181,11 +188,13 @@ class Archive:
         return records
 
 
-def _plain(record: Record) -> bool:
-    """Whether it is small, and like most others."""
-    outcome, spec = record.outcome, record.spec
-    if record.size > SMALL or spec.buffers or spec.terms is not None or outcome is None:
+def fits(unit: Unit) -> bool:
+    """Whether what has ended is small, and like most others."""
+    if type(unit) is Bundle:
+        return max(unit.sizes) <= SMALL and LINES.keys() >= {id[-2:] for id in unit.ids}
+    outcome, spec = unit.outcome, unit.spec
+    if unit.size > SMALL or spec.buffers or spec.terms is not None or outcome is None:
         return False
-    if spec.chunk is not None:
+    if spec.chunk is not None or spec.id[-2:] not in LINES:
         return False
-    return not (outcome.buffers or outcome.cause or outcome.facts or record.submission)
+    return not (outcome.buffers or outcome.cause or outcome.facts or unit.submission)

@@ -370,7 +370,7 @@ class Chunks:
 
         Of a chunk that is not known (yet) it cannot be said what else was done of it.
         """
-        record = self._work.tasks.live.get(chunk_id(id))
+        record = self._work.tasks.open(chunk_id(id))
         if record is None or record.pool is None:
             self._unknown.add(chunk_id(id))
             return False

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Raw, msgpack
 
 from . import messages as m
+from .bundles import Bundle, Unit
 from .tasks import Record
 
 SPEC = "id", "function", "arguments", "name", "engine", "targets", "retries", "submitted", "label"
@@ -22,15 +23,34 @@ _POSITIONS = {name: i for i, name in reversed(list(enumerate([*SPEC, *OUTCOME]))
 AT, STARTED = (len(SPEC) + OUTCOME.index(name) for name in ("engine", "started"))
 NUMBER, SIZE = OWN + RECORD.index("number"), OWN + RECORD.index("size")
 
-_of_spec, _of_outcome, _of_record = attrgetter(*SPEC), attrgetter(*OUTCOME), attrgetter(*RECORD)
+Part = tuple[int, Sequence[Sequence[Any]]]
+"""So many tasks, and their columns."""
+
+_of_spec, _of_outcome, _of_itself = attrgetter(*SPEC), attrgetter(*OUTCOME), attrgetter(*RECORD)
 
 
-def pack(records: Sequence[Record]) -> bytes:
-    """The columns of records that have an outcome, and besides nothing that few tasks have."""
+def pack(units: Iterable[Unit]) -> bytes:
+    """The columns of what has an outcome, and besides nothing that few tasks have."""
+    parts: list[Part] = []
+    records: list[Record] = []
+    for unit in units:
+        if type(unit) is not Bundle:
+            records.append(unit)
+            continue
+        if records:
+            parts.append(_of_records(records))
+            records = []
+        parts.append(_of_bundle(unit))
+    if records:
+        parts.append(_of_records(records))
+    return msgpack.encode(parts)
+
+
+def _of_records(records: list[Record]) -> Part:
     columns = [
         *zip(*[_of_spec(record.spec) for record in records], strict=True),
         *zip(*[_of_outcome(record.outcome) for record in records], strict=True),
-        *zip(*map(_of_record, records), strict=True),
+        *zip(*map(_of_itself, records), strict=True),
     ]
     steps = [record.steps for record in records]
     lengths = [len(each) for each in steps]
@@ -38,12 +58,48 @@ def pack(records: Sequence[Record]) -> bytes:
         columns += zip(*steps, strict=True)
     else:
         columns.append(tuple(steps))
-    return msgpack.encode((len(records), [_column(column) for column in columns]))
+    return len(records), [_column(column) for column in columns]
+
+
+def _of_bundle(bundle: Bundle) -> Part:
+    count, specs, outcomes, spec = len(bundle), bundle.specs, bundle.outcomes, bundle.spec
+    ran = outcomes[0]
+    columns = (
+        [each.id for each in specs],
+        (spec.function,),
+        [each.arguments for each in specs],
+        (spec.name,),
+        (spec.engine,),
+        (spec.targets,),
+        (spec.retries,),
+        [each.submitted for each in specs],
+        (spec.label,),
+        (ran.status,),
+        [each.value for each in outcomes],
+        (ran.engine,),
+        (ran.incarnation,),
+        (ran.attempt,),
+        [each.started for each in outcomes],
+        [each.completed for each in outcomes],
+        [each.outputs for each in outcomes],
+        (bundle.owner,),
+        list(range(bundle.number, bundle.number + count)),
+        bundle.sizes,
+        (ran.attempt,),
+        list(range(bundle.n, bundle.n + count)),
+        (bundle.finished,),
+        *((step,) for step in bundle.steps),
+    )
+    return count, columns
 
 
 def unpack(data: bytes) -> Iterator[Record]:
     """The records again."""
-    count, columns = msgpack.decode(data)
+    for count, columns in msgpack.decode(data):
+        yield from _unpack(count, columns)
+
+
+def _unpack(count: int, columns: list[Any]) -> Iterator[Record]:
     columns[TARGETS] = list(map(tuple, columns[TARGETS]))
     full = [_full(column, count) for column in columns]
     apart = len(full) > STEPS + 1
@@ -80,16 +136,20 @@ def ran(data: bytes) -> Iterator[tuple[str, int]]:
     return ((id, engine) for id, engine, started in _some(data, ID, AT, STARTED) if started)
 
 
-def values(data: bytes, names: Iterable[str]) -> dict[str, Sequence[Any]]:
+def values(data: bytes, names: Iterable[str]) -> dict[str, list[Any]]:
     """What stands in these columns, of a task or of its outcome: once, where it is the same."""
-    _, columns = _parts.decode(data)
-    return {name: msgpack.decode(columns[_POSITIONS[name]]) for name in names}
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for _, columns in _parts.decode(data):
+        for name, column in found.items():
+            column += msgpack.decode(columns[_POSITIONS[name]])
+    return found
 
 
-def _some(data: bytes, *wanted: int) -> Iterable[Any]:
+def _some(data: bytes, *wanted: int) -> Iterator[Any]:
     """Of each record what stands in these columns."""
-    count, columns = _parts.decode(data)
-    return zip(*(_full(msgpack.decode(columns[i]), count) for i in wanted), strict=True)
+    for count, columns in _parts.decode(data):
+        full = [_full(msgpack.decode(columns[i]), count) for i in wanted]
+        yield from zip(*full, strict=True)
 
 
 def _full(column: Sequence[Any], count: int) -> Iterable[Any]:
@@ -101,4 +161,5 @@ def _column(column: Sequence[Any]) -> Sequence[Any]:
     return column[:1] if column.count(column[0]) == len(column) else column
 
 
-_parts = msgpack.Decoder(tuple[int, list[Raw]])
+_parts = msgpack.Decoder(list[tuple[int, list[Raw]]])
+"""How many tasks, and their columns; a bundle is a part, and so is what stands between bundles."""

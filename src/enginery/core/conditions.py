@@ -11,6 +11,7 @@ from math import inf
 
 from . import entries
 from . import messages as m
+from .bundles import Bundle, Unit
 from .engines import Place
 from .graph import SPARE, Graph, Wait
 from .inputs import Inputs
@@ -202,18 +203,20 @@ class Conditions:
                 waiting.setdefault(each[2].spec.id, each)
         self.timeouts = list(waiting.values())
 
-    def _resolve(self, ended: list[Record], now: float) -> None:
+    def _resolve(self, ended: list[Unit], now: float) -> None:
         """Tell those that depend on what has ended, and on what ends by that, and so on."""
         for record in ended:  # which grows meanwhile
             if not self.graph.edges:
                 return
+            if type(record) is Bundle:  # nothing depends on any of these
+                continue
             for released in self.graph.ended(record):
                 if released.wait is not None:
                     self._released(released, released.wait, now, "dependencies met")
             if self._to_check:
                 self._strand(now)
 
-    def settle(self, ended: list[Record], now: float) -> None:
+    def settle(self, ended: list[Unit], now: float) -> None:
         """See to what time, the coming and going of engines, and the `ended` have decided."""
         if self.timeouts and not self.placement.paused:
             self._time_out(now)

@@ -19,6 +19,7 @@ from ..version import PROTOCOL
 from . import entries, laws, queries, roles
 from . import messages as m
 from .account import Account, came_of, life_of
+from .bundles import Bundle
 from .delivery import Delivery
 from .dispatch import aborts_at, attempt_of
 from .engines import AHEAD_BYTES, AWAY, EARLY, Death, Place, Settling, patience
@@ -266,12 +267,15 @@ class Controller:
             self._timers(now, out)
         work.settle(now, out)
         if work.ended:
-            self.rate.add(sum(record.items for record in work.ended), now)
-            for record in work.ended:
-                self.delivery.ended(record)
-                if record.owner not in self.sessions and record.outcome is not None:
-                    work.fetched(record.owner, [record.outcome])
-                laws.check_record(work, record)
+            self.rate.add(sum(unit.items for unit in work.ended), now)
+            for unit in work.ended:
+                self.delivery.ended(unit)
+                if type(unit) is Bundle:
+                    laws.check_bundle(work, unit)
+                    continue
+                if unit.owner not in self.sessions and unit.outcome is not None:
+                    work.fetched(unit.owner, [unit.outcome])
+                laws.check_record(work, unit)
             work.ended.clear()
             work.pack()
             intake.grant_all(self.sessions.values(), now, out)
@@ -793,9 +797,12 @@ class Controller:
         following: m.Results | None = message
         while following is not None and following.seq == place.results + 1:
             place.results = following.seq
-            for result in following.results:
-                place.unacked_bytes += result.size()
-                if not (self.work.had and self.recovery.declined(place, result, now)):
+            results = following.results
+            place.unacked_bytes += sum(result.size() for result in results)
+            if not self.work.had:
+                self.work.results(place, results, now)
+            for result in results if self.work.had else ():
+                if not self.recovery.declined(place, result, now):
                     self.work.result(place, result, now)
             following = place.early.pop(place.results + 1, None)
         if not place.early:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import messages as m
+from .bundles import Bundle, Unit
 from .engines import Place
 from .events import Effect, Log
 from .pools import chunk_id, is_chunk
@@ -59,27 +60,29 @@ class Delivery:
         """More may go out to this client than before."""
         self._owing[session.identity] = session
 
-    def ended(self, record: Record) -> None:
+    def ended(self, unit: Unit) -> None:
         """An outcome becomes due to the task's client, and to who else asked for it."""
-        outcome = record.outcome
-        assert outcome is not None
-        if self.watchers:
-            for watcher in self.watchers.pop(record.spec.id, ()):
-                watcher.fetching.remove(record.spec.id)
+        outcomes = unit.outcomes
+        for outcome in outcomes if self.watchers else ():
+            for watcher in self.watchers.pop(outcome.id, ()):
+                watcher.fetching.remove(outcome.id)
                 self.owe(watcher, outcome)
-        if record.pool is not None and not record.pool.of(record):
-            record.pool.told += 1
-            for watcher in self.watchers.get(record.pool.id, ()):
-                self.owe(watcher, outcome)
-        owner = self.sessions.get(record.owner)
+        if type(unit) is not Bundle and unit.pool is not None and not unit.pool.of(unit):
+            unit.pool.told += 1
+            for watcher in self.watchers.get(unit.pool.id, ()):
+                self.owe(watcher, *outcomes)
+        owner = self.sessions.get(unit.owner)
         if owner is None:
             return
-        unclear = owner.silent or owner.repeats
-        if unclear and chunk_id(record.spec.id) not in owner.claimed:  # it may lack it
-            self.keep(owner, outcome)
+        if owner.silent or owner.repeats:
+            for outcome in outcomes:
+                if chunk_id(outcome.id) in owner.claimed:
+                    self.owe(owner, outcome)
+                else:  # it may lack it
+                    self.keep(owner, outcome)
         else:
-            owner.due.append(outcome)
-            self._owing[record.owner] = owner
+            owner.due.extend(outcomes)
+            self._owing[unit.owner] = owner
 
     def output(self, place: Place, record: Record | None, output: m.Output) -> None:
         """A task has written something, if that is still what is known to run there."""

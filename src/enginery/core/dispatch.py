@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from . import entries
 from . import messages as m
 from .ahead import PATIENCE
+from .bundles import Bundle, Unit
 from .engines import Place
 from .events import Effect, Send
 from .pools import is_chunk
@@ -74,8 +75,8 @@ class Dispatch:
             placement.changed(place)
         self._give_out(now)
         for place in self.touched.values():
-            if (record := placement.behind(place)) is not None:
-                self._give(record, place, now)
+            if (unit := placement.behind(place)) is not None:
+                self._give([unit], place, now)
         if placement.crowded and (placement.idle or self.surprised or placement.urgent):
             self._call_back(now, out)
             self._give_out(now, again=True)
@@ -98,22 +99,19 @@ class Dispatch:
             found = placement.next()
             if found is None:
                 break
-            record, place = found
-            self._give(record, place, now)
+            first, place = found
+            self._give(placement.take(place, first), place, now)
             if again:
                 place.heard = now
 
-    def _give(self, record: Record, place: Place, now: float) -> None:
-        """An engine gets this task, or a share of this chunk, and brief ones that follow it."""
-        placement = self._work.placement
-        if record.pool is not None and is_chunk(record):
-            record = self._work.chunks.take(record, now)
-        record.move("assign", now, "assign", place.id)
-        record.expected = placement.expected(record)
-        place.put(record)
-        for following in placement.more(place, record) if record.pool is None else ():
-            following.move("assign", now, "assign", place.id)
-            place.put(following)
+    def _give(self, units: list[Unit], place: Place, now: float) -> None:
+        """An engine gets these tasks, or a share of this chunk."""
+        for unit in units:
+            if type(unit) is not Bundle and unit.pool is not None and is_chunk(unit):
+                unit = self._work.chunks.take(unit, now)
+            unit.move("assign", now, "assign", place.id)
+            unit.expected = self._work.placement.expected(unit)
+            place.put(unit)
         self._was_given(place)
 
     def deadline(self) -> float | None:
@@ -156,23 +154,28 @@ class Dispatch:
         conn, work = place.lanes["tasks"], self._work
         attempts: list[m.Attempt] = []
         noted: list[tuple[int, str, int]] = []
-        if not place.sent:
+        if not place.busy:
             place.heard = now
         known = place.known
-        for record in place.take():
-            function = record.spec.function
-            record.attempt += 1
-            record.move("send", now, "send", place.id)
+        for unit in place.take():
+            function = unit.spec.function
+            if type(unit) is not Bundle:
+                unit.attempt += 1
+            unit.move("send", now, "send", place.id)
             if function not in known:
                 if len(known) >= KNOWN:
                     known.clear()  # they are sent once more
                 known.add(function)
                 out.append(Send(conn, m.definition(function, work.functions[function])))
-            attempts.append(attempt_of(record, place))
-            if not record.direct:
-                noted.append((record.n, record.spec.id, record.attempt))
-                if record.spec.terms is not None:
-                    work.journal.changed(record)
+            if type(unit) is Bundle:
+                attempts += unit.attempts(place.clears)
+                noted += ((n, id, 1) for n, id in enumerate(unit.ids, unit.n))
+                continue
+            attempts.append(attempt_of(unit, place))
+            if not unit.direct:
+                noted.append((unit.n, unit.spec.id, unit.attempt))
+                if unit.spec.terms is not None:
+                    work.journal.changed(unit)
         if noted:
             work.journal.note(entries.Sent(place.id, noted))
         late = place.durable - place.acked

@@ -18,6 +18,7 @@ from msgspec import Struct, field
 
 from . import messages as m
 from .ahead import MOST, WORTH
+from .bundles import Bundle, Unit, untie
 from .events import Conn
 from .names import life_name
 from .tasks import Record
@@ -97,8 +98,9 @@ class Place:
         self.failed = ""  # why it stays empty though nobody wanted that: its lives were too short
         self.supervisor = 0  # process id of that
         self.lanes: dict[str, Conn] = {}
-        self.queue: deque[Record] = deque()
-        self.sent: dict[int, Record] = {}  # by Attempt.n, ascending
+        self._queue: deque[Unit] = deque()
+        self._sent: dict[int, Unit] = {}  # by the (last) Attempt.n, ascending
+        self._besides = 0  # tasks in bundles among these, besides one of each
         self.sent_bytes = 0
         self.n = 0
         self.results = 0  # the last Results.seq
@@ -151,6 +153,45 @@ class Place:
         self.detached_at = -inf
         self.cuts = 0
 
+    # --- what is here -----------------------------------------------------------------------------
+
+    @property
+    def queue(self) -> deque[Record]:
+        """What is to be sent, and perhaps some that has ended; bundles are untied for who looks."""
+        untie(self._queue)
+        return self._queue  # type: ignore[return-value]
+
+    @property
+    def sent(self) -> dict[int, Record]:
+        """What was sent, by `Attempt.n`, ascending; bundles are untied for who looks."""
+        untie(self._sent.values())
+        return self._sent  # type: ignore[return-value]
+
+    def look(self) -> tuple[list[Record], dict[int, Record]]:
+        """The same two as records, without a change."""
+        queue = [r for u in self._queue for r in (u.look() if type(u) is Bundle else [u])]
+        sent = [r for u in self._sent.values() for r in (u.look() if type(u) is Bundle else [u])]
+        return queue, {record.n: record for record in sent}
+
+    def untied(self, bundle: Bundle) -> None:
+        """The tasks of a bundle have records, which take its place here."""
+        records = bundle.untie()
+        if bundle.state == "sent":
+            self._besides -= len(bundle) - 1
+            sent: dict[int, Unit] = {}
+            for n, unit in self._sent.items():
+                sent.update({r.n: r for r in records} if unit is bundle else {n: unit})
+            self._sent = sent
+        else:
+            at = self._queue.index(bundle)
+            del self._queue[at]
+            for record in reversed(records):
+                self._queue.insert(at, record)
+
+    def has(self, record: Record) -> bool:
+        """Whether this engine was sent a task, as it is known now."""
+        return self._sent.get(record.n) is record
+
     @property
     def company(self) -> str:
         """With whom it may have gone, when nobody has told why."""
@@ -164,7 +205,7 @@ class Place:
     @property
     def occupied(self) -> bool:
         """Whether it shows that it lives, and may be too busy to connect for tasks again."""
-        return "control" in self.lanes and bool(self.sent)
+        return "control" in self.lanes and self.busy
 
     @property
     def there(self) -> bool:
@@ -177,9 +218,9 @@ class Place:
         self.lanes = {}
         self.early.clear()
         self.ended.clear()
-        self.queue.clear()
-        self.sent.clear()
-        self.sent_bytes = 0
+        self._queue.clear()
+        self._sent.clear()
+        self.sent_bytes = self._besides = 0
         self.load = self.spare = self.backlog = 0
         self.known = set()
         self.give_up_at = None
@@ -197,42 +238,61 @@ class Place:
         much = len(self.ended) > HELD or self.unacked_bytes > HELD_BYTES
         return first.values if much and now - first.since > HELD_FOR else set()
 
-    def put(self, record: Record) -> None:
-        """Queue a task here."""
-        record.place = self.id
-        self.queue.append(record)
+    def put(self, unit: Unit) -> None:
+        """Queue tasks here."""
+        self._queue.append(unit)
+        if type(unit) is Bundle:
+            unit.at = self
+            self.load += len(unit)
+            self.backlog += len(unit) * unit.expected
+            return
+        unit.place = self.id
         self.load += 1
-        self.backlog += record.expected
-        if record.pool is not None:
-            self.spare += record.items - 1
+        self.backlog += unit.expected
+        if unit.pool is not None:
+            self.spare += unit.items - 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether it was sent anything that has not ended."""
+        return bool(self._sent)
 
     @property
     def brief(self) -> bool:
         """Whether what it runs, as far as is known, is thought to be done in no time."""
-        return not self.sent or next(iter(self.sent.values())).expected < WORTH
+        return not self._sent or next(iter(self._sent.values())).expected < WORTH
 
-    def take(self) -> Iterator[Record]:
+    def take(self) -> Iterator[Unit]:
         """The tasks that may be sent now, each from then on counted as sent."""
-        queue, sent = self.queue, self.sent
-        while queue and len(sent) < AHEAD:
-            record = queue[0]
-            if record.state == "queued":
-                size = record.size + record.input_bytes
+        queue, sent = self._queue, self._sent
+        while queue and (room := AHEAD - len(sent) - self._besides) > 0:
+            unit = queue[0]
+            if type(unit) is Bundle:
+                size = sum(unit.sizes)
+                if len(unit) > room or self.sent_bytes + size > AHEAD_BYTES:
+                    unit.untie()  # then some of them may go
+                    continue
+                unit.n = self.n + 1
+                self.n += len(unit)
+                self._besides += len(unit) - 1
+            elif unit.state == "queued":
+                size = unit.size + unit.input_bytes
                 if sent and self.sent_bytes + size > AHEAD_BYTES:
                     return
                 self.n += 1
-                record.n = self.n
-                sent[record.n] = record
-                self.sent_bytes += size
-                queue.popleft()
-                yield record
+                unit.n = self.n
             else:
                 queue.popleft()
+                continue
+            queue.popleft()
+            sent[self.n] = unit
+            self.sent_bytes += size
+            yield unit
 
     def hold(self, record: Record, n: int) -> None:
         """The engine has this task, as its attempt `n`; those of smaller numbers come before."""
         record.place, record.n, record.state = self.id, n, "sent"
-        self.sent[n] = record
+        self._sent[n] = record
         self.sent_bytes += record.size + record.input_bytes
         self.load += 1
         self.backlog += record.expected
@@ -240,9 +300,13 @@ class Place:
 
     def renumber(self, record: Record, n: int) -> None:
         """The engine has this attempt under another number than is known."""
-        del self.sent[record.n]
+        del self._sent[record.n]
         record.n = n
-        self.sent[n] = record
+        self._sent[n] = record
+
+    def sort(self) -> None:
+        """Bring what was sent into the order of its numbers."""
+        self._sent = dict(sorted(self._sent.items()))
 
     def abort_stale(self) -> m.Abort:
         """What it is told about attempts that nobody wants."""
@@ -251,17 +315,25 @@ class Place:
 
     def leave(self, record: Record) -> None:
         """A task that was queued or sent here is no longer."""
-        if self.sent.get(record.n) is record:
-            del self.sent[record.n]
+        if self.has(record):
+            del self._sent[record.n]
             self.sent_bytes -= record.size + record.input_bytes
         self.load -= 1
         self.backlog -= record.expected
         if record.pool is not None:
             self.spare -= record.items - 1
 
+    def leaves(self, bundle: Bundle) -> None:
+        """Tasks that were sent here together have ended; others behind them may go on."""
+        all = self._sent.pop(bundle.last, None) is not None
+        self._besides -= len(bundle) - all
+        self.load -= len(bundle)
+        self.backlog -= len(bundle) * bundle.expected
+        self.sent_bytes -= sum(bundle.sizes)
+
     def pass_on(self, old: Record, new: Record) -> None:
         """An attempt at a share goes on as one at the rest of its items, which is a share now."""
-        self.sent[new.n] = new
+        self._sent[new.n] = new
         self.sent_bytes += new.size - old.size
         self.spare += new.items - old.items
 
@@ -279,7 +351,7 @@ class Place:
             running.expected = MOST
         queued = [r for r in self.queue if r.state == "queued" and not r.direct]
         if queued:
-            self.queue = deque(r for r in self.queue if r.state == "queued" and r.direct)
+            self._queue = deque(r for r in self.queue if r.state == "queued" and r.direct)
         sent = list(self.sent.values())
         if sent and sent[0].items == 1:
             del sent[0]
@@ -295,5 +367,5 @@ class Place:
     def __repr__(self) -> str:
         state = "here" if self.here else "gone"
         return (
-            f"<Place {self.id} {state} {self.name} queue {len(self.queue)} sent {len(self.sent)}>"
+            f"<Place {self.id} {state} {self.name} queue {len(self._queue)} sent {len(self._sent)}>"
         )

@@ -57,14 +57,14 @@ class Functions:
         if self.bytes > self.limit:
             self._shrink()
 
-    def need(self, hash: bytes) -> bytes:
-        """One more unfinished task needs it; gives the one object that all shall use for it."""
-        self.needed[hash] = self.needed.get(hash, 0) + 1
+    def need(self, hash: bytes, tasks: int = 1) -> bytes:
+        """So many more unfinished tasks need it; gives the one object that all shall use for it."""
+        self.needed[hash] = self.needed.get(hash, 0) + tasks
         return self._hashes.get(hash, hash)
 
-    def release(self, hash: bytes) -> None:
-        """One task less needs it."""
-        left = self.needed[hash] - 1
+    def release(self, hash: bytes, tasks: int = 1) -> None:
+        """So many tasks less need it."""
+        left = self.needed[hash] - tasks
         if left:
             self.needed[hash] = left
         else:

@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Iterator
 from heapq import merge
 
-from .archive import Archive
+from . import messages as m
+from .archive import Archive, fits
+from .bundles import Bundle, Unit, untie
 from .once import Once
 from .tasks import Record
 
@@ -35,45 +37,83 @@ class History:
         self.archive = Archive()
         self._once = Once()  # large buffers that these were given
         self._large: deque[Record] = deque()  # what cannot be packed
-        self._recent: deque[Record] = deque()  # in both also those that were removed, for a while
+        self._recent: deque[Unit] = deque()  # in both also those that were removed, for a while
+        self._lately = 0  # how many tasks are in that
 
     def __iter__(self) -> Iterator[Record]:
         large = (record for record in self._large if record.kept)
         yield from merge(self.archive, large, key=lambda record: record.finished)
-        yield from (record for record in self._recent if record.kept)
+        untie(self._recent)
+        yield from self._lately_ended()
+
+    def look(self) -> Iterator[Record]:
+        """The same in another order, and without a change: bundles stay what they are."""
+        yield from self.archive
+        yield from (record for record in self._large if record.kept)
+        yield from self._lately_ended()
+
+    def _lately_ended(self) -> Iterator[Record]:
+        for unit in self._recent:
+            for record in unit.look() if type(unit) is Bundle else (unit,):
+                if record.kept:
+                    yield record
 
     def ran(self) -> Iterator[int]:
         """On which engine each has run that has; cheaper than to go through them."""
         yield from self.archive.ran()
-        for record in (*self._large, *self._recent):
+        for record in (*self._large, *self._lately_ended()):
             if record.kept and record.outcome is not None and record.outcome.started:
                 yield record.outcome.engine
 
-    def add(self, record: Record) -> list[str]:
-        """Keep a task that is done; gives the ids of those that are forgotten for it."""
-        outcome = record.outcome
-        assert outcome is not None
-        self.ended[outcome.status] = self.ended.get(outcome.status, 0) + record.items
-        record.size += outcome.size()
-        record.kept = True
-        self._recent.append(record)
-        self.count += 1
-        self.bytes += record.size - self._once.add(record.given)
+    def add(self, unit: Unit) -> list[str]:
+        """Keep what is done; gives the ids of those that are forgotten for it.
+
+        The sizes in a bundle are with the outcomes.
+        """
+        if type(unit) is Bundle:
+            self._ended("ok", len(unit), len(unit), sum(unit.sizes))
+        else:
+            outcome = unit.outcome
+            assert outcome is not None
+            unit.size += outcome.size()
+            unit.kept = True
+            size = unit.size - self._once.add(unit.given)
+            self._ended(outcome.status, 1, unit.items, size)
+        self._recent.append(unit)
         forgotten: list[str] = []
         while self.count > self.limit_records or (self.bytes > self.limit_bytes and self.count > 1):
             forgotten += self._forget_oldest()
         return forgotten
 
-    def pack(self) -> list[Record]:
+    def pack(self) -> list[Unit]:
         """Pack what has ended a while ago; gives what is now in the archive alone."""
-        packed: list[Record] = []
-        while len(self._recent) >= RECENT + BLOCK:
-            block = [self._recent.popleft() for _ in range(BLOCK)]
-            block = [record for record in block if record.kept]
+        packed: list[Unit] = []
+        while self._lately >= RECENT + BLOCK:
+            block: list[Unit] = []
+            before = self._lately
+            while before - self._lately < BLOCK:
+                unit = self._pop(whole=True)
+                if type(unit) is Bundle or unit.kept:
+                    block.append(unit)
             left = self.archive.pack(block)
             self._large += left
-            packed += [r for r in block if r not in left] if left else block
+            packed += [unit for unit in block if unit not in left] if left else block
         return packed
+
+    def _pop(self, whole: bool = False) -> Unit:
+        """Take the oldest of the recent ones; a bundle as a `whole`, if it can be packed."""
+        unit = self._recent.popleft()
+        if type(unit) is Bundle and not (whole and unit.records is None and fits(unit)):
+            self._recent.extendleft(reversed(unit.untie()))
+            unit = self._recent.popleft()
+        self._lately -= len(unit) if type(unit) is Bundle else 1
+        return unit
+
+    def _ended(self, status: m.Status, tasks: int, calls: int, size: int) -> None:
+        self.ended[status] = self.ended.get(status, 0) + calls
+        self.count += tasks
+        self._lately += tasks
+        self.bytes += size
 
     def remove(self, record: Record) -> None:
         """Keep it no longer."""
@@ -83,8 +123,10 @@ class History:
             self.archive.remove(record.spec.id)
             return
         record.kept = False
-        if 2 * (self.count - self.archive.count) < len(self._recent) + len(self._large):
-            self._recent = deque(r for r in self._recent if r.kept)
+        if 2 * (self.count - self.archive.count) < self._lately + len(self._large):
+            untie(self._recent)
+            self._recent = deque(self._lately_ended())
+            self._lately = len(self._recent)
             self._large = deque(r for r in self._large if r.kept)
 
     def _forget_oldest(self) -> list[str]:
@@ -97,8 +139,8 @@ class History:
             self.count -= len(gone)
             self.bytes -= sum(gone.values())
             return list(gone)
-        old = (large or self._recent).popleft()
-        if not old.kept:
+        old = large.popleft() if large else self._pop()
+        if type(old) is Bundle or not old.kept:
             return []
         old.kept = False
         self._forgot(old.finished)

@@ -163,7 +163,7 @@ class Intake:
         if not session.repeats:
             return tasks
         session.claimed.update(task.id for task in tasks)
-        told = {record.spec.id for record in self.work.ended}  # it will be, at the end of the turn
+        told = self.work.just_ended()  # it will be, at the end of the turn
         lacking = [task for task in tasks if not self.delivery.owe_unclaimed(session, task.id)]
         return [task for task in lacking if task.id in self.work.tasks or task.id not in told]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import messages as m
 from .ahead import AUTO, SHORT, WORTH
+from .bundles import Bundle
 from .engines import Place
 from .once import Once
 from .placement import key_of
@@ -48,9 +49,24 @@ def check_record(work: Work, record: Record) -> None:
         if record.direct:
             hold(record.spec.engine == place.id, "a direct request goes where it is sent", record)
         if record.state == "sent":
-            hold(place.sent.get(record.n) is record, "what is sent is noted", record, place)
+            hold(place.has(record), "what is sent is noted", record, place)
         has = len(record.inputs) == len(record.takes) or record.final
         hold(has, "what is sent has what it takes", record)
+
+
+def check_bundle(work: Work, bundle: Bundle) -> None:
+    """The same for tasks that are together; written for speed, too."""
+    if bundle.records is not None:
+        for record in bundle.records:
+            check_record(work, record)
+        return
+    known, at = work.tasks.bundled, bundle.at
+    if any(known.get(spec.id) is not bundle for spec in (bundle.specs[0], bundle.specs[-1])):
+        raise BrokenLaw(f"tasks of a bundle are known under their ids: {bundle!r}")
+    if (bundle.state == "done") is not (len(bundle.outcomes) == len(bundle)):
+        raise BrokenLaw(f"tasks are done when they have their outcomes: {bundle!r}")
+    if (bundle.state in {"queued", "sent"}) is not (at is not None and (at.here or at.awaited)):
+        raise BrokenLaw(f"tasks of a bundle are at an engine that is there: {bundle!r}")
 
 
 def _check_done(work: Work, record: Record) -> None:
@@ -61,7 +77,7 @@ def _check_done(work: Work, record: Record) -> None:
     if work.tasks.live.get(record.spec.id, record) is not record:
         raise BrokenLaw(f"a task is kept under its own id: {record!r}")
     if outcome.engine >= 0 and outcome.engine in work.places:
-        if work.places[outcome.engine].sent.get(record.n) is record:
+        if work.places[outcome.engine].has(record):
             raise BrokenLaw(f"what is done is with no engine: {record!r}")
     elif outcome.status in {"ok", "error"} and not is_chunk(record):
         raise BrokenLaw(f"who ran a task is known: {record!r}")
@@ -71,20 +87,22 @@ def check(controller: Controller) -> None:
     """All laws, on the whole state."""
     work = controller.work
     waiting = unfinished = 0
-    for record in work.tasks.values():
-        check_record(work, record)
+    for bundle in work.tasks.bundles():
+        check_bundle(work, bundle)
+    for record in work.tasks.look():
+        if record.spec.id not in work.tasks.bundled:
+            check_record(work, record)
         waiting += record.state == "waiting"
         unfinished += record.state != "done"
     hold(waiting == work.placement.waiting, "waiting tasks are counted", waiting, work.placement)
     hold(unfinished == work.unfinished, "unfinished tasks are counted", unfinished, work.unfinished)
     _check_quota(controller)
     _check_inputs(work)
-    chains = sum(len(r.spec.functions()) for r in work.tasks.values() if r.state != "done")
+    chains = sum(len(r.spec.functions()) for r in work.tasks.look() if r.state != "done")
     needed = chains + sum(len(s.lacking) for s in controller.intake.lacking.values())
     hold(sum(work.functions.needed.values()) == needed, "functions are counted", needed)
-    known = all(r.spec.id in work.tasks for r in work.history)
-    hold(known, "history is of known tasks")
-    kept = list(work.history)
+    kept = list(work.history.look())
+    hold(all(r.spec.id in work.tasks for r in kept), "history is of known tasks")
     hold(len(kept) == work.history.count, "history is counted", len(kept), work.history.count)
     size = _size(kept)
     hold(size == work.history.bytes, "the bytes of history are counted", size, work.history.bytes)
@@ -104,7 +122,7 @@ def _check_quota(controller: Controller) -> None:
     """What each client holds and is owed is counted, and so is what waits to be taken."""
     quota, sessions = controller.work.quota, controller.sessions.values()
     unfinished: dict[bytes, list[Record]] = {}
-    for record in controller.work.tasks.values():
+    for record in controller.work.tasks.look():
         if record.state != "done":
             unfinished.setdefault(record.owner, []).append(record)
     held = {owner: (len(records), _size(records)) for owner, records in unfinished.items()}
@@ -136,7 +154,7 @@ def _size(records: Iterable[Record]) -> int:
 def _check_inputs(work: Work) -> None:
     """The values that unfinished tasks take are there as soon as they can be, and no others."""
     needed: dict[str, int] = {}
-    for record in work.tasks.values():
+    for record in work.tasks.look():
         if record.state == "done":
             hold(not record.inputs, "what is done takes nothing", record)
             continue
@@ -161,7 +179,7 @@ def _check_graph(work: Work) -> None:
         hold(id in work.tasks and work.tasks[id].state != "done", "an edge leads to a task", id)
         for record, _ in edges:
             held[record.spec.id] = held.get(record.spec.id, 0) + 1
-    for record in work.tasks.values():
+    for record in work.tasks.look():
         if record.state == "held":
             hold(record.wait is not None, "what is held waits for something", record)
             hold(record.spec.id in held, "what is held depends on what has not ended", record)
@@ -169,7 +187,7 @@ def _check_graph(work: Work) -> None:
 
 def _check_chunks(work: Work) -> None:
     """Every item of a chunk is in its pool, or in one share, or has ended."""
-    for record in work.tasks.values():
+    for record in work.tasks.look():
         if record.pool is None or record.state == "done":
             continue
         if is_chunk(record):
@@ -207,15 +225,15 @@ def _check_places(work: Work) -> list[int]:
     hold(here == set(work.here), "engines that are here are counted", here, work.here)
     room = []
     for place in work.places.values():
-        queued = [r for r in place.queue if r.state == "queued"]
-        sent = list(place.sent.values())
+        queue, by_number = place.look()
+        queued, sent = [r for r in queue if r.state == "queued"], list(by_number.values())
         hold(place.load == len(queued) + len(sent), "load is counted", place, place.load)
         hold(all(r.state == "sent" for r in sent), "sent tasks are sent", place)
         size = sum(r.size + r.input_bytes for r in sent)
         hold(place.sent_bytes == size, "sent bytes are counted", place)
         spare = sum(r.items - 1 for r in (*queued, *sent))
         hold(place.spare == spare, "items that wait at an engine are counted", place, place.spare)
-        numbers = list(place.sent)
+        numbers = list(by_number)
         hold(numbers == sorted(numbers), "what is sent is in order", place)
         balanced = [r for r in (*sent, *queued) if not r.direct]  # as they were given
         hold(hwm <= 0 or len(balanced) <= hwm, "hwm is never exceeded", place, hwm)
@@ -231,7 +249,7 @@ def _check_places(work: Work) -> list[int]:
 def _check_ahead(place: Place, balanced: list[Record]) -> None:
     """Brief tasks only wait at an engine, and not many, or one that is short."""
     # Numbers below 1 are of what has ended, see `recovery`.
-    first = min((n for n in place.sent if n > 0), default=0)
+    first = min((n for n in place.look()[1] if n > 0), default=0)
     waiting = [r for r in balanced if r.n != first]
     brief = all(r.expected < WORTH for r in waiting)
     short = len(waiting) == 1 and waiting[0].expected < SHORT

@@ -581,6 +581,10 @@ Status = Literal[
 ]
 
 
+OUTCOME = 300
+"""Bytes that an outcome occupies beside what it holds, about."""
+
+
 class Outcome(Struct, array_like=True, gc=False):
     """How a task ended: exactly one per task, whatever happened on the way.
 
@@ -614,7 +618,7 @@ class Outcome(Struct, array_like=True, gc=False):
 
     def size(self) -> int:
         """Bytes this outcome occupies, about."""
-        size = 300 + len(self.value)
+        size = OUTCOME + len(self.value)
         if self.cause is not None:
             size += self.cause.size()
         return size + sum(b.nbytes for b in self.buffers) if self.buffers else size

@@ -17,12 +17,13 @@ than one task only while these are brief, or one more that is short (`ahead`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from math import inf, isnan
 
 from ..schemes import Load, Scheme
-from .ahead import AUTO, BUNDLE, SHORT, WORTH, Durations
+from .ahead import AUTO, PARTS, ROW, SHORT, SPREAD, WORTH, Durations
+from .bundles import Bundle, Unit
 from .engines import Place
 from .graph import SPARE
 from .paces import Paces
@@ -69,10 +70,10 @@ class Line:
     __slots__ = ("_ranks", "_tops")
 
     def __init__(self) -> None:
-        self._ranks: dict[float, deque[Record]] = {}
+        self._ranks: dict[float, deque[Unit]] = {}
         self._tops: list[float] = []  # a heap of the ranks, negative
 
-    def rank(self, rank: float) -> deque[Record]:
+    def rank(self, rank: float) -> deque[Unit]:
         """Those of this rank."""
         tasks = self._ranks.get(rank)
         if tasks is None:
@@ -80,20 +81,34 @@ class Line:
             heappush(self._tops, -rank)
         return tasks
 
-    def head(self) -> Record | None:
+    def head(self) -> Unit | None:
         """The first that still waits."""
         while self._tops:
             tasks = self._ranks[-self._tops[0]]
             while tasks:
-                if tasks[0].state == "waiting":
-                    return tasks[0]
-                tasks.popleft()
+                first = tasks[0]
+                if type(first) is Bundle and first.records is not None:
+                    tasks.popleft()
+                    tasks.extendleft(reversed(first.records))
+                elif first.state == "waiting":
+                    return first
+                else:
+                    tasks.popleft()
             del self._ranks[-heappop(self._tops)]
         return None
 
-    def pop(self) -> None:
-        """Take the head away."""
-        self._ranks[-self._tops[0]].popleft()
+    def pop(self, count: int = 1) -> Unit:
+        """Take the head away; of a bundle, so many tasks."""
+        tasks = self._ranks[-self._tops[0]]
+        head = tasks[0]
+        return head.split(count) if type(head) is Bundle and count < len(head) else tasks.popleft()
+
+    def remove(self, record: Record) -> None:
+        """Take away one that waits, wherever it stands."""
+        tasks = self._ranks[record.rank]
+        waiting = list(_waiting(tasks))
+        tasks.clear()
+        tasks.extend(unit for unit in waiting if unit is not record)
 
     def __bool__(self) -> bool:
         """Whether it holds anything, also what waits no more."""
@@ -106,18 +121,24 @@ class Line:
 
     def sweep(self) -> bool:
         """Forget those that wait no more; whether any is left."""
-        swept = {
-            rank: deque(record for record in tasks if record.state == "waiting")
-            for rank, tasks in self._ranks.items()
-        }
+        swept = {rank: deque(_waiting(tasks)) for rank, tasks in self._ranks.items()}
         self._ranks = {rank: tasks for rank, tasks in swept.items() if tasks}
         self._tops = sorted(-rank for rank in self._ranks)
         return bool(self._ranks)
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[Unit]:
         """Those that still wait, in their order."""
         for top in sorted(self._tops):
-            yield from (record for record in self._ranks[-top] if record.state == "waiting")
+            yield from _waiting(self._ranks[-top])
+
+
+def _waiting(units: Iterable[Unit]) -> Iterator[Unit]:
+    """Those of these that still wait; what has been untied is records."""
+    for unit in units:
+        if type(unit) is Bundle and unit.records is not None:
+            yield from (record for record in unit.records if record.state == "waiting")
+        elif unit.state == "waiting":
+            yield unit
 
 
 class Placement:
@@ -162,19 +183,17 @@ class Placement:
             self.rank(record)
         self._line(record).rank(record.rank).append(record)
 
-    def add_plain(self, records: list[Record]) -> None:
-        """The same of tasks that have no terms and may go to any engine."""
-        if self._ranks or not records:
-            for record in records:
-                self.add(record)
-            return
-        order = self._last
-        for record in records:
-            order += 1
-            record.order = order
-        self._last = order
-        self._line(records[0]).rank(0.0).extend(records)
-        self.waiting += len(records) - 1
+    def add_bundle(self, bundle: Bundle) -> None:
+        """The same of a bundle; all of its tasks rank alike, see `ranks`."""
+        bundle.order = self._last + 1
+        self._last += len(bundle)
+        self._line(bundle).rank(bundle.rank).append(bundle)
+        self.waiting += len(bundle) - 1
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the scheme has an order of its own for tasks that wait."""
+        return self._ranks
 
     def rank(self, record: Record) -> None:
         """Find out how a task ranks among those that wait."""
@@ -202,7 +221,7 @@ class Placement:
 
         By `remove` it would stay where it stood, and stand in the line twice when it came back.
         """
-        self.lines[self._key(record)].rank(record.rank).remove(record)
+        self.lines[self._key(record)].remove(record)
         self._leaves(record)
 
     def _leaves(self, record: Record) -> None:
@@ -215,13 +234,13 @@ class Placement:
         for key in [key for key, line in self.lines.items() if not line.sweep()]:
             self._forget_line(key)
 
-    def _waits_no_more(self) -> None:
-        self.waiting -= 1
+    def _waits_no_more(self, count: int = 1) -> None:
+        self.waiting -= count
         if not self.waiting:
             for line in self.lines.values():
                 line.clear()  # of tasks that were removed
 
-    def _line(self, record: Record) -> Line:
+    def _line(self, record: Unit) -> Line:
         """The line that a task is to stand in."""
         key = self._key(record) if record.allowed or record.refused or record.unfit else EVERY
         line = self.lines.get(key)
@@ -237,7 +256,7 @@ class Placement:
             self.urgent = True
         return line
 
-    def _key(self, record: Record) -> Key:
+    def _key(self, record: Unit) -> Key:
         if not (record.allowed or record.refused or record.unfit):
             return EVERY
         engines = record.allowed, record.refused, record.unfit
@@ -291,7 +310,9 @@ class Placement:
     def fit_again(self, engine: int) -> None:
         """The properties of an engine have changed: what it was unfit for may run there now."""
         for key in [key for key in self.lines if engine in key.unfit]:
-            records = list(self.lines[key])
+            records = [
+                each for each in self.lines[key] if type(each) is not Bundle
+            ]  # which are all
             self._forget_line(key)
             self.waiting -= len(records)
             ranks: dict[float, list[Record]] = {}
@@ -317,15 +338,21 @@ class Placement:
             for key, line in self.lines.items()
             if engine in key.allowed or key.refused
             for record in line
+            if type(record) is not Bundle
         ]
 
     # --- the decision ---------------------------------------------------------------------------
 
-    def expected(self, record: Record) -> int:
+    def expected(self, record: Unit) -> int:
         """Microseconds that a task is thought to take; of a chunk, one of its items."""
         if record.pool is None:
             return self.durations.expected(record.spec.function)
         return self.paces.expected(record.spec.function, max(record.items, 1))
+
+    def heard_all(self, bundle: Bundle, seconds: list[float]) -> None:
+        """What tasks of a bundle took."""
+        if self.durations.heard_all(bundle.spec.function, seconds):
+            self._hopeful.update(dict.fromkeys(self.lines))
 
     def heard(self, record: Record, seconds: float) -> bool:
         """What a task, or a share, took; whether items were thought to be brief, and are not."""
@@ -340,14 +367,15 @@ class Placement:
             self._hopeful.update(dict.fromkeys(self.lines))
         return surprised
 
-    def next(self) -> tuple[Record, Place] | None:
-        """The next task to give out and the engine that gets it, taken from its line.
+    def next(self) -> tuple[Unit, Place] | None:
+        """The next task to give out, the first one of that if there are several, and the engine
+        that gets it: by `take`.
 
         Of the heads of all lines that have an engine, the one of the highest rank; among equals
         the one that has waited longest.
         """
-        first: Record | None = None
-        its_line = its_engine = None
+        first: Unit | None = None
+        its_engine = None
         for key in tuple(self._hopeful):
             line = self.lines.get(key)
             head = None if line is None else line.head()
@@ -357,37 +385,40 @@ class Placement:
                 if line is not None and head is None:
                     self._forget_line(key)
             elif first is None or (-head.rank, head.order) < (-first.rank, first.order):
-                first, its_line, its_engine = head, line, engine
-        if first is None or its_line is None or its_engine is None:
+                first, its_engine = head, engine
+        if first is None or its_engine is None:
             return None
-        its_line.pop()
-        self._waits_no_more()
         return first, self.places[its_engine.id]
 
-    def more(self, place: Place, first: Record) -> list[Record]:
-        """What this engine gets in a row with the `first` task, which it has, if that is brief.
+    def take(self, place: Place, first: Unit) -> list[Unit]:
+        """What this engine gets: the first task, and if that is brief others in a row with it.
 
-        They are taken from the line, as by `next`.
+        They are taken from their line, at whose head the first one stands.
         """
-        line = self.lines.get(EVERY)
-        if line is None or len(self.lines) > 1 or self.hwm != AUTO or not place.watched:
-            return []
-        found: list[Record] = []
-        room, given = WORTH - place.backlog, first.expected
-        enough = BUNDLE * len(self.scheme.open)
-        while room > 0 and (head := line.head()) is not None and head.pool is None:
-            expected = self.durations.expected(head.spec.function)
-            given += expected
-            if given > BUNDLE or self.waiting * expected <= enough or place.id in head.avoid:
+        line = self.lines[self._key(first)]
+        alone = first.pool is not None or self.hwm != AUTO or not place.watched
+        if alone or len(self.lines) > 1:
+            found = [line.pop()]
+            self._waits_no_more()
+            return found
+        found = []
+        room, engines = WORTH - place.backlog, len(self.scheme.open) or 1
+        most = max(ROW, self.waiting * self.expected(first) // (PARTS * engines))
+        head: Unit | None = first
+        while head is not None and head.pool is None:
+            each = self.expected(head)
+            spread = min(ROW * engines // each, SPREAD)
+            fits = min(-(-room // each), most // each, self.waiting - spread)
+            if found and (fits <= 0 or each >= WORTH or place.id in head.avoid):
                 break
-            room -= expected
-            head.expected = expected
-            line.pop()
-            self.waiting -= 1
-            found.append(head)
+            count = max(1, min(head.items, fits))
+            found.append(line.pop(count))
+            self._waits_no_more(count)
+            room, most = room - count * each, most - count * each
+            head = line.head()
         return found
 
-    def behind(self, place: Place) -> Record | None:
+    def behind(self, place: Place) -> Unit | None:
         """What this engine gets to wait behind the one task that it has, taken from its line.
 
         One that is short, if no engine has nothing to do, and more of them wait than there are
@@ -405,12 +436,12 @@ class Placement:
         items = head.pool.left if head.pool is not None and is_chunk(head) else 1
         if self.waiting - 1 + items <= len(self.places):
             return None
-        line.pop()
-        self._waits_no_more()
         self.humblest = min(self.humblest, head.rank)
-        return head
+        unit = line.pop()
+        self._waits_no_more()
+        return unit
 
-    def _best(self, key: Key, head: Record) -> Load | None:
+    def _best(self, key: Key, head: Unit) -> Load | None:
         best = self._by_scheme(key, head)
         if self.hwm != AUTO or best is None or not best.load:
             return best
@@ -421,12 +452,12 @@ class Placement:
             return self.scheme.choose(fresh or idle)
         return best if brief else None
 
-    def _by_scheme(self, key: Key, head: Record) -> Load | None:
+    def _by_scheme(self, key: Key, head: Unit) -> Load | None:
         if key is EVERY:
             return self.scheme.best((), head.avoid)
         return self.scheme.best(key.allowed, head.avoid, (*key.refused, *key.unfit))
 
 
-def key_of(record: Record) -> Key:
+def key_of(record: Unit) -> Key:
     """The engines that a task may go to."""
     return Key(record.allowed, record.refused, record.unfit)

@@ -84,17 +84,19 @@ class Quota:
         share.bytes += size
         self.bytes += size
 
-    def give_back(self, owner: bytes, size: int, buffers: Sequence[m.Buffer] = ()) -> None:
-        """One of them has ended."""
+    def give_back(
+        self, owner: bytes, size: int, buffers: Sequence[m.Buffer] = (), tasks: int = 1
+    ) -> None:
+        """So many of them have ended."""
         share = self.shares[owner]
         if buffers:
             size -= share.once.remove(buffers)
         share.bytes -= size
-        share.tasks -= 1
+        share.tasks -= tasks
         if not share.tasks:
             del self.shares[owner]
         self.bytes -= size
-        self.tasks -= 1
+        self.tasks -= tasks
 
     # --- what follows ---------------------------------------------------------------------------
 

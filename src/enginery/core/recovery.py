@@ -208,7 +208,7 @@ class Recovery:
                         self._refuse(Held(place, place.incarnation, n, id, attempt, name, 0), out)
                     continue
             known = work.tasks.get(id)
-            here = known is not None and place.sent.get(known.n) is known
+            here = known is not None and place.has(known)
             if known is None or not here or attempt > known.attempt:
                 life, number = place.incarnation, n or done
                 self._hear(Held(place, life, number, id, attempt, name, stage), out)
@@ -219,7 +219,7 @@ class Recovery:
         for record in work.never_sent(place):
             had = record.spec.id in work.had  # then this life had told of it, and it may have ended
             work.give_away(record, HAD if had else RESTARTED, had, now, forget=False)
-        place.sent = dict(sorted(place.sent.items()))
+        place.sort()
         if (lane := place.lanes.get("control")) is not None:  # some were aborted meanwhile
             out.extend(Send(lane, abort) for abort in aborts_at(place))
         self._look(now, out)
@@ -270,8 +270,8 @@ class Recovery:
 
     def declined(self, place: Place, result: m.Result, now: float) -> bool:
         """Whether a life will not run what only it has told of."""
-        record = self._work.tasks.live.get(result.id)
-        if record is None or place.sent.get(record.n) is not record or record.aborting:
+        record = self._work.tasks.open(result.id)
+        if record is None or not place.has(record) or record.aborting:
             return False
         latest = record.attempt == result.attempt and result.status in {"refused", "unfit"}
         if latest and record.spec.id in self._work.had:
@@ -301,7 +301,7 @@ class Recovery:
                 self._refuse(held, out)
                 continue
             self._adopt(held)
-            place.sent = dict(sorted(place.sent.items()))
+            place.sort()
             work.joined(place)
             result = work.disputed[place.id, held.id, held.attempt]
             if result is not None and not self.declined(place, result, now):
@@ -339,7 +339,7 @@ class Recovery:
         accepted = max(session.accepted, told.accepted)
         session.submitted = session.taken = session.accepted = session.told = accepted
         session.sent = told.sent
-        ended = {record.spec.id for record in self._work.ended}  # of these it is told anyway
+        ended = self._work.just_ended()  # of these it is told anyway
         for id in told.ids:
             if not self._controller.delivery.owe_unclaimed(session, id) and id not in ended:
                 self._claim(session, id)

@@ -30,7 +30,7 @@ def candidates(tasks: Tasks, wanted: Conditions) -> Iterable[tuple[str, Record]]
     if (ids := _named(wanted)) is not None:
         return tasks.in_order(record for id in ids if (record := tasks.get(id)) is not None)
     if not all(holds(key, ENDED[key], wanted[key]) for key in ENDED if key in wanted):
-        return tasks.in_order(tasks.live.values())
+        return tasks.in_order(tasks.opened())
     keys = [key for key in COLUMNS if key in wanted]
     return (
         tasks.where(keys, lambda columns: _may_be_there(columns, wanted))

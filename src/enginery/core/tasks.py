@@ -133,6 +133,11 @@ class Record:
         return self.submission or self.spec
 
     @property
+    def outcomes(self) -> list[m.Outcome]:
+        """The one that it has, if it has ended."""
+        return [] if self.outcome is None else [self.outcome]
+
+    @property
     def given(self) -> Sequence[m.Buffer]:
         """The large buffers that it counts with, of its recoveries, too."""
         task = self.submission or self.spec

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
+from operator import add
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from . import entries
 from . import messages as m
 from .account import LARGE, request_of
 from .ahead import LEAST
+from .bundles import FEWEST, Bundle, Unit
 from .chunks import Chunks
 from .conditions import Conditions
 from .dispatch import Dispatch
@@ -98,7 +100,7 @@ class Work:
         self.quota = quota
         self.late = 0
         self.retried = 0  # how often a task was run once more
-        self.ended: list[Record] = []
+        self.ended: list[Unit] = []
         # They may have been started; True: a client has submitted them again, perhaps of long ago.
         self.doubtful: dict[str, bool] | None = None
         # What came of attempts (engine, task, number) that may turn out to be those that count.
@@ -181,30 +183,50 @@ class Work:
         """As `accept`, of tasks that ask for nothing but to be run, from the `first` on.
 
         Gives the position of the first that does, or is here already; most do not, so this is
-        written for speed.
+        written for speed. Those that are alike and follow each other become a bundle.
         """
-        tasks, live, functions, had = self.tasks, self.tasks.live, self.functions, self.had
-        number, at = self._accepted, first
-        records: list[Record] = []
-        size = 0
+        alike: dict[str, m.Task] = {}
+        known, had, like, at = self.tasks, self.had, specs[first], first
         for spec in islice(specs, first, None):
             id = spec.id
-            if spec.terms is not None or spec.engine >= 0 or spec.targets or id in tasks:
+            if spec.terms is not None or spec.engine >= 0 or spec.targets or id in known:
                 break
-            if spec.chunk is not None or spec.buffers or "." in id or id in had:
+            if spec.chunk is not None or spec.buffers or "." in id or id in had or id in alike:
                 break
-            number += 1
-            spec.name = intern(spec.name)  # a million tasks have a few names
-            spec.function = functions.need(spec.function)
-            record = live[id] = Record(spec, owner, number)
-            record.move("wait", now, "accepted")
-            size += record.size
-            records.append(record)
+            if (
+                spec.function != like.function
+                or spec.name != like.name
+                or spec.label != like.label
+                or spec.retries != like.retries
+            ):
+                self._accept_alike(list(alike.values()), owner, now)
+                alike, like = {}, spec
+            alike[id] = spec
             at += 1
-        self._accepted = number
-        self.quota.take(owner, size, len(records))
-        self.placement.add_plain(records)
+        self._accept_alike(list(alike.values()), owner, now)
         return at
+
+    def _accept_alike(self, specs: list[m.Task], owner: bytes, now: float) -> None:
+        """The same of tasks that differ in their arguments alone."""
+        if len(specs) < FEWEST or self.placement.ranks:
+            for spec in specs:
+                record = Record(spec, owner)
+                self.know(record)
+                self.quota.take(owner, record.size)
+                spec.name = intern(spec.name)  # a million tasks have a few names
+                spec.function = self.functions.need(spec.function)
+                record.move("wait", now, "accepted")
+                self.placement.add(record)
+            return
+        function, name = self.functions.need(specs[0].function, len(specs)), intern(specs[0].name)
+        for spec in specs:
+            spec.name, spec.function = name, function
+        sizes = [spec.size() for spec in specs]
+        self.quota.take(owner, sum(sizes), len(specs))
+        bundle = Bundle(specs, sizes, owner, self._accepted + 1, self.tasks)
+        self._accepted += len(specs)
+        bundle.move("wait", now, "accepted")
+        self.placement.add_bundle(bundle)
 
     def adopt(
         self, place: Place, n: int, id: str, attempt: int, *, name: str, stage: int, owner: bytes
@@ -377,8 +399,8 @@ class Work:
 
     def dropped(self, place: Place, id: str, n: int, now: float) -> None:
         """An engine has not started an attempt that was aborted or called back, and will not."""
-        record = self.tasks.live.get(id)
-        if record is None or place.sent.get(n) is not record:
+        record = self.tasks.open(id)
+        if record is None or record.n != n or not place.has(record):
             return
         if record.aborting:
             self.dispatch.leave(record)
@@ -498,14 +520,78 @@ class Work:
 
     # --- from engines ---------------------------------------------------------------------------
 
+    def results(self, place: Place, results: Sequence[m.Result], now: float) -> None:
+        """Attempts have ended, in this order."""
+        bundled, at = self.tasks.bundled, 0
+        while at < len(results):
+            bundle = bundled.get(results[at].id)
+            ended = 0 if bundle is None else self._ended_alike(bundle, place, results, at, now)
+            if not ended:
+                self.result(place, results[at], now)
+            at += ended or 1
+
+    def _ended_alike(
+        self, bundle: Bundle, place: Place, results: Sequence[m.Result], first: int, now: float
+    ) -> int:
+        """How many tasks of a bundle have ended well, by the results from the `first` on.
+
+        None if the first one is not like the others. Nobody waits for any of them: who does has
+        looked at it, and the bundle is untied.
+        """
+        if bundle.state != "sent" or bundle.at is not place:
+            return 0
+        outcomes: list[m.Outcome] = []
+        for spec, result in zip(bundle.specs, islice(results, first, None), strict=False):
+            if result.id != spec.id or result.attempt != 1 or result.status != "ok":
+                break
+            if result.buffers:
+                break
+            outcomes.append(
+                m.Outcome(
+                    spec.id, "ok", result.value, (), place.id, place.name, 1, spec.submitted,
+                    result.started, result.completed, result.outputs, spec.name,
+                )
+            )  # fmt: skip
+        if not (count := len(outcomes)):
+            return 0
+        self.placement.heard_all(bundle, [o.completed - o.started for o in outcomes])
+        done = bundle if count == len(bundle) else bundle.split(count)
+        self._end_well(done, place, outcomes, now)
+        return count
+
+    def _end_well(
+        self, bundle: Bundle, place: Place, outcomes: list[m.Outcome], now: float
+    ) -> None:
+        """All tasks of a bundle are done: these are their outcomes."""
+        place.heard = now
+        place.leaves(bundle)
+        self.dispatch.touched[place.id] = place
+        bundle.at = None
+        bundle.move("end", now, "ok", place.id)
+        bundle.outcomes, bundle.finished = outcomes, now
+        sizes = [m.OUTCOME + len(outcome.value) for outcome in outcomes]
+        if self.journal.on:
+            ended = [entries.Ended(bundle.owner, outcome) for outcome in outcomes]
+            self.journal.note_all(ended, sum(sizes))
+        self.quota.give_back(bundle.owner, sum(bundle.sizes), tasks=len(bundle))
+        self.functions.release(bundle.spec.function, len(bundle))
+        bundle.sizes = list(map(add, bundle.sizes, sizes))
+        self.ended.append(bundle)
+        for old in self.history.add(bundle):
+            self._drop(old)
+
+    def just_ended(self) -> set[str]:
+        """The tasks that have ended in this turn."""
+        return {id for u in self.ended for id in (u.ids if type(u) is Bundle else [u.spec.id])}
+
     def result(self, place: Place, result: m.Result, now: float) -> None:
         """An attempt has ended; anything but the latest attempt on this life is late."""
-        record = self.tasks.live.get(result.id)
+        record = self.tasks.open(result.id)
         if (
             record is None
             or record.attempt != result.attempt
             or record.state != "sent"
-            or place.sent.get(record.n) is not record
+            or not place.has(record)
         ):
             if (place.id, result.id, result.attempt) in self.disputed:
                 self.disputed[place.id, result.id, result.attempt] = result
@@ -839,8 +925,12 @@ class Work:
 
     def pack(self) -> None:
         """Put into little room what has ended a while ago, and was told."""
-        for record in self.history.pack():
-            del self.tasks.live[record.spec.id]
+        for unit in self.history.pack():
+            if type(unit) is Bundle:
+                for id in unit.ids:
+                    del self.tasks.bundled[id]
+            else:
+                del self.tasks.live[unit.spec.id]
 
     def _note_end(self, record: Record, outcome: m.Outcome) -> None:
         """Write down how a task has ended.

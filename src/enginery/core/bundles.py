@@ -1,0 +1,158 @@
+"""Plain tasks that have fared alike so far, as one thing.
+
+Of ten thousand calls of one function most come together, wait together, go to an engine a dozen at
+a time and end well. What happens to all tasks of a *bundle* is noted once: that costs the
+controller two thirds of what a record of each would. As soon as somebody asks for one of them, or
+something happens to one alone (it fails, it is aborted, its engine is lost), the bundle is
+*untied*: each task gets the very record that it would have if there were no bundles. So only the
+straight way through the controller knows of them; who looks at `Tasks`, at a place or at the
+history finds records.
+
+A bundle is split at its front: the first of its tasks go to an engine, the first of these end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, final
+
+from . import messages as m
+from .tasks import TRANSITIONS, Move, Record, State
+
+if TYPE_CHECKING:
+    from .engines import Place
+    from .table import Tasks
+
+FEWEST = 4
+"""Tasks that are worth a bundle; it may become smaller."""
+
+
+@final
+class Bundle:
+    """Calls of one function with one name, which ask for nothing but to be run, in their order.
+
+    What it has in common with a `Record` is as of each of its tasks; `n`, `number` and `order` are
+    those of the first one, and the others follow.
+    """
+
+    __slots__ = (
+        "at", "expected", "finished", "n", "number", "order", "outcomes", "owner", "records",
+        "sizes", "specs", "state", "steps", "tasks",
+    )  # fmt: skip
+
+    pool: Final = None
+    rank: Final = 0.0
+    allowed: Final[tuple[int, ...]] = ()
+    avoid: Final[tuple[int, ...]] = ()
+    refused: Final[tuple[int, ...]] = ()
+    unfit: Final[tuple[int, ...]] = ()
+
+    def __init__(
+        self, specs: list[m.Task], sizes: list[int], owner: bytes, number: int, tasks: Tasks
+    ) -> None:
+        self.specs = specs
+        self.sizes = sizes
+        self.owner = owner
+        self.number = number
+        self.tasks = tasks  # where they are known
+        self.state: State = "new"
+        self.steps: list[Any] = []
+        self.order = self.n = self.expected = 0
+        self.at: Place | None = None  # while queued or sent
+        self.outcomes: list[m.Outcome] = []
+        self.finished = 0.0
+        self.records: list[Record] | None = None  # once it is untied
+        tasks.bundled.update(dict.fromkeys(self.ids, self))
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    @property
+    def items(self) -> int:
+        """Calls that it stands for."""
+        return len(self.specs)
+
+    @property
+    def spec(self) -> m.Task:
+        """The first one."""
+        return self.specs[0]
+
+    @property
+    def ids(self) -> list[str]:
+        """Those of its tasks."""
+        return [spec.id for spec in self.specs]
+
+    @property
+    def last(self) -> int:
+        """The number of the last attempt, which does not change when it is split."""
+        return self.n + len(self.specs) - 1
+
+    def move(self, move: Move, now: float, cause: str, engine: int = -1) -> None:
+        """As of each record."""
+        self.state = TRANSITIONS[self.state, move]
+        self.steps += (now, cause, engine)
+
+    def split(self, count: int) -> Bundle:
+        """The first of its tasks, fewer than all, as a bundle of their own."""
+        part = Bundle(
+            self.specs[:count], self.sizes[:count], self.owner, self.number, self.tasks
+        )  # fmt: skip
+        part.state, part.steps, part.at = self.state, list(self.steps), self.at
+        part.order, part.n, part.expected = self.order, self.n, self.expected
+        del self.specs[:count]
+        del self.sizes[:count]
+        self.number += count
+        self.order += count
+        if self.state == "sent":
+            self.n += count
+        return part
+
+    def attempts(self, clears: int) -> Iterator[m.Attempt]:
+        """What their engine is told."""
+        spec = self.spec
+        function, final, name = spec.function, spec.retries <= 0, spec.name
+        for n, spec in enumerate(self.specs, self.n):
+            yield m.Attempt(n, spec.id, 1, function, spec.arguments, (), final, name, clears)
+
+    def look(self) -> list[Record]:
+        """The records of its tasks; before it is untied, as they would be."""
+        return (
+            [self._record(i) for i in range(len(self.specs))]
+            if self.records is None
+            else (self.records)
+        )
+
+    def _record(self, i: int) -> Record:
+        record = Record(self.specs[i], self.owner, self.number + i)
+        record.size, record.state, record.steps = self.sizes[i], self.state, list(self.steps)
+        record.order, record.expected = self.order + i, self.expected
+        record.place = -1 if self.at is None else self.at.id
+        if self.n:
+            record.n, record.attempt = self.n + i, 1
+        if self.outcomes:
+            record.outcome, record.finished, record.kept = self.outcomes[i], self.finished, True
+        return record
+
+    def untie(self) -> list[Record]:
+        """Give each of its tasks a record."""
+        if self.records is None:
+            self.records = self.look()
+            self.tasks.untied(self, self.records)
+            if self.at is not None:
+                self.at.untied(self)
+        return self.records
+
+    def __repr__(self) -> str:
+        where = "" if self.at is None else f" on {self.at.id}"
+        return f"<Bundle of {len(self)} from {self.spec.id} {self.state}{where}>"
+
+
+Unit = Record | Bundle
+"""What stands in lines, in the queues of engines and in the history."""
+
+
+def untie(units: Iterable[Unit]) -> None:
+    """Untie those of these that are bundles."""
+    for unit in tuple(units):
+        if type(unit) is Bundle:
+            unit.untie()
