@@ -737,11 +737,11 @@ MUTANTS: dict[str, Mutant] = {
         "self.order + i", "self.order",
     ),
     "what has ended of a bundle is still at its engine": (
-        engines.Place, "leaves",
+        engines.Place, "leave_together",
         "self.load -= len(bundle)", "pass",
     ),
     "an untied bundle is still sent as one": (
-        engines.Place, "untied",
+        engines.Place, "replace",
         "self._besides -= len(bundle) - 1", "pass",
     ),
     "another scheme knows of no engine": (

@@ -63,8 +63,12 @@ BREAKS = {
     "history is of known tasks": lambda core: core.work.tasks.live.pop(done(core).spec.id),
     "known under their ids": lambda core: core.work.tasks.bundled.pop("ann-4"),
     "done when they have their outcomes": lambda core: core.work.tasks.bundled[
-        "ann-1"
-    ].outcomes.clear(),
+        "ann-4"
+    ].outcomes.extend(2 * [done(core).outcome]),
+    "all tasks of a bundle are known": lambda core: core.work.tasks.bundled["ann-4"].specs.insert(
+        1, done(core).spec
+    ),
+    "what is sent is counted": lambda core: setattr(core.work.places[0], "_besides", 1),
     "load is counted": lambda core: setattr(core.work.places[0], "load", 0),
     "sent bytes are counted": lambda core: setattr(core.work.places[0], "sent_bytes", 7),
     "hwm is never exceeded": lambda core: setattr(core.work.placement, "hwm", 0.5),

@@ -571,5 +571,5 @@ def run(config: ControllerConfig) -> int:
 def dump(core: Controller) -> None:
     """Print the state that broke a law, for a bug report."""
     lines = [repr(core), *map(repr, core.work.places.values()), *map(repr, core.sessions.values())]
-    lines += [repr(r) for r in core.work.tasks.values() if r.state != "done"][:1000]
+    lines += [repr(r) for r in core.work.tasks.look() if r.state != "done"][:1000]
     print("\n".join(lines), file=sys.stderr)

@@ -59,7 +59,7 @@ class Account:
             yield controller.recovery.untold, SMALL
         once = Once()
         for id in list(work.tasks):
-            record = work.tasks.get(id)
+            record = work.tasks.seen(id)
             if record is None:
                 continue
             if not record.direct:

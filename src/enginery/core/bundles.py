@@ -6,7 +6,7 @@ controller two thirds of what a record of each would. As soon as somebody asks f
 something happens to one alone (it fails, it is aborted, its engine is lost), the bundle is
 *untied*: each task gets the very record that it would have if there were no bundles. So only the
 straight way through the controller knows of them; who looks at `Tasks`, at a place or at the
-history finds records.
+history finds records. (The history packs, and forgets, them together.)
 
 A bundle is split at its front: the first of its tasks go to an engine, the first of these end.
 """
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 FEWEST = 4
 """Tasks that are worth a bundle; it may become smaller."""
+
+LARGEST = 256
+"""Tasks in a bundle at most: it takes as long to split one, and to untie it."""
 
 
 @final
@@ -114,13 +117,15 @@ class Bundle:
         for n, spec in enumerate(self.specs, self.n):
             yield m.Attempt(n, spec.id, 1, function, spec.arguments, (), final, name, clears)
 
+    def seen(self, id: str) -> Record:
+        """The record of one of its tasks as it would be, before it is untied."""
+        return self._record(self.ids.index(id))
+
     def look(self) -> list[Record]:
         """The records of its tasks; before it is untied, as they would be."""
-        return (
-            [self._record(i) for i in range(len(self.specs))]
-            if self.records is None
-            else (self.records)
-        )
+        if self.records is not None:
+            return self.records
+        return [self._record(i) for i in range(len(self.specs))]
 
     def _record(self, i: int) -> Record:
         record = Record(self.specs[i], self.owner, self.number + i)
@@ -137,9 +142,9 @@ class Bundle:
         """Give each of its tasks a record."""
         if self.records is None:
             self.records = self.look()
-            self.tasks.untied(self, self.records)
+            self.tasks.replace(self, self.records)
             if self.at is not None:
-                self.at.untied(self)
+                self.at.replace(self, self.records)
         return self.records
 
     def __repr__(self) -> str:

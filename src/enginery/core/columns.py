@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Raw, msgpack
 
 from . import messages as m
-from .bundles import Bundle, Unit
+from .bundles import FEWEST, Bundle, Unit
 from .tasks import Record
 
 SPEC = "id", "function", "arguments", "name", "engine", "targets", "retries", "submitted", "label"
@@ -34,8 +34,8 @@ def pack(units: Iterable[Unit]) -> bytes:
     parts: list[Part] = []
     records: list[Record] = []
     for unit in units:
-        if type(unit) is not Bundle:
-            records.append(unit)
+        if type(unit) is not Bundle or len(unit) < FEWEST:
+            records += unit.look() if type(unit) is Bundle else [unit]
             continue
         if records:
             parts.append(_of_records(records))

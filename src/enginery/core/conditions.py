@@ -205,12 +205,12 @@ class Conditions:
 
     def _resolve(self, ended: list[Unit], now: float) -> None:
         """Tell those that depend on what has ended, and on what ends by that, and so on."""
-        for record in ended:  # which grows meanwhile
+        for unit in ended:  # which grows meanwhile
             if not self.graph.edges:
                 return
-            if type(record) is Bundle:  # nothing depends on any of these
+            if type(unit) is Bundle:  # nothing depends on any of these
                 continue
-            for released in self.graph.ended(record):
+            for released in self.graph.ended(unit):
                 if released.wait is not None:
                     self._released(released, released.wait, now, "dependencies met")
             if self._to_check:

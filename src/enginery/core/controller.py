@@ -799,11 +799,12 @@ class Controller:
             place.results = following.seq
             results = following.results
             place.unacked_bytes += sum(result.size() for result in results)
-            if not self.work.had:
+            if self.work.had:
+                for result in results:
+                    if not self.recovery.declined(place, result, now):
+                        self.work.result(place, result, now)
+            else:
                 self.work.results(place, results, now)
-            for result in results if self.work.had else ():
-                if not self.recovery.declined(place, result, now):
-                    self.work.result(place, result, now)
             following = place.early.pop(place.results + 1, None)
         if not place.early:
             place.early_bytes = 0

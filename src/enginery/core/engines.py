@@ -173,9 +173,8 @@ class Place:
         sent = [r for u in self._sent.values() for r in (u.look() if type(u) is Bundle else [u])]
         return queue, {record.n: record for record in sent}
 
-    def untied(self, bundle: Bundle) -> None:
+    def replace(self, bundle: Bundle, records: list[Record]) -> None:
         """The tasks of a bundle have records, which take its place here."""
-        records = bundle.untie()
         if bundle.state == "sent":
             self._besides -= len(bundle) - 1
             sent: dict[int, Unit] = {}
@@ -188,9 +187,11 @@ class Place:
             for record in reversed(records):
                 self._queue.insert(at, record)
 
-    def has(self, record: Record) -> bool:
-        """Whether this engine was sent a task, as it is known now."""
-        return self._sent.get(record.n) is record
+    def has(self, unit: Unit) -> bool:
+        """Whether this engine was sent a task, as it is known now; or, a bundle, waits to be."""
+        if type(unit) is Bundle:
+            return self._sent.get(unit.last) is unit if unit.n else unit in self._queue
+        return self._sent.get(unit.n) is unit
 
     @property
     def company(self) -> str:
@@ -258,6 +259,11 @@ class Place:
         return bool(self._sent)
 
     @property
+    def ahead(self) -> int:
+        """How many tasks it was sent that have not ended."""
+        return len(self._sent) + self._besides
+
+    @property
     def brief(self) -> bool:
         """Whether what it runs, as far as is known, is thought to be done in no time."""
         return not self._sent or next(iter(self._sent.values())).expected < WORTH
@@ -265,7 +271,7 @@ class Place:
     def take(self) -> Iterator[Unit]:
         """The tasks that may be sent now, each from then on counted as sent."""
         queue, sent = self._queue, self._sent
-        while queue and (room := AHEAD - len(sent) - self._besides) > 0:
+        while queue and (room := AHEAD - self.ahead) > 0:
             unit = queue[0]
             if type(unit) is Bundle:
                 size = sum(unit.sizes)
@@ -323,7 +329,7 @@ class Place:
         if record.pool is not None:
             self.spare -= record.items - 1
 
-    def leaves(self, bundle: Bundle) -> None:
+    def leave_together(self, bundle: Bundle) -> None:
         """Tasks that were sent here together have ended; others behind them may go on."""
         all = self._sent.pop(bundle.last, None) is not None
         self._besides -= len(bundle) - all

@@ -140,7 +140,7 @@ class History:
             self.bytes -= sum(gone.values())
             return list(gone)
         old = large.popleft() if large else self._pop()
-        if type(old) is Bundle or not old.kept:
+        if type(old) is Bundle or not old.kept:  # a bundle never comes as such
             return []
         old.kept = False
         self._forgot(old.finished)

@@ -388,7 +388,8 @@ def _wanted(work: list[m.Message], place: Place) -> list[m.Message]:
     """What is still wanted of this: some of it may have been aborted meanwhile."""
     *functions, run = work
     assert isinstance(run, m.Run)
-    attempts = [attempt for attempt in run.attempts if attempt.n in place.sent]
+    sent = place.sent
+    attempts = [attempt for attempt in run.attempts if attempt.n in sent]
     needed = {attempt.function for attempt in attempts}
     wanted: list[m.Message] = []
     for function in functions:

@@ -89,6 +89,9 @@ def check(controller: Controller) -> None:
     waiting = unfinished = 0
     for bundle in work.tasks.bundles():
         check_bundle(work, bundle)
+        known = all(work.tasks.bundled.get(id) is bundle for id in bundle.ids)
+        hold(known, "all tasks of a bundle are known", bundle)
+        hold(bundle.at is None or bundle.at.has(bundle), "what is at an engine is noted", bundle)
     for record in work.tasks.look():
         if record.spec.id not in work.tasks.bundled:
             check_record(work, record)
@@ -154,7 +157,7 @@ def _size(records: Iterable[Record]) -> int:
 def _check_inputs(work: Work) -> None:
     """The values that unfinished tasks take are there as soon as they can be, and no others."""
     needed: dict[str, int] = {}
-    for record in work.tasks.look():
+    for record in list(work.tasks.look()):
         if record.state == "done":
             hold(not record.inputs, "what is done takes nothing", record)
             continue
@@ -228,6 +231,7 @@ def _check_places(work: Work) -> list[int]:
         queue, by_number = place.look()
         queued, sent = [r for r in queue if r.state == "queued"], list(by_number.values())
         hold(place.load == len(queued) + len(sent), "load is counted", place, place.load)
+        hold(place.ahead == len(sent), "what is sent is counted", place, place.ahead)
         hold(all(r.state == "sent" for r in sent), "sent tasks are sent", place)
         size = sum(r.size + r.input_bytes for r in sent)
         hold(place.sent_bytes == size, "sent bytes are counted", place)

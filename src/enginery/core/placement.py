@@ -98,17 +98,20 @@ class Line:
         return None
 
     def pop(self, count: int = 1) -> Unit:
-        """Take the head away; of a bundle, so many tasks."""
+        """Take the head away; of a bundle, so many tasks. One alone has a record."""
         tasks = self._ranks[-self._tops[0]]
         head = tasks[0]
-        return head.split(count) if type(head) is Bundle and count < len(head) else tasks.popleft()
+        unit = head.split(count) if type(head) is Bundle and count < len(head) else tasks.popleft()
+        return unit.untie()[0] if type(unit) is Bundle and len(unit) == 1 else unit
 
     def remove(self, record: Record) -> None:
         """Take away one that waits, wherever it stands."""
         tasks = self._ranks[record.rank]
-        waiting = list(_waiting(tasks))
-        tasks.clear()
-        tasks.extend(unit for unit in waiting if unit is not record)
+        if record not in tasks:  # but in a bundle that is untied
+            waiting = list(_waiting(tasks))
+            tasks.clear()
+            tasks.extend(waiting)
+        tasks.remove(record)
 
     def __bool__(self) -> bool:
         """Whether it holds anything, also what waits no more."""
@@ -171,7 +174,7 @@ class Placement:
         for place in self.places.values():
             scheme.update(place, self.room(place))
         self.scheme = scheme
-        self._ranks = type(scheme).rank is not Scheme.rank
+        self.ranks = type(scheme).rank is not Scheme.rank  # the scheme has an order of its own
 
     # --- tasks ----------------------------------------------------------------------------------
 
@@ -179,25 +182,20 @@ class Placement:
         """A task starts to wait, behind the others of its rank."""
         self._last += 1
         record.order = self._last
-        if self._ranks or record.spec.terms is not None:
+        if self.ranks or record.spec.terms is not None:
             self.rank(record)
         self._line(record).rank(record.rank).append(record)
 
     def add_bundle(self, bundle: Bundle) -> None:
-        """The same of a bundle; all of its tasks rank alike, see `ranks`."""
+        """The same of a bundle, all of whose tasks rank alike."""
         bundle.order = self._last + 1
         self._last += len(bundle)
         self._line(bundle).rank(bundle.rank).append(bundle)
         self.waiting += len(bundle) - 1
 
-    @property
-    def ranks(self) -> bool:
-        """Whether the scheme has an order of its own for tasks that wait."""
-        return self._ranks
-
     def rank(self, record: Record) -> None:
         """Find out how a task ranks among those that wait."""
-        rank = self.scheme.rank(record.spec) if self._ranks else record.spec.priority
+        rank = self.scheme.rank(record.spec) if self.ranks else record.spec.priority
         record.rank = 0.0 if isnan(rank) else rank  # nan stands nowhere in an order
 
     def put_back(self, record: Record) -> None:
@@ -368,8 +366,8 @@ class Placement:
         return surprised
 
     def next(self) -> tuple[Unit, Place] | None:
-        """The next task to give out, the first one of that if there are several, and the engine
-        that gets it: by `take`.
+        """The next task to give out, or a bundle of which it is the first, and its engine; it stays
+        in its line until `take`.
 
         Of the heads of all lines that have an engine, the one of the highest rank; among equals
         the one that has waited longest.

@@ -130,8 +130,9 @@ def _open(work: Work) -> dict[str, int]:
     Items of chunks that no engine has been given yet are waiting.
     """
     places = work.places.values()
-    queued = [r.items for p in places for r in p.queue if r.state == "queued"]
-    sent = [r.items for p in places for r in p.sent.values()]
+    here = [place.look() for place in places]
+    queued = [r.items for queue, _ in here for r in queue if r.state == "queued"]
+    sent = [r.items for _, sent in here for r in sent.values()]
     waiting, chunks = work.placement.waiting, work.chunks.open.values()
     divided = sum(1 for record in chunks if record.state == "divided")
     in_pools = sum(record.pool.left - 1 for record in chunks if record.pool and record.pool.todo)
@@ -155,7 +156,8 @@ def counts(
     counts: dict[str, int] = {}
     more = {"running": 0, "retried": 0}
     begin, end = float("inf"), 0.0
-    heads = {next(iter(p.sent.values())).spec.id for p in work.places.values() if p.sent}
+    first = (next(iter(p.look()[1].values()), None) for p in work.places.values())
+    heads = {record.spec.id for record in first if record is not None}
     for id, record in candidates(work.tasks, wanted):
         if visible(work, session, id) is None:
             continue
@@ -232,7 +234,7 @@ def _engine(place: Place, session: Session) -> dict[str, Any]:
         "pid": place.pid,
         "since": place.since,
         "load": place.load,
-        "running": _ids(list(place.sent.values())[:1], session),
+        "running": _ids(list(place.look()[1].values())[:1], session),
     }
 
 
@@ -249,8 +251,11 @@ def _queues(work: Work, session: Session, query: m.Query) -> dict[Any, Any]:
     completed = _completed(work, session) if verbose else Counter(work.history.ran())
     for place in work.places.values():
         if place.here and (not query.engines or place.id in query.engines):
-            queued = [r for r in place.queue if r.state == "queued"]
-            told = {"queue": queued, "tasks": list(place.sent.values())}
+            queue, sent = place.look()
+            told = {
+                "queue": [r for r in queue if r.state == "queued"],
+                "tasks": list(sent.values()),
+            }
             queues[place.id] = {
                 name: _ids(each, session) if verbose else len(each) for name, each in told.items()
             }

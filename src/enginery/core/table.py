@@ -59,7 +59,13 @@ class Tasks(Mapping[str, Record]):
         """Those that are not untied."""
         return dict.fromkeys(self.bundled.values())
 
-    def untied(self, bundle: Bundle, records: Iterable[Record]) -> None:
+    def seen(self, id: str) -> Record | None:
+        """As `get`, without a change: one of a bundle as it would be."""
+        bundle = self.bundled.get(id)
+        record: Record | None = self.get(id) if bundle is None else bundle.seen(id)
+        return record
+
+    def replace(self, bundle: Bundle, records: Iterable[Record]) -> None:
         """The tasks of a bundle have records now."""
         for id, record in zip(bundle.ids, records, strict=True):
             del self.bundled[id]
@@ -88,9 +94,9 @@ class Tasks(Mapping[str, Record]):
 
     def different(self, name: str) -> set[Any]:
         """What a field of the tasks holds: of the packed ones, also of some that were removed."""
-        return self._archive.different(name) | {
-            getattr(record.origin, name) for record in self.opened()
-        }
+        found = {getattr(record.origin, name) for record in self.live.values()}
+        found |= {getattr(spec, name) for bundle in self.bundles() for spec in bundle.specs}
+        return self._archive.different(name) | found
 
     @staticmethod
     def in_order(records: Iterable[Record]) -> list[tuple[str, Record]]:

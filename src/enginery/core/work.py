@@ -20,7 +20,7 @@ from . import entries
 from . import messages as m
 from .account import LARGE, request_of
 from .ahead import LEAST
-from .bundles import FEWEST, Bundle, Unit
+from .bundles import FEWEST, LARGEST, Bundle, Unit
 from .chunks import Chunks
 from .conditions import Conditions
 from .dispatch import Dispatch
@@ -194,7 +194,8 @@ class Work:
             if spec.chunk is not None or spec.buffers or "." in id or id in had or id in alike:
                 break
             if (
-                spec.function != like.function
+                len(alike) == LARGEST
+                or spec.function != like.function
                 or spec.name != like.name
                 or spec.label != like.label
                 or spec.retries != like.retries
@@ -406,9 +407,14 @@ class Work:
             self.dispatch.leave(record)
             self.end(record, "aborted", now, engine=place.id)
         elif record.recalled == record.attempt:
-            record.attempt -= 1  # nothing of it has run, nor will
-            record.recalled = 0
+            self._uncount(record)
             self._come_back(record, place, now)
+
+    @staticmethod
+    def _uncount(record: Record) -> None:
+        """Nothing of the latest attempt has run, nor will: the next one has its number."""
+        record.attempt -= 1
+        record.recalled = 0
 
     # --- from the journal -----------------------------------------------------------------------
 
@@ -495,7 +501,7 @@ class Work:
             self.dispatch.leave(record)
             self.end(record, "aborted", now, engine=place.id)
         else:
-            record.attempt -= 1
+            self._uncount(record)
             self._come_back(record, place, now)
 
     def doubt(self, record: Record, now: float) -> None:
@@ -535,16 +541,15 @@ class Work:
     ) -> int:
         """How many tasks of a bundle have ended well, by the results from the `first` on.
 
-        None if the first one is not like the others. Nobody waits for any of them: who does has
+        0 if the first one is not like the others. Nobody waits for any of them: who does has
         looked at it, and the bundle is untied.
         """
         if bundle.state != "sent" or bundle.at is not place:
             return 0
         outcomes: list[m.Outcome] = []
         for spec, result in zip(bundle.specs, islice(results, first, None), strict=False):
-            if result.id != spec.id or result.attempt != 1 or result.status != "ok":
-                break
-            if result.buffers:
+            well = result.attempt == 1 and result.status == "ok" and not result.buffers
+            if result.id != spec.id or not well:
                 break
             outcomes.append(
                 m.Outcome(
@@ -564,7 +569,7 @@ class Work:
     ) -> None:
         """All tasks of a bundle are done: these are their outcomes."""
         place.heard = now
-        place.leaves(bundle)
+        place.leave_together(bundle)
         self.dispatch.touched[place.id] = place
         bundle.at = None
         bundle.move("end", now, "ok", place.id)
@@ -802,8 +807,8 @@ class Work:
             self._retry(record, "engine lost", place, now)
         elif record.pool is None or not self.chunks.merged(record, now, "engine lost"):
             record.move("free", now, "engine lost", place.id)
-            if self.doubtful is not None:  # another engine may have been given that attempt since
-                record.attempt -= 1
+            if self.doubtful is not None and record.attempt:  # another engine may have had it
+                self._uncount(record)
             self._put_back(record, now)
 
     def _put_back(self, record: Record, now: float) -> None:
