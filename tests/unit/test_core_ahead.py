@@ -363,6 +363,20 @@ def test_what_was_called_back_from_an_engine_that_dies_costs_no_retry(hand):
     assert hand.core.work.tasks["ann-2"].spent == 0
 
 
+def test_nor_is_it_unwanted_where_it_runs_then_also_in_doubt(hand):
+    hand.core.work.doubtful = {}  # as after a power cut, where attempts that never ran do not count
+    hand.submit("ann", *tasks(0, 4))
+    finish(hand, "b", "ann-1", seq=2)
+    finish(hand, "b", "ann-3", seq=3)
+    hand.wait(PATIENCE)
+    hand.close("engine a/tasks")
+    hand.exited("a", started=2, finished=1)
+    assert at(hand, 1) == ["ann-2"]
+    hand.close("engine b/control")
+    said = hand.engine("b", conn="engine b", seen=9, lanes=("control",))
+    assert [message for message in said if isinstance(message, m.Abort)] == []
+
+
 def test_direct_requests_stay_where_they_are(hand):
     hand.submit("ann", task("ann-0", engine=0), task("ann-1", engine=0))
     assert aborts(hand.wait(PATIENCE), "engine a/control") == []
