@@ -110,6 +110,16 @@ class Bundle:
             self.n += count
         return part
 
+    def peel(self) -> Record:
+        """The first of its tasks, which waits and gets a record; others are left."""
+        record = self._record(0)
+        del self.tasks.bundled[record.spec.id]
+        self.tasks.live[record.spec.id] = record
+        del self.specs[0], self.sizes[0]
+        self.number += 1
+        self.order += 1
+        return record
+
     def attempts(self, clears: int) -> Iterator[m.Attempt]:
         """What their engine is told."""
         spec = self.spec

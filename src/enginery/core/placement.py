@@ -101,8 +101,12 @@ class Line:
         """Take the head away; of a bundle, so many tasks. One alone has a record."""
         tasks = self._ranks[-self._tops[0]]
         head = tasks[0]
-        unit = head.split(count) if type(head) is Bundle and count < len(head) else tasks.popleft()
-        return unit.untie()[0] if type(unit) is Bundle and len(unit) == 1 else unit
+        if type(head) is not Bundle or count == len(head) > 1:
+            return tasks.popleft()
+        if len(head) == 1:
+            tasks.popleft()
+            return head.untie()[0]
+        return head.split(count) if count > 1 else head.peel()
 
     def remove(self, record: Record) -> None:
         """Take away one that waits, wherever it stands."""
