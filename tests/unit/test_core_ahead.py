@@ -351,13 +351,18 @@ def test_an_engine_that_reconnects_is_told_again_what_was_called_back(hand):
     assert [message.numbers for message in said if isinstance(message, m.Abort)] == [[3]]
 
 
-def test_what_was_called_back_from_an_engine_that_dies_costs_no_retry(hand):
+def die_before_it_comes_back(hand):
+    """An engine dies that runs one task, before it has given back another one."""
     hand.submit("ann", *tasks(0, 4))
     finish(hand, "b", "ann-1", seq=2)
     finish(hand, "b", "ann-3", seq=3)
     hand.wait(PATIENCE)
     hand.close("engine a/tasks")
     hand.exited("a", started=2, finished=1)
+
+
+def test_what_was_called_back_from_an_engine_that_dies_costs_no_retry(hand):
+    die_before_it_comes_back(hand)
     assert hand.outcome("ann-0").status == "lost"
     assert at(hand, 1) == ["ann-2"]
     assert hand.core.work.tasks["ann-2"].spent == 0
@@ -365,12 +370,7 @@ def test_what_was_called_back_from_an_engine_that_dies_costs_no_retry(hand):
 
 def test_nor_is_it_unwanted_where_it_runs_then_also_in_doubt(hand):
     hand.core.work.doubtful = {}  # as after a power cut, where attempts that never ran do not count
-    hand.submit("ann", *tasks(0, 4))
-    finish(hand, "b", "ann-1", seq=2)
-    finish(hand, "b", "ann-3", seq=3)
-    hand.wait(PATIENCE)
-    hand.close("engine a/tasks")
-    hand.exited("a", started=2, finished=1)
+    die_before_it_comes_back(hand)
     assert at(hand, 1) == ["ann-2"]
     hand.close("engine b/control")
     said = hand.engine("b", conn="engine b", seen=9, lanes=("control",))

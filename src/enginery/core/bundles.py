@@ -97,9 +97,8 @@ class Bundle:
 
     def split(self, count: int) -> Bundle:
         """The first of its tasks, fewer than all, as a bundle of their own."""
-        part = Bundle(
-            self.specs[:count], self.sizes[:count], self.owner, self.number, self.tasks
-        )  # fmt: skip
+        specs, sizes = self.specs[:count], self.sizes[:count]
+        part = Bundle(specs, sizes, self.owner, self.number, self.tasks)
         part.state, part.steps, part.at = self.state, list(self.steps), self.at
         part.order, part.n, part.expected = self.order, self.n, self.expected
         del self.specs[:count]

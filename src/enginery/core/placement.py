@@ -312,9 +312,7 @@ class Placement:
     def fit_again(self, engine: int) -> None:
         """The properties of an engine have changed: what it was unfit for may run there now."""
         for key in [key for key in self.lines if engine in key.unfit]:
-            records = [
-                each for each in self.lines[key] if type(each) is not Bundle
-            ]  # which are all
+            records = [record for record in self.lines[key] if type(record) is not Bundle]
             self._forget_line(key)
             self.waiting -= len(records)
             ranks: dict[float, list[Record]] = {}
