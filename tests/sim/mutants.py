@@ -52,8 +52,14 @@ RARE = {
         "unit/test_core_recovery.py",
         "test_what_an_engine_cannot_start_any_more_runs_when_its_client_submits_it_again",
     ),
-    "any results end the tasks of a bundle": ("property/test_bundles.py", "TestBundles"),
-    "untied tasks stand in front of others": ("property/test_bundles.py", "TestBundles"),
+    "any results end the tasks of a bundle": (
+        "unit/test_core_bundles.py",
+        "test_results_in_another_order_are_those_of_their_own_tasks",
+    ),
+    "untied tasks stand in front of others": (
+        "unit/test_core_bundles.py",
+        "test_untied_tasks_stand_in_the_order_in_which_they_were_submitted",
+    ),
     "values of a map whose shares are forgotten are not written": (
         "unit/test_core_recovery.py",
         "test_nor_one_of_which_only_shares_are_forgotten_when_all_is_written_anew",

@@ -78,3 +78,17 @@ def test_the_rest_of_a_bundle_goes_on_when_one_of_it_has_failed(hand):
     hand.result("engine", *results, seq=1)
     assert [hand.state(f"ann-{i}") for i in range(8)] == ["done"] * 3 + ["sent"] + ["done"] * 4
     assert hand.core.work.tasks["ann-3"].attempt == 2
+
+
+def test_results_in_another_order_are_those_of_their_own_tasks(hand):
+    hand.submit("ann", *[task(f"ann-{i}") for i in range(100)])
+    ids = ["ann-1", "ann-0", "ann-2"]
+    hand.result("engine", *[m.Result(id, 1, "ok", id.encode()) for id in ids], seq=1)
+    assert [hand.outcome(id).value for id in ids] == [id.encode() for id in ids]
+
+
+def test_untied_tasks_stand_in_the_order_in_which_they_were_submitted(hand):
+    hand.submit("ann", *[task(f"ann-{i}") for i in range(100)])
+    hand.submit("ann", *[task(f"ann-{i}") for i in range(100, 200)])
+    orders = [hand.core.work.tasks[f"ann-{i}"].order for i in range(200)]
+    assert orders == sorted(set(orders))
