@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from enginery.core import alike
 from enginery.core import messages as m
-from enginery.core import work
 from enginery.core.ahead import AUTO
 from tests.unit.hand_controller import FIT, Hand
 
@@ -24,7 +24,7 @@ class Pair:
     def both(self, say):
         answers = []
         for few, hand in self.hands.items():
-            with patch.object(work, "FEWEST", few):
+            with patch.object(alike, "FEWEST", few):
                 answers.append(say(hand))
         assert answers[0] == answers[1]
         return answers[0]

@@ -70,8 +70,9 @@ def fresh(message: m.Message) -> m.Message:
     match message:
         case m.Abort():
             return copy(message)
-        case m.Submit(seq=seq, tasks=tasks):
-            return m.Submit(seq, [replace(task, buffers=copied(task.buffers)) for task in tasks])
+        case m.Submit(seq=seq, tasks=tasks, alike=alike):
+            tasks = [replace(task, buffers=copied(task.buffers)) for task in tasks]
+            return m.Submit(seq, tasks, alike)
         case m.Results(seq=seq, results=results):
             each = [replace(result, buffers=copied(result.buffers)) for result in results]
             return m.Results(seq, each)

@@ -175,7 +175,7 @@ def add_bundles(s: Settings, random: Random) -> None:
     s.picky = _some(random, PICKY, 0.1, 0.01, 0.1)
     s.retries = random.choice((0, s.retries))
     s.limits = replace(s.limits, hwm=AUTO)
-    s.constants["work.FEWEST"] = random.choice((1, 2, 4))
+    s.constants["alike.FEWEST"] = random.choice((1, 2, 4))
     s.constants["placement.ROW"] = random.choice((20, 50, 100))
 
 

@@ -29,8 +29,8 @@ def words(message: m.Message, names: Mapping[bytes, str] | None = None) -> str:
             return f"here is function {function(hash)}"
         case m.Need(hashes=hashes):
             return f"I lack function {_list(function(h) for h in hashes)}"
-        case m.Submit(seq=seq, tasks=tasks):
-            return f"submission {seq}: {_list(_task(t) for t in tasks)}"
+        case m.Submit(seq=seq):
+            return f"submission {seq}: {_list(_task(t) for t in message.one_by_one())}"
         case m.Accepted(seq=seq):
             return f"accepted up to submission {seq}"
         case m.Room(seq=seq, lacking=lacking):

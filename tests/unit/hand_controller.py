@@ -2,6 +2,7 @@
 
 from enginery.core import laws
 from enginery.core import messages as m
+from enginery.core.alike import submission
 from enginery.core.controller import Controller, Limits
 from enginery.core.events import Append, Closed, Drop, Received, Send, Synced, Tick
 from enginery.core.journal import Journal
@@ -99,7 +100,7 @@ class Hand:
     def submit(self, name, *tasks, role="client"):
         """A client submits; gives what is said to anybody."""
         seq = self.seqs[name] = self.seqs.get(name, 0) + 1
-        return self.say_all(f"{name}/tasks", m.Submit(seq, list(tasks)), role)
+        return self.say_all(f"{name}/tasks", submission(seq, list(tasks)), role)
 
     def result(self, name, *results, seq):
         """An engine tells how attempts have ended."""

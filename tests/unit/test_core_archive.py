@@ -2,7 +2,7 @@
 
 import pytest
 
-from enginery.core import history, work
+from enginery.core import alike, history
 from enginery.core import messages as m
 from enginery.core.ahead import AUTO
 from enginery.core.archive import Archive
@@ -187,7 +187,7 @@ def test_bundles_are_packed_as_their_tasks_would_be_one_by_one(monkeypatch, size
     monkeypatch.setattr(history, "BLOCK", 8)
     known = []
     for fewest in (1, 1 << 60):
-        monkeypatch.setattr(work, "FEWEST", fewest)
+        monkeypatch.setattr(alike, "FEWEST", fewest)
         hand = Hand(hwm=AUTO)
         hand.supervisor("engine")
         hand.engine("engine")

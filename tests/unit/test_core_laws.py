@@ -65,8 +65,8 @@ BREAKS = {
     "done when they have their outcomes": lambda core: core.work.tasks.bundled[
         "ann-4"
     ].outcomes.extend(2 * [done(core).outcome]),
-    "all tasks of a bundle are known": lambda core: core.work.tasks.bundled["ann-4"].specs.insert(
-        1, done(core).spec
+    "all tasks of a bundle are known": lambda core: core.work.tasks.bundled["ann-4"].ids.insert(
+        1, done(core).spec.id
     ),
     "what is sent is counted": lambda core: setattr(core.work.places[0], "_besides", 1),
     "load is counted": lambda core: setattr(core.work.places[0], "load", 0),

@@ -14,7 +14,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from . import columns
@@ -104,6 +104,12 @@ class Archive:
     def __contains__(self, id: str) -> bool:
         return id[:-2] in self._pages and self._block(id) > 0
 
+    def has_any(self, ids: Collection[str]) -> bool:
+        """Whether any of these is here; quick where no page of theirs is."""
+        if self._pages.keys().isdisjoint([id[:-2] for id in ids]):
+            return False
+        return any(id in self for id in ids)
+
     def get(self, id: str) -> Record | None:
         """This task as it was packed, if it is here."""
         block = self._block(id)
@@ -191,7 +197,7 @@ class Archive:
 def fits(unit: Unit) -> bool:
     """Whether what has ended is small, and like most others."""
     if type(unit) is Bundle:
-        return max(unit.sizes) <= SMALL and LINES.keys() >= {id[-2:] for id in unit.ids}
+        return max(unit.sizes()) <= SMALL and LINES.keys() >= {id[-2:] for id in unit.ids}
     outcome, spec = unit.outcome, unit.spec
     if unit.size > SMALL or spec.buffers or spec.terms is not None or outcome is None:
         return False

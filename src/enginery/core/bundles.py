@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from .engines import Place
     from .table import Tasks
 
-FEWEST = 4
-"""Tasks that are worth a bundle; it may become smaller."""
-
 LARGEST = 256
 """Tasks in a bundle at most: it takes as long to split one, and to untie it."""
 
@@ -39,8 +36,8 @@ class Bundle:
     """
 
     __slots__ = (
-        "at", "expected", "finished", "n", "number", "order", "outcomes", "owner", "records",
-        "sizes", "specs", "state", "steps", "tasks",
+        "alike", "at", "expected", "finished", "n", "number", "order", "outcomes", "owner",
+        "records", "size", "state", "steps", "tasks",
     )  # fmt: skip
 
     pool: Final = None
@@ -50,11 +47,9 @@ class Bundle:
     refused: Final[tuple[int, ...]] = ()
     unfit: Final[tuple[int, ...]] = ()
 
-    def __init__(
-        self, specs: list[m.Task], sizes: list[int], owner: bytes, number: int, tasks: Tasks
-    ) -> None:
-        self.specs = specs
-        self.sizes = sizes
+    def __init__(self, alike: m.Alike, owner: bytes, number: int, tasks: Tasks) -> None:
+        self.alike = alike
+        self.size = alike.size()
         self.owner = owner
         self.number = number
         self.tasks = tasks  # where they are known
@@ -65,30 +60,42 @@ class Bundle:
         self.outcomes: list[m.Outcome] = []
         self.finished = 0.0
         self.records: list[Record] | None = None  # once it is untied
-        tasks.bundled.update(dict.fromkeys(self.ids, self))
+        tasks.bundled.update(dict.fromkeys(alike.ids, self))
 
     def __len__(self) -> int:
-        return len(self.specs)
+        return len(self.alike.ids)
 
     @property
     def items(self) -> int:
         """Calls that it stands for."""
-        return len(self.specs)
+        return len(self.alike.ids)
 
     @property
     def spec(self) -> m.Task:
         """The first one."""
-        return self.specs[0]
+        return self.alike.task(0)
+
+    @property
+    def function(self) -> bytes:
+        """That of all of them."""
+        return self.alike.function
 
     @property
     def ids(self) -> list[str]:
         """Those of its tasks."""
-        return [spec.id for spec in self.specs]
+        return self.alike.ids
+
+    def sizes(self) -> list[int]:
+        """Bytes that each of its tasks occupies, with its outcome, about."""
+        sizes = self.alike.sizes()
+        if self.outcomes:
+            sizes = [size + o.size() for size, o in zip(sizes, self.outcomes, strict=True)]
+        return sizes
 
     @property
     def last(self) -> int:
         """The number of the last attempt, which does not change when it is split."""
-        return self.n + len(self.specs) - 1
+        return self.n + len(self.alike.ids) - 1
 
     def move(self, move: Move, now: float, cause: str, engine: int = -1) -> None:
         """As of each record."""
@@ -97,14 +104,10 @@ class Bundle:
 
     def split(self, count: int) -> Bundle:
         """The first of its tasks, fewer than all, as a bundle of their own."""
-        specs, sizes = self.specs[:count], self.sizes[:count]
-        part = Bundle(specs, sizes, self.owner, self.number, self.tasks)
+        part = Bundle(self.alike.cut(0, count), self.owner, self.number, self.tasks)
         part.state, part.steps, part.at = self.state, list(self.steps), self.at
         part.order, part.n, part.expected = self.order, self.n, self.expected
-        del self.specs[:count]
-        del self.sizes[:count]
-        self.number += count
-        self.order += count
+        self._lose(count)
         if self.state == "sent":
             self.n += count
         return part
@@ -114,17 +117,22 @@ class Bundle:
         record = self._record(0)
         del self.tasks.bundled[record.spec.id]
         self.tasks.live[record.spec.id] = record
-        del self.specs[0], self.sizes[0]
-        self.number += 1
-        self.order += 1
+        self._lose(1)
         return record
+
+    def _lose(self, count: int) -> None:
+        """The first of its tasks are of it no more."""
+        self.alike = self.alike.cut(count)
+        self.size = self.alike.size()
+        self.number += count
+        self.order += count
 
     def attempts(self, clears: int) -> Iterator[m.Attempt]:
         """What their engine is told."""
-        spec = self.spec
-        function, final, name = spec.function, spec.retries <= 0, spec.name
-        for n, spec in enumerate(self.specs, self.n):
-            yield m.Attempt(n, spec.id, 1, function, spec.arguments, (), final, name, clears)
+        alike = self.alike
+        final = alike.retries <= 0
+        for n, (id, arguments) in enumerate(zip(alike.ids, alike.arguments, strict=True), self.n):
+            yield m.Attempt(n, id, 1, alike.function, arguments, (), final, alike.name, clears)
 
     def seen(self, id: str) -> Record:
         """The record of one of its tasks as it would be, before it is untied."""
@@ -134,17 +142,18 @@ class Bundle:
         """The records of its tasks; before it is untied, as they would be."""
         if self.records is not None:
             return self.records
-        return [self._record(i) for i in range(len(self.specs))]
+        return [self._record(i) for i in range(len(self))]
 
     def _record(self, i: int) -> Record:
-        record = Record(self.specs[i], self.owner, self.number + i)
-        record.size, record.state, record.steps = self.sizes[i], self.state, list(self.steps)
+        record = Record(self.alike.task(i), self.owner, self.number + i)
+        record.state, record.steps = self.state, list(self.steps)
         record.order, record.expected = self.order + i, self.expected
         record.place = -1 if self.at is None else self.at.id
         if self.n:
             record.n, record.attempt = self.n + i, 1
         if self.outcomes:
             record.outcome, record.finished, record.kept = self.outcomes[i], self.finished, True
+            record.size += self.outcomes[i].size()
         return record
 
     def untie(self) -> list[Record]:
@@ -158,7 +167,7 @@ class Bundle:
 
     def __repr__(self) -> str:
         where = "" if self.at is None else f" on {self.at.id}"
-        return f"<Bundle of {len(self)} from {self.spec.id} {self.state}{where}>"
+        return f"<Bundle of {len(self)} from {self.ids[0]} {self.state}{where}>"
 
 
 Unit = Record | Bundle

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..version import PROTOCOL
 from . import messages as m
+from .alike import submission
 from .events import (
     Answered,
     Asked,
@@ -294,19 +295,14 @@ class Client:
             self.unsent_tasks -= len(submit.tasks)
 
     def _send(self, submit: m.Submit, out: list[Effect]) -> None:
-        hashes: dict[bytes, None] = {}
-        for task in submit.tasks:
-            hashes[task.function] = None
-            if task.terms is not None:
-                hashes.update(dict.fromkeys(task.functions()))
-        for hash in hashes:
+        for hash in submit.functions():
             # One that is not here belongs to tasks that have ended: this is sent again.
             if hash not in self.defined and hash in self.functions:
                 self.defined.add(hash)
                 out.append(Send("tasks", m.definition(hash, self.functions[hash])))
         if len(self.defined) > SEEN:
             self.defined.clear()  # sent once too often at worst
-        out.append(Send("tasks", submit))
+        out.append(Send("tasks", submission(submit.seq, submit.tasks)))
 
     # --- what the controller says -----------------------------------------------------------------
 
@@ -609,7 +605,7 @@ class Client:
 
 def _size(submit: m.Submit) -> int:
     """Bytes that a submission counts for."""
-    return sum(task.size() for task in submit.tasks) or EMPTY
+    return submit.size() or EMPTY
 
 
 def _about_tasks(request: m.Message) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 from msgspec import Raw, msgpack
 
 from . import messages as m
-from .bundles import FEWEST, Bundle, Unit
+from .alike import FEWEST
+from .bundles import Bundle, Unit
 from .tasks import Record
 
 SPEC = "id", "function", "arguments", "name", "engine", "targets", "retries", "submitted", "label"
@@ -62,18 +63,18 @@ def _of_records(records: list[Record]) -> Part:
 
 
 def _of_bundle(bundle: Bundle) -> Part:
-    count, specs, outcomes, spec = len(bundle), bundle.specs, bundle.outcomes, bundle.spec
+    count, alike, outcomes = len(bundle), bundle.alike, bundle.outcomes
     ran = outcomes[0]
     columns = (
-        [each.id for each in specs],
-        (spec.function,),
-        [each.arguments for each in specs],
-        (spec.name,),
-        (spec.engine,),
-        (spec.targets,),
-        (spec.retries,),
-        [each.submitted for each in specs],
-        (spec.label,),
+        alike.ids,
+        (alike.function,),
+        alike.arguments,
+        (alike.name,),
+        (-1,),
+        ((),),
+        (alike.retries,),
+        alike.submitted,
+        (alike.label,),
         (ran.status,),
         [each.value for each in outcomes],
         (ran.engine,),
@@ -84,7 +85,7 @@ def _of_bundle(bundle: Bundle) -> Part:
         [each.outputs for each in outcomes],
         (bundle.owner,),
         list(range(bundle.number, bundle.number + count)),
-        bundle.sizes,
+        bundle.sizes(),
         (ran.attempt,),
         list(range(bundle.n, bundle.n + count)),
         (bundle.finished,),

@@ -158,7 +158,7 @@ class Dispatch:
             place.heard = now
         known = place.known
         for unit in place.take():
-            function = unit.spec.function
+            function = unit.function
             if type(unit) is not Bundle:
                 unit.attempt += 1
             unit.move("send", now, "send", place.id)

@@ -274,7 +274,7 @@ class Place:
         while queue and (room := AHEAD - self.ahead) > 0:
             unit = queue[0]
             if type(unit) is Bundle:
-                size = sum(unit.sizes)
+                size = unit.size
                 if len(unit) > room or self.sent_bytes + size > AHEAD_BYTES:
                     unit.untie()  # then some of them may go
                     continue
@@ -335,7 +335,7 @@ class Place:
         self._besides -= len(bundle) - all
         self.load -= len(bundle)
         self.backlog -= len(bundle) * bundle.expected
-        self.sent_bytes -= sum(bundle.sizes)
+        self.sent_bytes -= bundle.size
 
     def pass_on(self, old: Record, new: Record) -> None:
         """An attempt at a share goes on as one at the rest of its items, which is a share now."""

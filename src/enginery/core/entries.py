@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from .messages import Buffer, Outcome, Task, Value
+from .messages import Alike, Buffer, Outcome, Task, Value
 
 
 class Entry(Struct, array_like=True, gc=False):
@@ -120,6 +120,11 @@ class Taken(Entry, tag="T"):
     seq: int
     tasks: list[Task]  # balanced
     direct: list[Direct] = []
+    alike: list[Alike] = []  # more that are balanced, in columns
+
+    def one_by_one(self) -> list[Task]:
+        """All that are balanced."""
+        return [*self.tasks, *(task for part in self.alike for task in part.tasks())]
 
 
 class Request(Entry, tag="r"):

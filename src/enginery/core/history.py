@@ -68,10 +68,10 @@ class History:
     def add(self, unit: Unit) -> list[str]:
         """Keep what is done; gives the ids of those that are forgotten for it.
 
-        The sizes in a bundle are with the outcomes.
+        The size of a bundle is with its outcomes.
         """
         if type(unit) is Bundle:
-            self._ended("ok", len(unit), len(unit), sum(unit.sizes))
+            self._ended("ok", len(unit), len(unit), unit.size)
         else:
             outcome = unit.outcome
             assert outcome is not None

@@ -17,7 +17,6 @@ from .delivery import Delivery
 from .dispatch import abort_of
 from .entries import Purged
 from .events import Conn, Drop, Effect, Log, Send
-from .functions import Functions
 from .pools import is_chunk, sane
 from .sessions import Session
 from .tasks import Record
@@ -90,16 +89,13 @@ class Intake:
 
     def _take(self, conn: Conn, session: Session, now: float, out: list[Effect]) -> None:
         """Take in what a client has submitted: in order, as soon as the functions are there."""
-        functions, blobs = self.work.functions, self.work.functions.blobs
+        functions = self.work.functions
         while session.waiting:
             submit, size = session.waiting[0]
-            if not all(
-                task.function in blobs if task.terms is None else _has_all(functions, task)
-                for task in submit.tasks
-            ):
+            hashes = submit.functions()
+            if not functions.blobs.keys() >= hashes.keys():
                 if not session.lacking:
-                    hashes = (hash for task in submit.tasks for hash in task.functions())
-                    session.lacking = tuple(dict.fromkeys(hashes))
+                    session.lacking = tuple(hashes)
                     for hash in session.lacking:
                         functions.need(hash)
                     self.lacking[session.identity] = session
@@ -113,37 +109,23 @@ class Intake:
     def _accept(
         self, conn: Conn, session: Session, submit: m.Submit, now: float, out: list[Effect]
     ) -> None:
-        refusal, broken = self._refusal(session), self.work.journal.broken
-        tasks, work, at = self._lacking_of(session, submit.tasks), self.work, 0
-        work.note(session.identity, submit.seq, tasks)
+        refusal, work = self._refusal(session), self.work
         again = submit.seq <= session.sent  # the controller before may have got it
-        normal = work.doubtful is None and not (broken or again or session.repeats)
+        normal = work.doubtful is None and not (again or work.journal.broken or session.repeats)
+        alike = submit.alike if normal else []
+        tasks = submit.tasks if normal else self._lacking_of(session, submit.one_by_one())
+        work.note(session.identity, submit.seq, tasks, alike)
+        at = 0
         while at < len(tasks):
             if normal:
                 at = work.accept_plain(tasks, at, session.identity, now)
-                if at == len(tasks):
-                    break
-            task = tasks[at]
-            at += 1
-            if task.engine >= 0 and not roles.may_address_engines(session.role):
-                out.append(Send(conn, m.Refused("a task key may not address an engine")))
-                out.append(Log("warning", "peer.refused", {"role": session.role, "what": "direct"}))
-                continue
-            if "." in task.id or not (task.chunk is None or sane(task)) or _nested(task):
-                out.append(Send(conn, m.Refused("this is no task", "ProtocolError")))
-                continue
-            hidden = () if task.terms is None else self._hidden(session, task.terms.inputs)
-            if work.doubtful is not None and again:
-                work.doubtful[task.id] = True
-            record = work.accept(task, session.identity, now, hidden)
-            if record is None:
-                work.complete(task)
-                self._known_already(session, task.id)
-            elif broken and not record.direct:
-                reason = f"the controller cannot write its journal: {broken}"
-                work.refuse(record, reason, now, again)
-            elif work.untold and again:
-                work.doubt(record, now)  # and may have given it to who has gone
+            if at < len(tasks):
+                self._accept_one(conn, session, tasks[at], now, out, again=again)
+                at += 1
+        for part in alike:
+            if not work.accept_alike(part, session.identity, now):
+                for task in part.tasks():
+                    self._accept_one(conn, session, task, now, out, again=again)
         session.take(submit, self.work.journal.mark)
         if session.repeats and session.taken >= session.sent:
             self._repeated(session, now, out)
@@ -157,6 +139,32 @@ class Intake:
             self._abort(session, abort, now, out)
             if abort.after > session.taken:
                 session.held.append(abort)
+
+    def _accept_one(
+        self, conn: Conn, session: Session, task: m.Task, now: float, out: list[Effect], *,
+        again: bool,
+    ) -> None:  # fmt: skip
+        """Any task, which the controller before may have got, too, if it comes `again`."""
+        work, broken = self.work, self.work.journal.broken
+        if task.engine >= 0 and not roles.may_address_engines(session.role):
+            out.append(Send(conn, m.Refused("a task key may not address an engine")))
+            out.append(Log("warning", "peer.refused", {"role": session.role, "what": "direct"}))
+            return
+        if "." in task.id or not (task.chunk is None or sane(task)) or _nested(task):
+            out.append(Send(conn, m.Refused("this is no task", "ProtocolError")))
+            return
+        hidden = () if task.terms is None else self._hidden(session, task.terms.inputs)
+        if work.doubtful is not None and again:
+            work.doubtful[task.id] = True
+        record = work.accept(task, session.identity, now, hidden)
+        if record is None:
+            work.complete(task)
+            self._known_already(session, task.id)
+        elif broken and not record.direct:
+            reason = f"the controller cannot write its journal: {broken}"
+            work.refuse(record, reason, now, again)
+        elif work.untold and again:
+            work.doubt(record, now)  # and may have given it to who has gone
 
     def _lacking_of(self, session: Session, tasks: list[m.Task]) -> list[m.Task]:
         """Those of these tasks that are not known to have run, and to be forgotten."""
@@ -438,8 +446,3 @@ def _nested(task: m.Task) -> bool:
     """Whether a recovery has recoveries of its own, which nobody asks for."""
     recoveries = () if task.terms is None else task.terms.recoveries
     return any(each.terms is not None and each.terms.recoveries for each in recoveries)
-
-
-def _has_all(functions: Functions, task: m.Task) -> bool:
-    """Whether all functions that a task may need are there."""
-    return all(hash in functions for hash in task.functions())

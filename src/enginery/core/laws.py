@@ -61,7 +61,7 @@ def check_bundle(work: Work, bundle: Bundle) -> None:
             check_record(work, record)
         return
     known, at = work.tasks.bundled, bundle.at
-    if any(known.get(spec.id) is not bundle for spec in (bundle.specs[0], bundle.specs[-1])):
+    if any(known.get(id) is not bundle for id in (bundle.ids[0], bundle.ids[-1])):
         raise BrokenLaw(f"tasks of a bundle are known under their ids: {bundle!r}")
     if (bundle.state == "done") is not (len(bundle.outcomes) == len(bundle)):
         raise BrokenLaw(f"tasks are done when they have their outcomes: {bundle!r}")

@@ -22,6 +22,7 @@ words (`wire.codec`).
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -334,6 +335,12 @@ class Chunk(Struct, array_like=True, frozen=True, gc=False):
     ends: tuple[int, ...]
 
 
+TASK = 750
+"""Bytes that a task occupies beside what it holds, with all that the controller notes of it:
+measured.
+"""
+
+
 class Task(Struct, array_like=True, gc=False):
     """One call, to be run once: by any engine (`engine` < 0), or by that engine only (direct).
 
@@ -360,8 +367,7 @@ class Task(Struct, array_like=True, gc=False):
 
     def size(self) -> int:
         """Bytes this task occupies, about."""
-        # With all that the controller notes of it: measured.
-        size = 750 + len(self.arguments) + len(self.name) + len(self.label) + len(self.id)
+        size = TASK + len(self.arguments) + len(self.name) + len(self.label) + len(self.id)
         if self.buffers:
             size += sum(b.nbytes for b in self.buffers)
         if self.targets:
@@ -391,11 +397,93 @@ class Task(Struct, array_like=True, gc=False):
         return (self.function, *(task.function for task in self.terms.recoveries))
 
 
+class Alike(Struct, array_like=True, gc=False, frozen=True):
+    """Plain calls that differ in their columns alone, in their order; see `alike`.
+
+    Each is a `Task` that asks for nothing but to be run: without large buffers, by any engine.
+    """
+
+    function: bytes
+    name: str
+    label: str
+    retries: int
+    ids: list[str]
+    arguments: list[bytes]
+    submitted: list[float]
+
+    def __post_init__(self) -> None:
+        _same_length(self.ids, self.arguments, self.submitted)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def task(self, i: int) -> Task:
+        """One of them."""
+        return Task(
+            self.ids[i], self.function, self.arguments[i], (), self.name, retries=self.retries,
+            submitted=self.submitted[i], label=self.label,
+        )  # fmt: skip
+
+    def tasks(self) -> list[Task]:
+        """All of them."""
+        return [self.task(i) for i in range(len(self.ids))]
+
+    def cut(self, start: int, stop: int | None = None) -> Alike:
+        """Some of them."""
+        part = slice(start, stop)
+        return Alike(
+            self.function, self.name, self.label, self.retries,
+            self.ids[part], self.arguments[part], self.submitted[part],
+        )  # fmt: skip
+
+    def sizes(self) -> list[int]:
+        """Bytes that each of these tasks occupies, about."""
+        each = TASK + len(self.name) + len(self.label)
+        return [each + len(a) + len(id) for a, id in zip(self.arguments, self.ids, strict=True)]
+
+    def size(self) -> int:
+        """Bytes that all of them occupy, about."""
+        each = TASK + len(self.name) + len(self.label)
+        return each * len(self.ids) + sum(map(len, self.arguments)) + sum(map(len, self.ids))
+
+
+def _same_length(*columns: Sized) -> None:
+    """ValueError where columns are not of the same tasks."""
+    if len({len(column) for column in columns}) > 1:
+        raise ValueError("columns of different lengths")
+
+
 class Submit(Message, tag="S"):
-    """Tasks from a client; `seq` counts a client's submissions from 1, without gaps."""
+    """Tasks from a client; `seq` counts a client's submissions from 1, without gaps.
+
+    Those in columns come behind the others.
+    """
 
     seq: int
     tasks: list[Task]
+    alike: list[Alike] = []
+
+    @property
+    def count(self) -> int:
+        """How many tasks it has."""
+        return len(self.tasks) + sum(map(len, self.alike))
+
+    def size(self) -> int:
+        """Bytes that its tasks occupy, about."""
+        return sum(task.size() for task in self.tasks) + sum(part.size() for part in self.alike)
+
+    def functions(self) -> dict[bytes, None]:
+        """The hashes of all functions that its tasks may need."""
+        found = {part.function: None for part in self.alike}
+        for task in self.tasks:
+            found[task.function] = None
+            if task.terms is not None:
+                found.update(dict.fromkeys(task.functions()))
+        return found
+
+    def one_by_one(self) -> list[Task]:
+        """All of them as tasks."""
+        return [*self.tasks, *(task for part in self.alike for task in part.tasks())]
 
 
 class Accepted(Message, tag="A"):

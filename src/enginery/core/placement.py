@@ -346,12 +346,12 @@ class Placement:
     def expected(self, record: Unit) -> int:
         """Microseconds that a task is thought to take; of a chunk, one of its items."""
         if record.pool is None:
-            return self.durations.expected(record.spec.function)
-        return self.paces.expected(record.spec.function, max(record.items, 1))
+            return self.durations.expected(record.function)
+        return self.paces.expected(record.function, max(record.items, 1))
 
     def heard_all(self, bundle: Bundle, seconds: list[float]) -> None:
         """What tasks of a bundle took."""
-        if self.durations.heard_all(bundle.spec.function, seconds):
+        if self.durations.heard_all(bundle.function, seconds):
             self._hopeful.update(dict.fromkeys(self.lines))
 
     def heard(self, record: Record, seconds: float) -> bool:

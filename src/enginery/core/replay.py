@@ -116,7 +116,7 @@ class Replay:
         client = self.clients.get(entry.owner)
         if client is not None:
             client.accepted = max(client.accepted, entry.seq)
-        for task in entry.tasks:
+        for task in entry.one_by_one():
             known = self.tasks.get(task.id)
             if known is None or is_name(known):
                 record = self.tasks[task.id] = Record(task, entry.owner)

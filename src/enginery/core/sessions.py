@@ -97,8 +97,8 @@ class Session:
 
     def arrived(self, submit: m.Submit) -> int:
         """Note a submission; gives its size."""
-        size = sum(task.size() for task in submit.tasks) or EMPTY
-        tasks = len(submit.tasks) or 1
+        size = submit.size() or EMPTY
+        tasks = submit.count or 1
         self.submitted = submit.seq
         self.waiting.append((submit, size))
         self.unaccepted.append((submit.seq, size, tasks))

@@ -5,7 +5,7 @@ One that is packed (`archive`) is made anew for who asks for it; a bundle is unt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from .archive import Archive, Columned
@@ -45,6 +45,12 @@ class Tasks(Mapping[str, Record]):
         if id in self.live or id in self.bundled:
             return True
         return isinstance(id, str) and id in self._archive
+
+    def knows_any(self, ids: Collection[str]) -> bool:
+        """Whether any of these is known."""
+        if not (self.live.keys().isdisjoint(ids) and self.bundled.keys().isdisjoint(ids)):
+            return True
+        return self._archive.has_any(ids)
 
     def __iter__(self) -> Iterator[str]:
         numbers = [(record.number, id) for id, record in self.live.items()]
@@ -95,7 +101,7 @@ class Tasks(Mapping[str, Record]):
     def different(self, name: str) -> set[Any]:
         """What a field of the tasks holds: of the packed ones, also of some that were removed."""
         found = {getattr(record.origin, name) for record in self.live.values()}
-        found |= {getattr(spec, name) for bundle in self.bundles() for spec in bundle.specs}
+        found |= {getattr(bundle.alike, name) for bundle in self.bundles()}
         return self._archive.different(name) | found
 
     @staticmethod

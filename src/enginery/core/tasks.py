@@ -133,6 +133,11 @@ class Record:
         return self.submission or self.spec
 
     @property
+    def function(self) -> bytes:
+        """The hash of what it runs now."""
+        return self.spec.function
+
+    @property
     def outcomes(self) -> list[m.Outcome]:
         """The one that it has, if it has ended."""
         return [] if self.outcome is None else [self.outcome]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
-from operator import add
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from . import entries
 from . import messages as m
 from .account import LARGE, request_of
 from .ahead import LEAST
-from .bundles import FEWEST, LARGEST, Bundle, Unit
+from .bundles import LARGEST, Bundle, Unit
 from .chunks import Chunks
 from .conditions import Conditions
 from .dispatch import Dispatch
@@ -119,15 +118,18 @@ class Work:
 
     # --- from clients ---------------------------------------------------------------------------
 
-    def note(self, owner: bytes, seq: int, tasks: Collection[m.Task]) -> None:
+    def note(
+        self, owner: bytes, seq: int, tasks: Collection[m.Task], alike: list[m.Alike] | None = None
+    ) -> None:
         """Write down tasks that are about to be accepted; of direct requests not what they do."""
-        if not self.journal.on or not tasks:
+        if not self.journal.on or not (tasks or alike):
             return
         balanced = [task for task in tasks if task.engine < 0]
         direct = [entries.Direct.of(task) for task in tasks if task.engine >= 0]
-        for hash in {hash for task in balanced for hash in task.functions()}:
+        submit = m.Submit(seq, balanced, alike or [])
+        for hash in submit.functions():
             self.journal.function(hash, self.functions[hash])
-        self.journal.note(entries.Taken(owner, seq, balanced, direct))
+        self.journal.note(entries.Taken(owner, seq, balanced, direct, submit.alike))
 
     def accept(
         self, spec: m.Task, owner: bytes, now: float, hidden: Collection[str] = ()
@@ -183,51 +185,41 @@ class Work:
         """As `accept`, of tasks that ask for nothing but to be run, from the `first` on.
 
         Gives the position of the first that does, or is here already; most do not, so this is
-        written for speed. Those that are alike and follow each other become a bundle.
+        written for speed.
         """
-        alike: dict[str, m.Task] = {}
-        known, had, like, at = self.tasks, self.had, specs[first], first
+        had, known, at = self.had, self.tasks, first
         for spec in islice(specs, first, None):
             id = spec.id
             if spec.terms is not None or spec.engine >= 0 or spec.targets or id in known:
                 break
-            if spec.chunk is not None or spec.buffers or "." in id or id in had or id in alike:
+            if spec.chunk is not None or spec.buffers or "." in id or id in had:
                 break
-            if (
-                len(alike) == LARGEST
-                or spec.function != like.function
-                or spec.name != like.name
-                or spec.label != like.label
-                or spec.retries != like.retries
-            ):
-                self._accept_alike(list(alike.values()), owner, now)
-                alike, like = {}, spec
-            alike[id] = spec
+            record = Record(spec, owner)
+            self.know(record)
+            self.quota.take(owner, record.size)
+            spec.name = intern(spec.name)  # a million tasks have a few names
+            spec.function = self.functions.need(spec.function)
+            record.move("wait", now, "accepted")
+            self.placement.add(record)
             at += 1
-        self._accept_alike(list(alike.values()), owner, now)
         return at
 
-    def _accept_alike(self, specs: list[m.Task], owner: bytes, now: float) -> None:
-        """The same of tasks that differ in their arguments alone."""
-        if len(specs) < FEWEST or self.placement.ranks:
-            for spec in specs:
-                record = Record(spec, owner)
-                self.know(record)
-                self.quota.take(owner, record.size)
-                spec.name = intern(spec.name)  # a million tasks have a few names
-                spec.function = self.functions.need(spec.function)
-                record.move("wait", now, "accepted")
-                self.placement.add(record)
-            return
-        function, name = self.functions.need(specs[0].function, len(specs)), intern(specs[0].name)
-        for spec in specs:
-            spec.name, spec.function = name, function
-        sizes = [spec.size() for spec in specs]
-        self.quota.take(owner, sum(sizes), len(specs))
-        bundle = Bundle(specs, sizes, owner, self._accepted + 1, self.tasks)
-        self._accepted += len(specs)
-        bundle.move("wait", now, "accepted")
-        self.placement.add_bundle(bundle)
+    def accept_alike(self, alike: m.Alike, owner: bytes, now: float) -> bool:
+        """The same of calls that are alike, as bundles; False if one by one is the only way."""
+        ids, tasks = alike.ids, self.tasks
+        if self.placement.ranks or len(ids) < 2 or "." in "".join(ids):
+            return False
+        if len(set(ids)) < len(ids) or not self.had.isdisjoint(ids) or tasks.knows_any(ids):
+            return False
+        function, name = self.functions.need(alike.function, len(ids)), intern(alike.name)
+        for start in range(0, len(ids), LARGEST):
+            part = replace(alike.cut(start, start + LARGEST), function=function, name=name)
+            bundle = Bundle(part, owner, self._accepted + 1, tasks)
+            self.quota.take(owner, bundle.size, len(bundle))
+            self._accepted += len(bundle)
+            bundle.move("wait", now, "accepted")
+            self.placement.add_bundle(bundle)
+        return True
 
     def adopt(
         self, place: Place, n: int, id: str, attempt: int, *, name: str, stage: int, owner: bytes
@@ -547,14 +539,17 @@ class Work:
         if bundle.state != "sent" or bundle.at is not place:
             return 0
         outcomes: list[m.Outcome] = []
-        for spec, result in zip(bundle.specs, islice(results, first, None), strict=False):
+        alike = bundle.alike
+        for id, submitted, result in zip(
+            alike.ids, alike.submitted, islice(results, first, None), strict=False
+        ):
             well = result.attempt == 1 and result.status == "ok" and not result.buffers
-            if result.id != spec.id or not well:
+            if result.id != id or not well:
                 break
             outcomes.append(
                 m.Outcome(
-                    spec.id, "ok", result.value, (), place.id, place.name, 1, spec.submitted,
-                    result.started, result.completed, result.outputs, spec.name,
+                    id, "ok", result.value, (), place.id, place.name, 1, submitted,
+                    result.started, result.completed, result.outputs, alike.name,
                 )
             )  # fmt: skip
         if not (count := len(outcomes)):
@@ -574,13 +569,13 @@ class Work:
         bundle.at = None
         bundle.move("end", now, "ok", place.id)
         bundle.outcomes, bundle.finished = outcomes, now
-        sizes = [m.OUTCOME + len(outcome.value) for outcome in outcomes]
+        size = sum([m.OUTCOME + len(outcome.value) for outcome in outcomes])
         if self.journal.on:
             ended = [entries.Ended(bundle.owner, outcome) for outcome in outcomes]
-            self.journal.note_all(ended, sum(sizes))
-        self.quota.give_back(bundle.owner, sum(bundle.sizes), tasks=len(bundle))
-        self.functions.release(bundle.spec.function, len(bundle))
-        bundle.sizes = list(map(add, bundle.sizes, sizes))
+            self.journal.note_all(ended, size)
+        self.quota.give_back(bundle.owner, bundle.size, tasks=len(bundle))
+        self.functions.release(bundle.function, len(bundle))
+        bundle.size += size
         self.ended.append(bundle)
         for old in self.history.add(bundle):
             self._drop(old)

@@ -71,8 +71,8 @@ class Rows:
 
     def _apply(self, entry: e.AnyEntry, at: float) -> None:
         match entry:
-            case e.Taken(owner=owner, tasks=tasks, direct=direct):
-                for task in tasks:
+            case e.Taken(owner=owner, direct=direct):
+                for task in entry.one_by_one():
                     self._taken(task, owner, at)
                 for each in direct:
                     self._taken(each.task(), owner, at)

@@ -1,0 +1,52 @@
+"""Calls that are alike, in columns: what is the same in all of them stands once.
+
+Most of ten thousand calls of one function differ in their arguments alone, and end well. Where
+several of these stand one behind the other, messages and the journal hold them as columns
+(`messages.Alike`): it takes a fraction of the time to make, to write and to read a list of numbers
+of what it takes for as many objects. What is said is the same.
+"""
+
+from __future__ import annotations
+
+from . import messages as m
+
+FEWEST = 4
+"""Tasks that are worth columns."""
+
+
+def submission(seq: int, tasks: list[m.Task]) -> m.Submit:
+    """These tasks to be submitted: in columns if all are plain and alike, or several such."""
+    alike: list[m.Alike] = []
+    start = 0
+    while start < len(tasks):
+        stop = _alike_until(tasks, start)
+        if stop - start < FEWEST:
+            return m.Submit(seq, tasks)
+        alike.append(_columns(tasks[start:stop]))
+        start = stop
+    return m.Submit(seq, [], alike)
+
+
+def _alike_until(tasks: list[m.Task], start: int) -> int:
+    """The position of the first task that is not like the one at the start."""
+    first = tasks[start]
+    function, name, label, retries = first.function, first.name, first.label, first.retries
+    for at in range(start, len(tasks)):
+        task = tasks[at]
+        if task.terms is not None or task.engine >= 0 or task.buffers or task.targets:
+            return at
+        if task.chunk is not None or task.function != function or task.name != name:
+            return at
+        if task.label != label or task.retries != retries:
+            return at
+    return len(tasks)
+
+
+def _columns(tasks: list[m.Task]) -> m.Alike:
+    first = tasks[0]
+    return m.Alike(
+        first.function, first.name, first.label, first.retries,
+        [task.id for task in tasks],
+        [task.arguments for task in tasks],
+        [task.submitted for task in tasks],
+    )  # fmt: skip
