@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Grows when a message changes its shape; peers of another number are refused in words."""

@@ -120,6 +120,18 @@ class Stranger:
         id = random.choice([*list(self.cluster.wanted)[-8:], *self.ids, "x-1"])
         return m.Result(id, random.randrange(4), status, b"lie", (m.Buffer(b"z"),), outputs=1)
 
+    def alike(self, id: str) -> m.Alike:
+        """Perhaps with names that are there already, or no names of tasks."""
+        count = self.random.randrange(6)
+        ids = [f"{id}{self.random.choice(('', '.', '1'))}{i}" for i in range(count)]
+        return m.Alike(FUNCTION, "f", "l", 0, [*ids, id], [b"a"] * (count + 1), [1.0] * (count + 1))
+
+    def ran(self) -> m.Ran:
+        """Of some tasks, perhaps of one twice."""
+        ids = [self.result().id for _ in range(self.random.randrange(5))]
+        times = [1.0] * len(ids)
+        return m.Ran(ids, [b"lie"] * len(ids), times, times, [0] * len(ids))
+
     def exited(self, reason: str) -> m.Exited:
         """Mostly of an engine that is a stranger's, often of its life of now."""
         random = self.random
@@ -158,6 +170,8 @@ class Stranger:
                     "story", "fetch")), ids, [0, engine], random.random() < 0.5),
             m.Results(seq, [result]),
             m.Results(seq, [self.result(), self.result()]),
+            m.Submit(seq, [task], [self.alike(mine)] * random.randint(1, 2)),
+            m.Results(seq, [result], self.ran()),
             m.Output(result.id, result.attempt, 0, "stdout", "lie"),
             m.Dropped([result.id, "x-1"], [number, number]),
             self.exited("why"),

@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 from enginery.core import (
     account,
+    alike,
     bundles,
     chunks,
     client,
@@ -266,7 +267,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "a result is forgotten when it is said": (
         engine.Engine, "_welcome",
-        'out.extend(Send("tasks", results) for results in self.unacked)', "pass",
+        'out.extend(Send("tasks", alike.in_columns(results)) for results in self.unacked)', "pass",
     ),
     "an engine runs again what arrives again": (
         engine.Engine, "_received",
@@ -330,8 +331,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "who waits for a task is not told that it has come": (
         delivery.Delivery, "ended",
-        "watcher.fetching.remove(outcome.id)\n            self.owe(watcher, outcome)",
-        "watcher.fetching.remove(outcome.id)",
+        "watcher.fetching.remove(item.id)\n            self.owe(watcher, item)",
+        "watcher.fetching.remove(item.id)",
     ),
     "a request that comes again is carried out again": (
         controller.Controller, "_from_client",
@@ -732,11 +733,11 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "any results end the tasks of a bundle": (
         work.Work, "_ended_alike",
-        "result.id != spec.id or", "",
+        "if bundle.ids[:count] != ids:", "if not ids:",
     ),
     "a task of a bundle that failed has ended well": (
-        work.Work, "_ended_alike",
-        ' and result.status == "ok"', "",
+        alike, "in_columns",
+        'r.status != "ok" or ', "",
     ),
     "what is left of a bundle has the numbers of what was split off": (
         bundles.Bundle, "split",

@@ -73,9 +73,9 @@ def fresh(message: m.Message) -> m.Message:
         case m.Submit(seq=seq, tasks=tasks, alike=alike):
             tasks = [replace(task, buffers=copied(task.buffers)) for task in tasks]
             return m.Submit(seq, tasks, alike)
-        case m.Results(seq=seq, results=results):
+        case m.Results(seq=seq, results=results, ran=ran):
             each = [replace(result, buffers=copied(result.buffers)) for result in results]
-            return m.Results(seq, each)
+            return m.Results(seq, each, ran)
     return message
 
 

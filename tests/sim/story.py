@@ -35,18 +35,19 @@ def words(message: m.Message, names: Mapping[bytes, str] | None = None) -> str:
             return f"accepted up to submission {seq}"
         case m.Room(seq=seq, lacking=lacking):
             return f"nothing after submission {seq}: {lacking}" if lacking else "there is room"
-        case m.Run(attempts=attempts):
+        case m.Run():
+            attempts = message.one_by_one()
             return f"run {_list(f'#{a.n} {a.id}, attempt {a.attempt}' for a in attempts)}"
-        case m.Results(seq=seq, results=results):
-            return f"results {seq}: {_list(f'{r.id} {r.status}' for r in results)}"
+        case m.Results(seq=seq):
+            return f"results {seq}: {_list(f'{r.id} {r.status}' for r in message.one_by_one())}"
         case m.Dropped(ids=ids):
             return f"I have not started {_list(ids)} and never will"
         case m.Acked(seq=seq):
             return f"I have your results up to {seq}"
         case m.Output():
             return f"output {message.number} of {message.id}: {message.text!r}"
-        case m.Deliver(seq=seq, outcomes=outcomes, outputs=outputs):
-            parts = [_outcome(o) for o in outcomes]
+        case m.Deliver(seq=seq, outputs=outputs):
+            parts = [_outcome(o) for o in message.one_by_one()]
             parts += [f"output of {o.id}: {o.text!r}" for o in outputs]
             return f"delivery {seq}: {_list(parts)}"
         case m.Got(seq=seq):

@@ -2,7 +2,7 @@
 
 from enginery.core import laws
 from enginery.core import messages as m
-from enginery.core.alike import submission
+from enginery.core.alike import in_columns, submission
 from enginery.core.controller import Controller, Limits
 from enginery.core.events import Append, Closed, Drop, Received, Send, Synced, Tick
 from enginery.core.journal import Journal
@@ -104,7 +104,7 @@ class Hand:
 
     def result(self, name, *results, seq):
         """An engine tells how attempts have ended."""
-        return self.say_all(f"{name}/tasks", m.Results(seq, list(results)), "engine")
+        return self.say_all(f"{name}/tasks", in_columns(m.Results(seq, list(results))), "engine")
 
     def state(self, id):
         """The state of a task."""
@@ -156,7 +156,7 @@ def runs(said, conn):
         (attempt.id, attempt.attempt)
         for to, message in said
         if to == conn and isinstance(message, m.Run)
-        for attempt in message.attempts
+        for attempt in message.one_by_one()
     ]
 
 

@@ -83,7 +83,7 @@ def test_the_rest_of_a_bundle_goes_on_when_one_of_it_has_failed(hand):
 
 def test_results_in_another_order_are_those_of_their_own_tasks(hand):
     hand.submit("ann", *[task(f"ann-{i}") for i in range(100)])
-    ids = ["ann-1", "ann-0", "ann-2"]
+    ids = ["ann-1", "ann-0", "ann-2", "ann-3"]
     hand.result("engine", *[m.Result(id, 1, "ok", id.encode()) for id in ids], seq=1)
     assert [hand.outcome(id).value for id in ids] == [id.encode() for id in ids]
 

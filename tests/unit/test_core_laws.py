@@ -7,6 +7,8 @@ from enginery.core import messages as m
 
 from .hand_controller import Hand, task
 
+TWO = [0, 0]
+
 
 @pytest.fixture
 def core():
@@ -62,9 +64,9 @@ BREAKS = {
     "functions are counted": lambda core: core.work.functions.needed.clear(),
     "history is of known tasks": lambda core: core.work.tasks.live.pop(done(core).spec.id),
     "known under their ids": lambda core: core.work.tasks.bundled.pop("ann-4"),
-    "done when they have their outcomes": lambda core: core.work.tasks.bundled[
-        "ann-4"
-    ].outcomes.extend(2 * [done(core).outcome]),
+    "done when they have their outcomes": lambda core: setattr(
+        core.work.tasks.bundled["ann-4"], "done", m.Done(0, "", "", TWO, m.Ran(*[TWO] * 5))
+    ),
     "all tasks of a bundle are known": lambda core: core.work.tasks.bundled["ann-4"].ids.insert(
         1, done(core).spec.id
     ),

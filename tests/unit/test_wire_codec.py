@@ -24,6 +24,8 @@ TERMS = m.Terms(
     (m.Task("r", b"k", b"", terms=m.Terms(priority=2.0)), m.Task("s", b"l", b"")),
     ("c", "d"), ("x", "ys[3]"),
 )  # fmt: skip
+ALIKE = m.Alike(b"h", "f", "", 0, ["t", "u"], [b"a", b"b"], [1.0, 2.0])
+RAN = m.Ran(["t", "u"], [b"v", b"w"], [1.0, 2.0], [1.5, 2.5], [0, 3])
 SAMPLES: list[m.Message] = [
     HELLO,
     m.Welcome("c", 3, memory=m.Segment(7, 8, 64, b"t" * 16)),
@@ -35,10 +37,13 @@ SAMPLES: list[m.Message] = [
     m.Need((b"h", b"k")),
     m.Submit(1, [m.Task("t", b"h", b"a", (m.Buffer(b"x" * 50), m.Buffer(b"")), targets=(1, 2))]),
     m.Submit(2, [m.Task("t", b"h", b"a", terms=TERMS)]),
+    m.Submit(3, [m.Task("t", b"h", b"a")], [ALIKE, ALIKE]),
     m.Accepted(1),
     m.Room(1, "its queue is full"),
     m.Run([m.Attempt(1, "t", 1, b"h", b"a", (m.Buffer(bytearray(b"y" * 20)),), False)]),
     m.Run([m.Attempt(2, "t", 1, b"h", b"", inputs=(m.Value(b"v", (m.Buffer(b"x" * 9),)),))]),
+    m.Run([m.Attempt(1, "t", 1, b"h", b"a")], [m.Row(2, b"h", "f", True, 0, ["u"], [b"b"])]),
+    m.Results(2, [m.Result("t", 1, "error", b"v")], RAN),
     m.Results(1, [m.Result("t", 1, "error", b"v", (m.Buffer(memoryview(b"z")),), 1.0, 2.0, 3)]),
     m.Acked(1, "a life"),
     m.Holds(3, 1, 0, [(0, "t", 1, "", 1), (3, "u", 2, "map(f)", 0)]),
@@ -46,6 +51,7 @@ SAMPLES: list[m.Message] = [
     m.Output("t", 1, 0, "stderr", "é\n"),
     m.Dropped(["t"], [3]),
     m.Deliver(1, [OUTCOME, IMPOSSIBLE], [m.Output("t", 1, 0, "stdout", "")]),
+    m.Deliver(2, [OUTCOME], done=[m.Done(0, "life", "f", [0.5, 0.6], RAN)]),
     m.Got(1),
     m.Abort(["t"], True),
     m.Resubmit(["t"], ["u"], 3),
@@ -70,6 +76,20 @@ SAMPLES: list[m.Message] = [
 
 def malformed(*parts: object) -> list[bytes]:
     return [msgpack.encode([list(parts)])]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ["S", 1, [], [[b"h", "f", "", 0, ["t", "u"], [b"a"], [1.0, 2.0]]]],
+        ["R", [], [[1, b"h", "f", True, 0, ["t", "u"], [b"a"]]]],
+        ["T", 1, [], [["t"], [b"v"], [1.0], [1.5], [0, 0]]],
+        ["E", 1, [], [], [[0, "life", "f", [0.5, 0.6], [["t"], [b"v"], [1.0], [1.5], [0]]]]],
+    ],
+)
+def test_columns_of_different_lengths_are_refused(message) -> None:
+    with pytest.raises(ProtocolError, match="columns of different lengths"):
+        codec.decode([msgpack.encode([message])])
 
 
 def test_there_is_a_sample_of_every_message() -> None:

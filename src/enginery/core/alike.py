@@ -50,3 +50,21 @@ def _columns(tasks: list[m.Task]) -> m.Alike:
         [task.arguments for task in tasks],
         [task.submitted for task in tasks],
     )  # fmt: skip
+
+
+def in_columns(results: m.Results) -> m.Results:
+    """The same results, in columns if all of them are of first attempts that have ended well."""
+    if len(results.results) < FEWEST:
+        return results
+    for r in results.results:
+        if r.status != "ok" or r.attempt != 1 or r.buffers or r.items or r.stage or r.reason:
+            return results
+    each = results.results
+    ran = m.Ran(
+        [r.id for r in each],
+        [r.value for r in each],
+        [r.started for r in each],
+        [r.completed for r in each],
+        [r.outputs for r in each],
+    )
+    return m.Results(results.seq, [], ran)

@@ -13,7 +13,7 @@ A bundle is split at its front: the first of its tasks go to an engine, the firs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, final
 
 from . import messages as m
@@ -36,7 +36,7 @@ class Bundle:
     """
 
     __slots__ = (
-        "alike", "at", "expected", "finished", "n", "number", "order", "outcomes", "owner",
+        "alike", "at", "done", "expected", "finished", "n", "number", "order", "owner",
         "records", "size", "state", "steps", "tasks",
     )  # fmt: skip
 
@@ -57,7 +57,7 @@ class Bundle:
         self.steps: list[Any] = []
         self.order = self.n = self.expected = 0
         self.at: Place | None = None  # while queued or sent
-        self.outcomes: list[m.Outcome] = []
+        self.done: m.Done | None = None
         self.finished = 0.0
         self.records: list[Record] | None = None  # once it is untied
         tasks.bundled.update(dict.fromkeys(alike.ids, self))
@@ -85,11 +85,17 @@ class Bundle:
         """Those of its tasks."""
         return self.alike.ids
 
+    @property
+    def outcomes(self) -> list[m.Outcome]:
+        """Those of its tasks, if they have ended."""
+        return [] if self.done is None else self.done.outcomes()
+
     def sizes(self) -> list[int]:
         """Bytes that each of its tasks occupies, with its outcome, about."""
         sizes = self.alike.sizes()
-        if self.outcomes:
-            sizes = [size + o.size() for size, o in zip(sizes, self.outcomes, strict=True)]
+        if self.done is not None:
+            values = self.done.ran.values
+            sizes = [size + m.OUTCOME + len(v) for size, v in zip(sizes, values, strict=True)]
         return sizes
 
     @property
@@ -127,12 +133,13 @@ class Bundle:
         self.number += count
         self.order += count
 
-    def attempts(self, clears: int) -> Iterator[m.Attempt]:
+    def row(self, clears: int) -> m.Row:
         """What their engine is told."""
         alike = self.alike
-        final = alike.retries <= 0
-        for n, (id, arguments) in enumerate(zip(alike.ids, alike.arguments, strict=True), self.n):
-            yield m.Attempt(n, id, 1, alike.function, arguments, (), final, alike.name, clears)
+        return m.Row(
+            self.n, alike.function, alike.name, alike.retries <= 0, clears, alike.ids,
+            alike.arguments,
+        )  # fmt: skip
 
     def seen(self, id: str) -> Record:
         """The record of one of its tasks as it would be, before it is untied."""
@@ -151,9 +158,9 @@ class Bundle:
         record.place = -1 if self.at is None else self.at.id
         if self.n:
             record.n, record.attempt = self.n + i, 1
-        if self.outcomes:
-            record.outcome, record.finished, record.kept = self.outcomes[i], self.finished, True
-            record.size += self.outcomes[i].size()
+        if self.done is not None:
+            record.outcome, record.finished, record.kept = self.done.outcome(i), self.finished, True
+            record.size += record.outcome.size()
         return record
 
     def untie(self) -> list[Record]:

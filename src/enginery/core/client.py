@@ -199,7 +199,7 @@ class Client:
         if isinstance(message, m.Abort):
             ids = frozenset(message.ids)
             pending = (*(submit for submit, _ in self.unaccepted), *self.unsent)
-            named = (s.seq for s in reversed(pending) if any(task.id in ids for task in s.tasks))
+            named = (s.seq for s in reversed(pending) if not ids.isdisjoint(s.ids()))
             message.after = next(named, 0)
         return message
 
@@ -213,16 +213,18 @@ class Client:
             tasks = self._put_into_farm(tasks, out)
         round = min(ROUND, self.credit_tasks or ROUND)
         for start in range(0, len(tasks), round):
-            part = tasks[start : start + round]
-            for task in part:
+            self.submitted += 1
+            submit = submission(self.submitted, tasks[start : start + round])
+            for task in submit.tasks:
                 self.outstanding[task.id] = needs = task.functions()
                 for function in needs:
-                    self.needed[function] = self.needed.get(function, 0) + 1
-            self.submitted += 1
-            submit = m.Submit(self.submitted, part)
+                    self._need(function, 1)
+            for part in submit.alike:
+                self.outstanding.update(dict.fromkeys(part.ids, (part.function,)))
+                self._need(part.function, len(part))
             self.unsent.append(submit)
             self.unsent_bytes += _size(submit)
-            self.unsent_tasks += len(part)
+            self.unsent_tasks += submit.count
         self._send_unsent(out)
 
     def _put_into_farm(self, tasks: list[m.Task], out: list[Effect]) -> list[m.Task]:
@@ -230,7 +232,7 @@ class Client:
         for task in tasks:
             if task.engine < 0:
                 self.outstanding[task.id] = (task.function,)
-                self.needed[task.function] = self.needed.get(task.function, 0) + 1
+                self._need(task.function, 1)
                 blob, _ = m.fields_of(self.functions[task.function])
                 self.farming.submit(task, blob, out)
         return [task for task in tasks if task.engine >= 0]
@@ -255,12 +257,12 @@ class Client:
             submit = self.unsent.popleft()
             size = _size(submit)
             self.unsent_bytes -= size
-            self.unsent_tasks -= len(submit.tasks)
+            self.unsent_tasks -= submit.count
             if submit.seq <= self.sent:  # it was turned away, and may have been taken all the same
                 self._leave_out_done([submit])
                 size = _size(submit)
             self.unaccepted_bytes += size
-            self.unaccepted_tasks += len(submit.tasks)
+            self.unaccepted_tasks += submit.count
             self.unaccepted.append((submit, size))
             self._send(submit, out)
             self.sent = max(self.sent, submit.seq)
@@ -280,10 +282,10 @@ class Client:
         while self.unaccepted and self.unaccepted[-1][0].seq > message.seq:
             submit, size = self.unaccepted.pop()
             self.unaccepted_bytes -= size
-            self.unaccepted_tasks -= len(submit.tasks)
+            self.unaccepted_tasks -= submit.count
             self.unsent.appendleft(submit)
             self.unsent_bytes += size
-            self.unsent_tasks += len(submit.tasks)
+            self.unsent_tasks += submit.count
         self._send_unsent(out)
         out.append(Credited())
 
@@ -292,7 +294,7 @@ class Client:
         while self.unsent and self.unsent[0].seq <= seq:
             submit = self.unsent.popleft()
             self.unsent_bytes -= _size(submit)
-            self.unsent_tasks -= len(submit.tasks)
+            self.unsent_tasks -= submit.count
 
     def _send(self, submit: m.Submit, out: list[Effect]) -> None:
         for hash in submit.functions():
@@ -302,7 +304,7 @@ class Client:
                 out.append(Send("tasks", m.definition(hash, self.functions[hash])))
         if len(self.defined) > SEEN:
             self.defined.clear()  # sent once too often at worst
-        out.append(Send("tasks", submission(submit.seq, submit.tasks)))
+        out.append(Send("tasks", submit))
 
     # --- what the controller says -----------------------------------------------------------------
 
@@ -363,7 +365,7 @@ class Client:
         while self.unaccepted and self.unaccepted[0][0].seq <= seq:
             submit, size = self.unaccepted.popleft()
             self.unaccepted_bytes -= size
-            self.unaccepted_tasks -= len(submit.tasks)
+            self.unaccepted_tasks -= submit.count
 
     def _ask_held(self, out: list[Effect]) -> None:
         """Say what has waited for the submissions before it."""
@@ -383,8 +385,9 @@ class Client:
                 for outcome in message.outcomes
                 if (self._share_arrived(outcome) if outcome.stop else self._arrived(outcome.id))
             ]
-            self.unconfirmed_bytes += sum(outcome.size() for outcome in message.outcomes)
-            self.unconfirmed_bytes += sum(output.size() for output in message.outputs)
+            for done in message.done:
+                outcomes += self._all_arrived(done)
+            self.unconfirmed_bytes += message.size()
             out.append(Delivered(outcomes, message.outputs))
         late = self.delivered - self.confirmed
         if late >= GOT_LATER or self.unconfirmed_bytes > GOT_BYTES or late <= 0:
@@ -401,6 +404,21 @@ class Client:
                 self._no_more(id)
             return True
         return self._no_more(id)
+
+    def _all_arrived(self, done: m.Done) -> list[m.Outcome]:
+        """The same of several; gives those that were not there before."""
+        if self.shares or self.watched:
+            return [outcome for outcome in done.outcomes() if self._arrived(outcome.id)]
+        open = self.outstanding
+        needs = [open.pop(id, None) for id in done.ran.ids]
+        first = needs[0] if needs else None
+        if first is not None and needs.count(first) == len(needs):
+            self._release(first, len(needs))
+            return done.outcomes()
+        for functions in needs:
+            self._release(functions or ())
+        pairs = zip(done.outcomes(), needs, strict=True)
+        return [outcome for outcome, functions in pairs if functions is not None]
 
     def _no_more(self, id: str) -> bool:
         """A task is not watched any more; whether it was."""
@@ -445,9 +463,13 @@ class Client:
         self.unconfirmed_bytes = 0
         out.append(Send("tasks", m.Got(self.delivered, self._session_name)))
 
-    def _release(self, functions: tuple[bytes, ...]) -> None:
+    def _need(self, function: bytes, count: int) -> None:
+        """So many more tasks that have not ended need this function."""
+        self.needed[function] = self.needed.get(function, 0) + count
+
+    def _release(self, functions: tuple[bytes, ...], count: int = 1) -> None:
         for function in functions:
-            left = self.needed[function] - 1
+            left = self.needed[function] - count
             if left:
                 self.needed[function] = left
             else:
@@ -526,10 +548,10 @@ class Client:
         self._leave_out_done(self.unsent)  # what was turned away, too
         self.unaccepted = deque((submit, _size(submit)) for submit, _ in self.unaccepted)
         self.unaccepted_bytes = sum(size for _, size in self.unaccepted)
-        self.unaccepted_tasks = sum(len(submit.tasks) for submit, _ in self.unaccepted)
+        self.unaccepted_tasks = sum(submit.count for submit, _ in self.unaccepted)
         self._count_unsent()
-        again = {task.id for submit, _ in self.unaccepted for task in submit.tasks}
-        again.update(task.id for submit in self.unsent for task in submit.tasks)
+        again = {id for submit, _ in self.unaccepted for id in submit.ids()}
+        again.update(id for submit in self.unsent for id in submit.ids())
         again.update(self.farming.tasks)
         asked = self._asked
         lacking = [id for id in self.outstanding if id not in again]
@@ -555,13 +577,14 @@ class Client:
         for submit in submits:
             submit.tasks = [
                 task
-                for task in submit.tasks
+                for task in submit.one_by_one()
                 if task.id in self.outstanding and task.id not in self.shares
             ]
+            submit.alike = []
 
     def _count_unsent(self) -> None:
         self.unsent_bytes = sum(map(_size, self.unsent))
-        self.unsent_tasks = sum(len(submit.tasks) for submit in self.unsent)
+        self.unsent_tasks = sum(submit.count for submit in self.unsent)
 
     def _begin_again(self, reason: str, waiting: list[m.Submit], out: list[Effect]) -> None:
         """The controller does not know us, and numbers anew.
@@ -569,7 +592,7 @@ class Client:
         What is not `waiting` to be submitted (again) is lost to us.
         """
         self._leave_out_done(waiting)
-        kept = {task.id for submit in waiting for task in submit.tasks}
+        kept = {id for submit in waiting for id in submit.ids()}
         facts: dict[str, Any] = {"reason": reason, "started": True}
         lost = [m.Outcome(id, "lost", facts=facts) for id in self.outstanding if id not in kept]
         for outcome in lost:

@@ -63,8 +63,9 @@ def _of_records(records: list[Record]) -> Part:
 
 
 def _of_bundle(bundle: Bundle) -> Part:
-    count, alike, outcomes = len(bundle), bundle.alike, bundle.outcomes
-    ran = outcomes[0]
+    count, alike, done = len(bundle), bundle.alike, bundle.done
+    assert done is not None
+    ran = done.ran
     columns = (
         alike.ids,
         (alike.function,),
@@ -75,18 +76,18 @@ def _of_bundle(bundle: Bundle) -> Part:
         (alike.retries,),
         alike.submitted,
         (alike.label,),
-        (ran.status,),
-        [each.value for each in outcomes],
-        (ran.engine,),
-        (ran.incarnation,),
-        (ran.attempt,),
-        [each.started for each in outcomes],
-        [each.completed for each in outcomes],
-        [each.outputs for each in outcomes],
+        ("ok",),
+        ran.values,
+        (done.engine,),
+        (done.incarnation,),
+        (1,),
+        ran.started,
+        ran.completed,
+        ran.outputs,
         (bundle.owner,),
         list(range(bundle.number, bundle.number + count)),
         bundle.sizes(),
-        (ran.attempt,),
+        (1,),
         list(range(bundle.n, bundle.n + count)),
         (bundle.finished,),
         *((step,) for step in bundle.steps),

@@ -784,7 +784,7 @@ class Controller:
         """Results count in their order; they come on two lanes, and again when one was lost."""
         if message.seq > place.results + 1:
             place.early[message.seq] = message
-            place.early_bytes += sum(result.size() for result in message.results)
+            place.early_bytes += message.size()
             number = len(place.early)
             if number > EARLY or (number > 1 and place.early_bytes > AHEAD_BYTES):
                 place.early.clear()
@@ -797,14 +797,13 @@ class Controller:
         following: m.Results | None = message
         while following is not None and following.seq == place.results + 1:
             place.results = following.seq
-            results = following.results
-            place.unacked_bytes += sum(result.size() for result in results)
+            place.unacked_bytes += following.size()
             if self.work.had:
-                for result in results:
+                for result in following.one_by_one():
                     if not self.recovery.declined(place, result, now):
                         self.work.result(place, result, now)
             else:
-                self.work.results(place, results, now)
+                self.work.results(place, following, now)
             following = place.early.pop(place.results + 1, None)
         if not place.early:
             place.early_bytes = 0

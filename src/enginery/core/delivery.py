@@ -36,7 +36,7 @@ class Delivery:
         self.watchers: dict[str, list[Session]] = {}  # who else waits for a task
         self._owing: dict[bytes, Session] = {}  # sessions to which something became due
 
-    def owe(self, session: Session, item: m.Outcome) -> None:
+    def owe(self, session: Session, item: m.Outcome | m.Done) -> None:
         """This becomes due to this client."""
         session.due.append(item)
         self.touch(session)
@@ -62,26 +62,27 @@ class Delivery:
 
     def ended(self, unit: Unit) -> None:
         """An outcome becomes due to the task's client, and to who else asked for it."""
-        outcomes = unit.outcomes
-        for outcome in outcomes if self.watchers else ():
-            for watcher in self.watchers.pop(outcome.id, ()):
-                watcher.fetching.remove(outcome.id)
-                self.owe(watcher, outcome)
+        item = unit.done if type(unit) is Bundle else unit.outcome
+        assert item is not None
+        if self.watchers and type(item) is m.Outcome:  # nobody asked for what is in a bundle
+            for watcher in self.watchers.pop(item.id, ()):
+                watcher.fetching.remove(item.id)
+                self.owe(watcher, item)
         if type(unit) is not Bundle and unit.pool is not None and not unit.pool.of(unit):
             unit.pool.told += 1
             for watcher in self.watchers.get(unit.pool.id, ()):
-                self.owe(watcher, *outcomes)
+                self.owe(watcher, item)
         owner = self.sessions.get(unit.owner)
         if owner is None:
             return
         if owner.silent or owner.repeats:
-            for outcome in outcomes:
+            for outcome in unit.outcomes:
                 if chunk_id(outcome.id) in owner.claimed:
                     self.owe(owner, outcome)
                 else:  # it may lack it
                     self.keep(owner, outcome)
         else:
-            owner.due.extend(outcomes)
+            owner.due.append(item)
             self._owing[unit.owner] = owner
 
     def output(self, place: Place, record: Record | None, output: m.Output) -> None:

@@ -152,8 +152,7 @@ class Dispatch:
 
     def _send(self, place: Place, now: float, out: list[Effect]) -> None:
         conn, work = place.lanes["tasks"], self._work
-        attempts: list[m.Attempt] = []
-        noted: list[tuple[int, str, int]] = []
+        run, noted = m.Run([], []), entries.Sent(place.id, [], [])
         if not place.busy:
             place.heard = now
         known = place.known
@@ -168,23 +167,24 @@ class Dispatch:
                 known.add(function)
                 out.append(Send(conn, m.definition(function, work.functions[function])))
             if type(unit) is Bundle:
-                attempts += unit.attempts(place.clears)
-                noted += ((n, id, 1) for n, id in enumerate(unit.ids, unit.n))
+                run.rows.append(unit.row(place.clears))
+                noted.rows.append((unit.n, unit.ids))
                 continue
-            attempts.append(attempt_of(unit, place))
+            run.attempts.append(attempt_of(unit, place))
             if not unit.direct:
-                noted.append((unit.n, unit.spec.id, unit.attempt))
+                noted.attempts.append((unit.n, unit.spec.id, unit.attempt))
                 if unit.spec.terms is not None:
                     work.journal.changed(unit)
-        if noted:
-            work.journal.note(entries.Sent(place.id, noted))
+        if noted.attempts or noted.rows:
+            work.journal.note(noted)
+        some = bool(run.attempts or run.rows)
         late = place.durable - place.acked
-        if late and (attempts or late >= ACK_LATER or place.unacked_bytes > ACK_BYTES):
+        if late and (some or late >= ACK_LATER or place.unacked_bytes > ACK_BYTES):
             place.acked = place.durable
             place.unacked_bytes = 0
             out.append(Send(conn, m.Acked(place.durable, place.name)))
-        if attempts:
-            out.append(Send(conn, m.Run(attempts)))
+        if some:
+            out.append(Send(conn, run))
 
 
 def attempt_of(record: Record, place: Place) -> m.Attempt:

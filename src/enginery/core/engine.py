@@ -20,6 +20,7 @@ from signal import SIGINT
 from typing import Any
 
 from ..version import PROTOCOL
+from . import alike
 from . import messages as m
 from .events import (
     Changed,
@@ -212,8 +213,8 @@ class Engine:
         if lane in self.stale and isinstance(message, FOR_ONE_LIFE):
             return
         match message:
-            case m.Run(attempts=attempts):
-                for attempt in attempts:
+            case m.Run():
+                for attempt in message.one_by_one():
                     if attempt.n > self._seen:  # not one more: those dropped are not sent again
                         self.seen = attempt.n
                         self.queue.append(attempt)
@@ -287,9 +288,9 @@ class Engine:
         if lane == "control":
             if self.changes:
                 out.append(Send("control", m.Changed(self.changes)))
-            out.extend(Send("control", results) for results in self.unacked)
+            out.extend(Send("control", alike.in_columns(results)) for results in self.unacked)
         else:
-            out.extend(Send("tasks", results) for results in self.unacked)
+            out.extend(Send("tasks", alike.in_columns(results)) for results in self.unacked)
             self.asked.clear()
             if self.queue and self.queue[0].function not in self.functions:
                 self._need(self.queue[0], out)
@@ -597,7 +598,7 @@ class Engine:
     def _tell(self, out: list[Effect], lane: m.Lane = "tasks") -> None:
         message = self._collect()
         if lane in self.joined:
-            out.append(Send(lane, message))
+            out.append(Send(lane, alike.in_columns(message)))
 
     def _collect(self) -> m.Results:
         self.results += 1

@@ -12,11 +12,12 @@ before it, so it does not matter what happens meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
 
-from .messages import Alike, Buffer, Outcome, Task, Value
+from .messages import Alike, Buffer, Done, Outcome, Task, Value
 
 
 class Entry(Struct, array_like=True, gc=False):
@@ -142,6 +143,13 @@ class Sent(Entry, tag="S"):
 
     place: int
     attempts: list[tuple[int, str, int]]
+    rows: list[tuple[int, list[str]]] = []  # first attempts: `n` of the first, and the tasks
+
+    def one_by_one(self) -> Iterator[tuple[int, str, int]]:
+        """All of them."""
+        yield from self.attempts
+        for first, ids in self.rows:
+            yield from ((n, id, 1) for n, id in enumerate(ids, first))
 
 
 class Ended(Entry, tag="E"):
@@ -149,6 +157,21 @@ class Ended(Entry, tag="E"):
 
     owner: bytes
     outcome: Outcome
+
+    def outcomes(self) -> list[Outcome]:
+        """It, alone."""
+        return [self.outcome]
+
+
+class EndedWell(Entry, tag="e"):
+    """Tasks that are alike have their outcomes."""
+
+    owner: bytes
+    done: Done
+
+    def outcomes(self) -> list[Outcome]:
+        """One for each."""
+        return self.done.outcomes()
 
 
 class Passed(Entry, tag="P"):
@@ -257,6 +280,7 @@ AnyEntry = (
     | Request
     | Sent
     | Ended
+    | EndedWell
     | Passed
     | State
     | Divided

@@ -336,7 +336,7 @@ class Hosts:
             elif type(message) is m.Run:
                 brought: dict[bytes, m.Define] = {}
                 buffers: list[tuple[m.Buffer, User]] = []
-                for attempt in message.attempts if supervisor is not None else ():
+                for attempt in message.one_by_one() if supervisor is not None else ():
                     user = User(place, place.incarnation, attempt.n)
                     function = functions.get(attempt.function)
                     if function is not None and not _awaited(function, message, place):
@@ -379,7 +379,7 @@ class Use(NamedTuple):
 
 def _awaited(function: m.Define, run: m.Run, place: Place) -> bool:
     """Whether work that the engine has already may wait for this function: it has asked for it."""
-    first = run.attempts[0].n
+    first = run.one_by_one()[0].n
     before = {r.spec.function for n, r in place.sent.items() if n < first}
     return function.hash in before or b"" in before  # of which only an engine has told
 
@@ -389,7 +389,7 @@ def _wanted(work: list[m.Message], place: Place) -> list[m.Message]:
     *functions, run = work
     assert isinstance(run, m.Run)
     sent = place.sent
-    attempts = [attempt for attempt in run.attempts if attempt.n in sent]
+    attempts = [attempt for attempt in run.one_by_one() if attempt.n in sent]
     needed = {attempt.function for attempt in attempts}
     wanted: list[m.Message] = []
     for function in functions:

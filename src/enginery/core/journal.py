@@ -19,7 +19,7 @@ what is at work goes on. A new beginning, which writes everything anew, is tried
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import inf
 
 from . import entries as e
@@ -103,12 +103,6 @@ class Journal:
         if self.name:
             self._entries.append(entry)
             self._urgent |= urgent
-            self._size += size
-
-    def note_all(self, entries: Sequence[e.AnyEntry], size: int) -> None:
-        """The same of several, of so many bytes together."""
-        if self.name:
-            self._entries += entries
             self._size += size
 
     @property

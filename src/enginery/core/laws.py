@@ -63,7 +63,7 @@ def check_bundle(work: Work, bundle: Bundle) -> None:
     known, at = work.tasks.bundled, bundle.at
     if any(known.get(id) is not bundle for id in (bundle.ids[0], bundle.ids[-1])):
         raise BrokenLaw(f"tasks of a bundle are known under their ids: {bundle!r}")
-    if (bundle.state == "done") is not (len(bundle.outcomes) == len(bundle)):
+    if (bundle.state == "done") is not (len(bundle.done or ()) == len(bundle)):
         raise BrokenLaw(f"tasks are done when they have their outcomes: {bundle!r}")
     if (bundle.state in {"queued", "sent"}) is not (at is not None and (at.here or at.awaited)):
         raise BrokenLaw(f"tasks of a bundle are at an engine that is there: {bundle!r}")
@@ -138,7 +138,7 @@ def _check_quota(controller: Controller) -> None:
     hold(waiting == quota.waiting, "what waits to be taken is counted", waiting, quota)
     for session in sessions:
         items = (*session.due, *session.may_lack())
-        due = sum(item.size() for item in items if isinstance(item, m.Outcome))
+        due = sum(item.size() for item in items if not isinstance(item, m.Output))
         hold(due == session.due_bytes, "what is due is counted", session, due)
         hold(len(session.due) == session.counted, "all that is due has had to wait", session)
         unaccepted = sum(size for _, size, _ in session.unaccepted)

@@ -22,7 +22,7 @@ words (`wire.codec`).
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -481,6 +481,10 @@ class Submit(Message, tag="S"):
                 found.update(dict.fromkeys(task.functions()))
         return found
 
+    def ids(self) -> list[str]:
+        """Those of its tasks."""
+        return [*(task.id for task in self.tasks), *(id for part in self.alike for id in part.ids)]
+
     def one_by_one(self) -> list[Task]:
         """All of them as tasks."""
         return [*self.tasks, *(task for part in self.alike for task in part.tasks())]
@@ -537,10 +541,41 @@ class Attempt(Struct, array_like=True, gc=False):
     stage: int = 0  # which of its task's recoveries this runs, from 1; 0: the task itself
 
 
+class Row(Struct, array_like=True, gc=False, frozen=True):
+    """The first attempts of calls that are alike; `n` is that of the first, and others follow."""
+
+    n: int
+    function: bytes
+    name: str
+    final: bool
+    clears: int
+    ids: list[str]
+    arguments: list[bytes]
+
+    def __post_init__(self) -> None:
+        _same_length(self.ids, self.arguments)
+
+    def attempts(self) -> Iterator[Attempt]:
+        """All of them."""
+        function, name, final, clears = self.function, self.name, self.final, self.clears
+        for n, (id, arguments) in enumerate(zip(self.ids, self.arguments, strict=True), self.n):
+            yield Attempt(n, id, 1, function, arguments, (), final, name, clears)
+
+
 class Run(Message, tag="R"):
-    """Work for an engine, to be done in this order."""
+    """Work for an engine, to be done in the order of its numbers."""
 
     attempts: list[Attempt]
+    rows: list[Row] = []
+
+    def one_by_one(self) -> list[Attempt]:
+        """All of it, in that order."""
+        if not self.rows:
+            return self.attempts
+        attempts = [attempt for row in self.rows for attempt in row.attempts()]
+        if not self.attempts:
+            return attempts
+        return sorted([*self.attempts, *attempts], key=lambda attempt: attempt.n)
 
 
 Ended = Literal["ok", "error", "aborted", "overtime", "refused", "unfit"]
@@ -563,6 +598,10 @@ class Probed(Message, tag="b"):
 
     probe: int
     incarnation: str  # short public name
+
+
+RESULT = 200
+"""Bytes that a result occupies beside what it holds, about."""
 
 
 class Result(Struct, array_like=True, gc=False):
@@ -593,15 +632,62 @@ class Result(Struct, array_like=True, gc=False):
 
     def size(self) -> int:
         """Bytes this result occupies, about."""
-        size = 200 + len(self.value) + len(self.reason)
+        size = RESULT + len(self.value) + len(self.reason)
         return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
 
 
+class Ran(Struct, array_like=True, gc=False, frozen=True):
+    """First attempts that have ended well, in their order, and of which there is no more to say."""
+
+    ids: list[str]
+    values: list[bytes]
+    started: list[float]
+    completed: list[float]
+    outputs: list[int]
+
+    def __post_init__(self) -> None:
+        _same_length(self.ids, self.values, self.started, self.completed, self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def results(self) -> Iterator[Result]:
+        """All of them."""
+        columns = self.ids, self.values, self.started, self.completed, self.outputs
+        for id, value, started, completed, outputs in zip(*columns, strict=True):
+            yield Result(id, 1, "ok", value, (), started, completed, outputs)
+
+    def cut(self, start: int, stop: int) -> Ran:
+        """Some of them."""
+        part = slice(start, stop)
+        return Ran(
+            self.ids[part], self.values[part], self.started[part], self.completed[part],
+            self.outputs[part],
+        )  # fmt: skip
+
+    def size(self) -> int:
+        """Bytes that all of them occupy, about."""
+        return RESULT * len(self.ids) + sum(map(len, self.values))
+
+
 class Results(Message, tag="T"):
-    """From an engine; `seq` counts this life's messages of this kind from 1."""
+    """From an engine; `seq` counts this life's messages of this kind from 1.
+
+    Those in columns come behind the others.
+    """
 
     seq: int
     results: list[Result]
+    ran: Ran | None = None
+
+    def one_by_one(self) -> list[Result]:
+        """All of them."""
+        return self.results if self.ran is None else [*self.results, *self.ran.results()]
+
+    def size(self) -> int:
+        """Bytes that they occupy, about."""
+        size = sum([result.size() for result in self.results])
+        return size if self.ran is None else size + self.ran.size()
 
 
 class Acked(Message, tag="K"):
@@ -712,12 +798,67 @@ class Outcome(Struct, array_like=True, gc=False):
         return size + sum(b.nbytes for b in self.buffers) if self.buffers else size
 
 
+class Done(Struct, array_like=True, gc=False, frozen=True):
+    """How calls that are alike have ended: well, all at their first attempt, on one engine."""
+
+    engine: int
+    incarnation: str
+    name: str
+    submitted: list[float]
+    ran: Ran
+
+    def __post_init__(self) -> None:
+        _same_length(self.submitted, self.ran.ids)
+
+    def __len__(self) -> int:
+        return len(self.submitted)
+
+    @property
+    def largest(self) -> int:
+        """Bytes that any of them occupies at most, about."""
+        return OUTCOME + max(map(len, self.ran.values), default=0)
+
+    def outcomes(self) -> list[Outcome]:
+        """All of them."""
+        ran, engine, life, name = self.ran, self.engine, self.incarnation, self.name
+        columns = ran.ids, ran.values, self.submitted, ran.started, ran.completed, ran.outputs
+        return [
+            Outcome(
+                id, "ok", value, (), engine, life, 1, submitted, started, completed, outputs, name
+            )
+            for id, value, submitted, started, completed, outputs in zip(*columns, strict=True)
+        ]
+
+    def outcome(self, i: int) -> Outcome:
+        """One of them."""
+        ran = self.ran
+        return Outcome(
+            ran.ids[i], "ok", ran.values[i], (), self.engine, self.incarnation, 1,
+            self.submitted[i], ran.started[i], ran.completed[i], ran.outputs[i], self.name,
+        )  # fmt: skip
+
+    def size(self) -> int:
+        """Bytes that all of them occupy, about."""
+        return OUTCOME * len(self.submitted) + sum(map(len, self.ran.values))
+
+
 class Deliver(Message, tag="E"):
     """Outcomes and outputs for a client; `seq` counts a client's deliveries from 1."""
 
     seq: int
     outcomes: list[Outcome] = []
     outputs: list[Output] = []
+    done: list[Done] = []  # more outcomes, in columns
+
+    def size(self) -> int:
+        """Bytes that it occupies, about."""
+        size = sum(outcome.size() for outcome in self.outcomes)
+        size += sum(part.size() for part in self.done)
+        return size + sum(output.size() for output in self.outputs)
+
+    def one_by_one(self) -> list[Outcome]:
+        """All outcomes."""
+        return [*self.outcomes, *(outcome for part in self.done for outcome in part.outcomes())]
 
 
 class Got(Message, tag="g"):

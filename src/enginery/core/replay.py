@@ -58,11 +58,12 @@ class Replay:
                 self._taken(entry, at)
             case e.Request():
                 self._request(entry)
-            case e.Sent(place=place, attempts=attempts):
-                for n, id, attempt in attempts:
+            case e.Sent(place=place):
+                for n, id, attempt in entry.one_by_one():
                     self._sent(place, n, id, attempt, at)
-            case e.Ended(owner=owner, outcome=outcome):
-                self._ended(owner, outcome, at)
+            case e.Ended() | e.EndedWell():
+                for outcome in entry.outcomes():
+                    self._ended(entry.owner, outcome, at)
             case e.State():
                 self._state(entry)
             case e.Passed(owner=owner, outcome=outcome):

@@ -82,7 +82,7 @@ class Session:
         self.answers_bytes = 0
         self.expired = 0  # outcomes that have lost their values
         self.answering: set[int] = set()  # requests whose answers wait for the disk
-        self.due: deque[m.Outcome | m.Output] = deque()
+        self.due: deque[m.Outcome | m.Done | m.Output] = deque()
         self.output_due = 0  # bytes of it
         self.counted = 0  # how many of those in `due` have had to wait
         self.due_bytes = 0  # of outcomes among these
@@ -187,8 +187,8 @@ class Session:
 
     def owed(self) -> list[m.Outcome]:
         """Outcomes of which it is not known whether the client has them."""
-        items = [*self.due, *(o for deliver, _ in self.under_way for o in deliver.outcomes)]
-        outcomes = [item for item in items if isinstance(item, m.Outcome)]
+        outcomes = [outcome for item in self.due for outcome in _outcomes(item)]
+        outcomes += (o for deliver, _ in self.under_way for o in deliver.one_by_one())
         return [*self.may_lack(), *outcomes]
 
     def may_lack(self) -> Iterator[m.Outcome]:
@@ -206,20 +206,24 @@ class Session:
         while (
             conn is not None and self.due and (not self.under_way or self.under_way_bytes < WINDOW)
         ):
-            deliver = m.Deliver(self.delivered + 1, [], [])
-            size = 0
+            deliver = m.Deliver(self.delivered + 1, [], [], [])
+            size = count = 0
             room = WINDOW - self.under_way_bytes
-            while self.due and len(deliver.outcomes) < BATCH and size < room:
+            while self.due and count < BATCH and size < room:
                 item = self.due.popleft()
-                size += item.size()
+                size += (nbytes := item.size())
                 if self.counted:
                     self.counted -= 1
-                    self.due_bytes -= item.size() if type(item) is m.Outcome else 0
-                if type(item) is m.Outcome:
-                    deliver.outcomes.append(item)
-                elif type(item) is m.Output:
+                    self.due_bytes -= 0 if type(item) is m.Output else nbytes
+                if type(item) is m.Output:
                     self._leaves(item)
                     deliver.outputs.append(item)
+                elif type(item) is m.Done:
+                    deliver.done.append(item)
+                    count += len(item)
+                elif type(item) is m.Outcome:
+                    deliver.outcomes.append(item)
+                    count += 1
             if self.told < self.accepted:
                 self.tell_accepted(out)
             self.delivered += 1
@@ -229,7 +233,7 @@ class Session:
         if len(self.due) > self.counted:
             before = self.due_bytes
             for item in islice(reversed(self.due), len(self.due) - self.counted):
-                self.due_bytes += item.size() if type(item) is m.Outcome else 0
+                self.due_bytes += 0 if type(item) is m.Output else item.size()
             self.fresh_bytes += self.due_bytes - before
             self.counted = len(self.due)
 
@@ -254,6 +258,7 @@ class Session:
     def expire(self, size: int) -> int:
         """Give up about so many bytes of what is due, the oldest first; of how many outcomes."""
         freed = expired = 0
+        before = self.counted
 
         def less(item: Any) -> Any:
             nonlocal freed, expired
@@ -267,7 +272,12 @@ class Session:
         for part in self.unclaimed.values():
             part.update({id: less(outcome) for id, outcome in part.items()})
         self.unclaimed_bytes -= freed
-        self.due = deque(map(less, self.due))
+        due: deque[Any] = deque()
+        for position, item in enumerate(self.due):
+            each = _outcomes(item) if type(item) is m.Done and item.largest > SLIM else [item]
+            self.counted += len(each) - 1 if position < before else 0
+            due.extend(map(less, each))
+        self.due = due
         self.due_bytes -= freed
         if freed < size:
             self.fresh_bytes = 0
@@ -278,6 +288,13 @@ class Session:
             f"<Session {self.id} {self.role} accepted {self.accepted}/{self.submitted} "
             f"due {len(self.due)} under way {len(self.under_way)}>"
         )
+
+
+def _outcomes(item: m.Outcome | m.Done | m.Output) -> list[m.Outcome]:
+    """The outcomes among what is due: none, one, or several."""
+    if type(item) is m.Done:
+        return item.outcomes()
+    return [item] if type(item) is m.Outcome else []
 
 
 def _expired(outcome: m.Outcome) -> m.Outcome:

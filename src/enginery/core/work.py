@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
+from operator import sub
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -518,61 +519,52 @@ class Work:
 
     # --- from engines ---------------------------------------------------------------------------
 
-    def results(self, place: Place, results: Sequence[m.Result], now: float) -> None:
+    def results(self, place: Place, message: m.Results, now: float) -> None:
         """Attempts have ended, in this order."""
-        bundled, at = self.tasks.bundled, 0
-        while at < len(results):
-            bundle = bundled.get(results[at].id)
-            ended = 0 if bundle is None else self._ended_alike(bundle, place, results, at, now)
+        for result in message.results:
+            self.result(place, result, now)
+        ran, at = message.ran, 0
+        while ran is not None and at < len(ran):
+            bundle = self.tasks.bundled.get(ran.ids[at])
+            ended = 0 if bundle is None else self._ended_alike(bundle, place, ran, at, now)
             if not ended:
-                self.result(place, results[at], now)
+                (result,) = ran.cut(at, at + 1).results()
+                self.result(place, result, now)
             at += ended or 1
 
-    def _ended_alike(
-        self, bundle: Bundle, place: Place, results: Sequence[m.Result], first: int, now: float
-    ) -> int:
-        """How many tasks of a bundle have ended well, by the results from the `first` on.
+    def _ended_alike(self, bundle: Bundle, place: Place, ran: m.Ran, at: int, now: float) -> int:
+        """How many tasks of a bundle have ended, by these results from position `at` on.
 
-        0 if the first one is not like the others. Nobody waits for any of them: who does has
-        looked at it, and the bundle is untied.
+        0 if the first one is of another task. Nobody waits for any of them: who does has looked at
+        it, and the bundle is untied.
         """
         if bundle.state != "sent" or bundle.at is not place:
             return 0
-        outcomes: list[m.Outcome] = []
-        alike = bundle.alike
-        for id, submitted, result in zip(
-            alike.ids, alike.submitted, islice(results, first, None), strict=False
-        ):
-            well = result.attempt == 1 and result.status == "ok" and not result.buffers
-            if result.id != id or not well:
-                break
-            outcomes.append(
-                m.Outcome(
-                    id, "ok", result.value, (), place.id, place.name, 1, submitted,
-                    result.started, result.completed, result.outputs, alike.name,
-                )
-            )  # fmt: skip
-        if not (count := len(outcomes)):
+        ids = ran.ids[at : at + len(bundle)]
+        count = len(ids)
+        if bundle.ids[:count] != ids:
+            pairs = enumerate(zip(bundle.ids, ids, strict=False))
+            count = next(i for i, (one, other) in pairs if one != other)
+        if not count:
             return 0
-        self.placement.heard_all(bundle, [o.completed - o.started for o in outcomes])
         done = bundle if count == len(bundle) else bundle.split(count)
-        self._end_well(done, place, outcomes, now)
+        self._end_well(done, place, ran.cut(at, at + count), now)
         return count
 
-    def _end_well(
-        self, bundle: Bundle, place: Place, outcomes: list[m.Outcome], now: float
-    ) -> None:
-        """All tasks of a bundle are done: these are their outcomes."""
+    def _end_well(self, bundle: Bundle, place: Place, ran: m.Ran, now: float) -> None:
+        """All tasks of a bundle are done, as it is told here."""
+        took = list(map(sub, ran.completed, ran.started))
+        self.placement.heard_all(bundle, took)
         place.heard = now
         place.leave_together(bundle)
         self.dispatch.touched[place.id] = place
         bundle.at = None
         bundle.move("end", now, "ok", place.id)
-        bundle.outcomes, bundle.finished = outcomes, now
-        size = sum([m.OUTCOME + len(outcome.value) for outcome in outcomes])
-        if self.journal.on:
-            ended = [entries.Ended(bundle.owner, outcome) for outcome in outcomes]
-            self.journal.note_all(ended, size)
+        alike = bundle.alike
+        done = m.Done(place.id, place.name, alike.name, alike.submitted, ran)
+        bundle.done, bundle.finished = done, now
+        size = done.size()
+        self.journal.note(entries.EndedWell(bundle.owner, done), size=size)
         self.quota.give_back(bundle.owner, bundle.size, tasks=len(bundle))
         self.functions.release(bundle.function, len(bundle))
         bundle.size += size

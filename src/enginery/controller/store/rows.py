@@ -76,11 +76,12 @@ class Rows:
                     self._taken(task, owner, at)
                 for each in direct:
                     self._taken(each.task(), owner, at)
-            case e.Sent(place=place, attempts=attempts):
-                for _, id, attempt in attempts:
+            case e.Sent(place=place):
+                for _, id, attempt in entry.one_by_one():
                     self._sent(id, place, attempt, at)
-            case e.Ended(owner=owner, outcome=outcome):
-                self._ended(outcome, owner, at)
+            case e.Ended() | e.EndedWell():
+                for outcome in entry.outcomes():
+                    self._ended(outcome, entry.owner, at)
             case e.Passed(owner=owner, outcome=outcome):
                 self._ended(outcome, owner, at, kept=False)
             case e.State():
