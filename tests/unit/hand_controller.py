@@ -121,9 +121,9 @@ class Durable(Hand):
     `turns` is what a former one has left in its own; `complete` if nothing can be missing there.
     """
 
-    def __init__(self, turns=None, complete=True):
-        super().__init__(hwm=1)
-        self.core = Controller("c", "0", LeastLoad(), Limits(hwm=1), journal=Journal("j"))
+    def __init__(self, turns=None, complete=True, hwm=1):
+        super().__init__(hwm=hwm)
+        self.core = Controller("c", "0", LeastLoad(), Limits(hwm=hwm), journal=Journal("j"))
         self.turns = []
         if turns is None:
             self.core.journal.begin_anew()
