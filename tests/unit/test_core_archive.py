@@ -6,6 +6,7 @@ from enginery.core import alike, history
 from enginery.core import messages as m
 from enginery.core.ahead import AUTO
 from enginery.core.archive import Archive
+from enginery.core.bundles import Bundle
 from enginery.core.history import History
 from enginery.core.table import Tasks
 from enginery.core.tasks import Record
@@ -50,6 +51,8 @@ def told(record):
 def test_what_was_packed_comes_back_as_it_was(others):
     archive = Archive()
     first = done("ann-11", targets=(1, 2), retries=3)
+    for record in (first, *others):
+        history.History(1, 1).add(record)  # which counts its size
     assert archive.pack([first, *others]) == []
     for record in (first, *others):
         assert record.spec.id in archive
@@ -92,11 +95,14 @@ def test_blocks_go_with_all_that_is_known_of_them():
     archive = Archive()
     archive.pack([done("ann-11"), done("bob-15")])
     archive.pack([done("ann-12")])
-    archive.remove("ann-11")
+    archive.remove(done("ann-11"))
     assert "ann-11" not in archive
     assert [record.spec.id for record in archive] == ["bob-15", "ann-12"]
-    assert archive.drop_oldest() == {"bob-15": done("bob-15").size}
-    assert archive.drop_oldest() == {"ann-12": done("ann-12").size}
+    for id in ("bob-15", "ann-12"):
+        assert archive.ids_of_oldest() == [id]
+        gone = archive.drop_oldest()
+        assert (gone.count, gone.size) == (1, done(id).size)
+        assert id not in archive
     assert archive.count == 0
     assert not any(vars(archive)[name] for name in ("_blocks", "_pages", "_unpacked"))
 
@@ -172,13 +178,46 @@ def test_a_block_of_which_all_is_removed_goes():
     archive.pack([done("ann-11"), done("ann-12")])
     archive.pack([done("ann-13")])
     assert archive.get("ann-11") is not None
-    archive.remove("ann-11")
-    archive.remove("ann-12")
+    archive.remove(done("ann-11"))
+    archive.remove(done("ann-12"))
     assert [record.spec.id for record in archive] == ["ann-13"]
     assert [len(vars(archive)[name]) for name in ("_blocks", "_unpacked")] == [1, 0]
-    archive.remove("ann-13")
+    archive.remove(done("ann-13"))
     assert not any(vars(archive)[name] for name in ("_blocks", "_pages", "_unpacked"))
     assert archive.oldest is None
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        list(range(95, 330)),
+        list(range(20, 10, -1)),
+        [11, 12, 99, 13, 14, 100, 101, 199, 198],
+    ],
+)
+def test_a_bundle_is_found_on_all_its_pages_until_its_block_goes(numbers):
+    archive, ids = Archive(), [f"ann-{number}" for number in numbers]
+    times = [1.0] * len(ids)
+    bundle = Bundle(
+        m.Alike(FIT, "f", "", 0, ids, [b""] * len(ids), times), b"ann", 1, Tasks(archive)
+    )
+    ran = m.Ran(ids, [id.encode() for id in ids], times, times, [0] * len(ids))
+    bundle.done, bundle.steps = m.Done(0, "life", "f", times, ran), [1.0, "ok", 0]
+    archive.pack([bundle])
+    archive.pack([done("ann-10"), done("bob-11")])
+    assert [archive.get(id).outcome.value for id in ids] == ran.values
+    archive.remove(archive.get(ids[2]))
+    assert [id in archive for id in ids[:4]] == [True, True, False, True]
+    assert archive.ids_of_oldest() == [*ids[:2], *ids[3:]]
+    archive.drop_oldest()
+    assert not archive.has_any(ids)
+    assert archive.has_any(["ann-11", "ann-10"])
+    archive.pack([done(ids[0])])  # a task of this name has come again
+    assert ids[0] in archive
+    assert archive.count == 3
+    archive.drop_oldest()
+    archive.drop_oldest()
+    assert not any(vars(archive)[name] for name in ("_blocks", "_pages", "_unpacked"))
 
 
 @pytest.mark.parametrize("size", [0, 5000])

@@ -27,14 +27,16 @@ SMALL = 2048
 UNPACKED = 8
 """Blocks that were asked for lately, and are kept as they were unpacked."""
 
-LINES = {f"{number:02}": number for number in range(100)}
-"""The lines of a page, by the last two digits of an id."""
+LINE = list(range(100))
+"""The lines of a page."""
+
+LINES = {f"{number:02}": number for number in LINE}
+"""The same, by the last two digits of an id."""
 
 COUNT = 100
 """Where on a page it says how many tasks are on it; before, the block of each."""
 
 BLANK = bytes(4 * (COUNT + 1))
-
 
 Columned = Callable[[Mapping[str, Sequence[Any]]], bool]
 """Says by columns of a block whether it is to be looked at."""
@@ -47,12 +49,13 @@ LEVEL = 1
 class Block:
     """Packed tasks, in the order in which they ended."""
 
-    __slots__ = ("compressed", "count", "finished")
+    __slots__ = ("compressed", "count", "finished", "pages", "size")
 
-    def __init__(self, compressed: bytes, count: int, finished: float) -> None:
+    def __init__(self, compressed: bytes, finished: float) -> None:
         self.compressed = compressed
-        self.count = count  # of those that were not removed
         self.finished = finished  # when the first of them ended
+        self.count = self.size = 0  # of those that were not removed; in bytes
+        self.pages: dict[str, int] = {}  # how many of these are on each
 
     @property
     def data(self) -> bytes:
@@ -75,31 +78,41 @@ class Archive:
 
         All bundles among these have to fit.
         """
-        block, pages = self._last + 1, self._pages
         packed: list[Unit] = []
         others: list[Record] = []
-        count = 0
         for unit in units:
             if type(unit) is not Bundle and not fits(unit):
                 others.append(unit)
-                continue
-            packed.append(unit)
-            ids = unit.ids if type(unit) is Bundle else [unit.spec.id]
-            for id in ids:
-                name = id[:-2]
-                page = pages.get(name)
-                if page is None:
-                    page = pages[name] = array("I", BLANK)
-                page[LINES[id[-2:]]] = block
-                page[COUNT] += 1
-            count += len(ids)
+            else:
+                packed.append(unit)
         if packed:
-            self._last = block
-            self._blocks[block] = Block(
-                zlib.compress(columns.pack(packed), LEVEL), count, packed[0].finished
-            )
-            self.count += count
+            self._last += 1
+            compressed = zlib.compress(columns.pack(packed), LEVEL)
+            block = self._blocks[self._last] = Block(compressed, packed[0].finished)
+            for unit in packed:
+                block.size += unit.size
+                self._note(unit.ids if type(unit) is Bundle else [unit.spec.id], block)
+            self.count += block.count
         return others
+
+    def _note(self, ids: list[str], block: Block) -> None:
+        """These are in the last block; most follow each other, and are noted by the page."""
+        names, lines = [id[:-2] for id in ids], [LINES[id[-2:]] for id in ids]
+        at = 0
+        while at < len(ids):
+            name, line = names[at], lines[at]
+            stop = min(len(ids), at + COUNT - line)
+            count = stop - at
+            if names[at:stop].count(name) < count or lines[at:stop] != LINE[line : line + count]:
+                count = 1
+            page = self._pages.get(name)
+            if page is None:
+                page = self._pages[name] = array("I", BLANK)
+            page[line : line + count] = array("I", (self._last,)) * count
+            page[COUNT] += count
+            block.pages[name] = block.pages.get(name, 0) + count
+            at += count
+        block.count += len(ids)
 
     def __contains__(self, id: str) -> bool:
         return id[:-2] in self._pages and self._block(id) > 0
@@ -153,35 +166,47 @@ class Archive:
         """When the first of the oldest block ended."""
         return next(iter(self._blocks.values())).finished if self._blocks else None
 
-    def remove(self, id: str) -> None:
+    def remove(self, record: Record) -> None:
         """Keep this one, which is here, no longer; the last one of a block goes with that."""
-        page, line = self._pages[id[:-2]], LINES[id[-2:]]
-        block = page[line]
-        if block in self._blocks:  # else all of it is being dropped
-            self._blocks[block].count -= 1
-            if not self._blocks[block].count:
-                del self._blocks[block]
-                self._unpacked.pop(block, None)
-        page[line] = 0
-        page[COUNT] -= 1
-        if not page[COUNT]:
-            del self._pages[id[:-2]]
-        self.count -= 1
+        id = record.spec.id
+        name, number = id[:-2], self._block(id)
+        self._pages[name][LINES[id[-2:]]] = 0
+        block = self._blocks[number]
+        block.count -= 1
+        block.size -= record.size
+        block.pages[name] -= 1
+        if not block.count:
+            del self._blocks[number]
+            self._unpacked.pop(number, None)
+        self._leave(name, 1)
 
-    def drop_oldest(self) -> dict[str, int]:
-        """Keep the oldest block no longer; gives what was in it, and the size of each."""
-        block, packed = self._blocks.popitem(last=False)
-        self._unpacked.pop(block, None)
-        sizes = columns.sizes(packed.data)
-        gone = {id: size for id, size in sizes.items() if self._block(id) == block}
-        for id in gone:
-            self.remove(id)
-        return gone
+    def _leave(self, name: str, count: int) -> None:
+        """So many tasks are on this page no more."""
+        page = self._pages[name]
+        page[COUNT] -= count
+        if not page[COUNT]:
+            del self._pages[name]
+        self.count -= count
+
+    def ids_of_oldest(self) -> list[str]:
+        """The tasks of the oldest block, but for those that were removed."""
+        number, block = next(iter(self._blocks.items()))
+        return [id for id in columns.ids(block.data) if self._block(id) == number]
+
+    def drop_oldest(self) -> Block:
+        """Keep the oldest block no longer. Pages may still name it, which is in vain."""
+        number, block = self._blocks.popitem(last=False)
+        self._unpacked.pop(number, None)
+        for name, count in block.pages.items():
+            if count:
+                self._leave(name, count)
+        return block
 
     def _block(self, id: str) -> int:
         """The block that a task is in; 0: in none."""
         page, line = self._pages.get(id[:-2]), LINES.get(id[-2:])
-        return 0 if page is None or line is None else page[line]
+        block = 0 if page is None or line is None else page[line]
+        return block if block in self._blocks else 0
 
     def _records(self, block: int) -> dict[str, Record]:
         """What is in a block, removed ones too."""
@@ -197,7 +222,7 @@ class Archive:
 def fits(unit: Unit) -> bool:
     """Whether what has ended is small, and like most others."""
     if type(unit) is Bundle:
-        return max(unit.sizes()) <= SMALL and LINES.keys() >= {id[-2:] for id in unit.ids}
+        return unit.largest <= SMALL and None not in [LINES.get(id[-2:]) for id in unit.ids]
     outcome, spec = unit.outcome, unit.spec
     if unit.size > SMALL or spec.buffers or spec.terms is not None or outcome is None:
         return False

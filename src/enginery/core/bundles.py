@@ -90,13 +90,10 @@ class Bundle:
         """Those of its tasks, if they have ended."""
         return [] if self.done is None else self.done.outcomes()
 
-    def sizes(self) -> list[int]:
-        """Bytes that each of its tasks occupies, with its outcome, about."""
-        sizes = self.alike.sizes()
-        if self.done is not None:
-            values = self.done.ran.values
-            sizes = [size + m.OUTCOME + len(v) for size, v in zip(sizes, values, strict=True)]
-        return sizes
+    @property
+    def largest(self) -> int:
+        """Bytes that none of its tasks exceeds, with its outcome, about."""
+        return self.alike.largest + (0 if self.done is None else self.done.largest)
 
     @property
     def last(self) -> int:
@@ -113,7 +110,7 @@ class Bundle:
         part = Bundle(self.alike.cut(0, count), self.owner, self.number, self.tasks)
         part.state, part.steps, part.at = self.state, list(self.steps), self.at
         part.order, part.n, part.expected = self.order, self.n, self.expected
-        self._lose(count)
+        self._lose(count, part.size)
         if self.state == "sent":
             self.n += count
         return part
@@ -123,13 +120,13 @@ class Bundle:
         record = self._record(0)
         del self.tasks.bundled[record.spec.id]
         self.tasks.live[record.spec.id] = record
-        self._lose(1)
+        self._lose(1, record.size)
         return record
 
-    def _lose(self, count: int) -> None:
-        """The first of its tasks are of it no more."""
+    def _lose(self, count: int, size: int) -> None:
+        """The first of its tasks, of so many bytes, are of it no more."""
         self.alike = self.alike.cut(count)
-        self.size = self.alike.size()
+        self.size -= size
         self.number += count
         self.order += count
 

@@ -16,13 +16,13 @@ from .tasks import Record
 
 SPEC = "id", "function", "arguments", "name", "engine", "targets", "retries", "submitted", "label"
 OUTCOME = "status", "value", "engine", "incarnation", "attempt", "started", "completed", "outputs"
-RECORD = "owner", "number", "size", "attempt", "n", "finished"
+RECORD = "owner", "number", "attempt", "n", "finished"
 
 ID, TARGETS = SPEC.index("id"), SPEC.index("targets")
 OWN, STEPS = len(SPEC) + len(OUTCOME), len(SPEC) + len(OUTCOME) + len(RECORD)
 _POSITIONS = {name: i for i, name in reversed(list(enumerate([*SPEC, *OUTCOME])))}
 AT, STARTED = (len(SPEC) + OUTCOME.index(name) for name in ("engine", "started"))
-NUMBER, SIZE = OWN + RECORD.index("number"), OWN + RECORD.index("size")
+NUMBER = OWN + RECORD.index("number")
 
 Part = tuple[int, Sequence[Sequence[Any]]]
 """So many tasks, and their columns."""
@@ -86,7 +86,6 @@ def _of_bundle(bundle: Bundle) -> Part:
         ran.outputs,
         (bundle.owner,),
         list(range(bundle.number, bundle.number + count)),
-        bundle.sizes(),
         (1,),
         list(range(bundle.n, bundle.n + count)),
         (bundle.finished,),
@@ -114,18 +113,19 @@ def _unpack(count: int, columns: list[Any]) -> Iterator[Record]:
             ),
             row[OWN],
         )  # fmt: skip
-        _, record.number, record.size, record.attempt, record.n, record.finished = row[OWN:STEPS]
+        _, record.number, record.attempt, record.n, record.finished = row[OWN:STEPS]
         record.outcome = m.Outcome(
             id, status, value, (), at, life, attempt, submitted, started, completed, outputs, name
         )
+        record.size += record.outcome.size()
         record.steps = list(row[STEPS:] if apart else row[STEPS])
         record.state, record.kept = "done", True
         yield record
 
 
-def sizes(data: bytes) -> dict[str, int]:
-    """The sizes of the records, by the ids of their tasks."""
-    return dict(_some(data, ID, SIZE))
+def ids(data: bytes) -> Iterator[str]:
+    """The ids of the tasks."""
+    return (id for (id,) in _some(data, ID))
 
 
 def numbers(data: bytes) -> Iterable[tuple[int, str]]:

@@ -65,8 +65,9 @@ class History:
             if record.kept and record.outcome is not None and record.outcome.started:
                 yield record.outcome.engine
 
-    def add(self, unit: Unit) -> list[str]:
-        """Keep what is done; gives the ids of those that are forgotten for it.
+    def add(self, unit: Unit, named: bool = True) -> list[str]:
+        """Keep what is done; gives the ids of those that are forgotten for it: all, if it is to be
+        `named` what was packed, too, which takes long.
 
         The size of a bundle is with its outcomes.
         """
@@ -82,7 +83,7 @@ class History:
         self._recent.append(unit)
         forgotten: list[str] = []
         while self.count > self.limit_records or (self.bytes > self.limit_bytes and self.count > 1):
-            forgotten += self._forget_oldest()
+            forgotten += self._forget_oldest(named)
         return forgotten
 
     def pack(self) -> list[Unit]:
@@ -120,7 +121,7 @@ class History:
         self.count -= 1
         self.bytes -= record.size - self._once.remove(record.given)
         if record.spec.id in self.archive:
-            self.archive.remove(record.spec.id)
+            self.archive.remove(record)
             return
         record.kept = False
         if 2 * (self.count - self.archive.count) < self._lately + len(self._large):
@@ -129,16 +130,17 @@ class History:
             self._lately = len(self._recent)
             self._large = deque(r for r in self._large if r.kept)
 
-    def _forget_oldest(self) -> list[str]:
+    def _forget_oldest(self, named: bool) -> list[str]:
         """Keep the oldest no longer, if it is packed with its whole block; gives their ids."""
         large, packed = self._large, self.archive.oldest
         if packed is not None and not (large and large[0].finished < packed):
+            ids = self.archive.ids_of_oldest() if named else []
             gone = self.archive.drop_oldest()
             later = self.archive.oldest
             self._forgot(self._recent[0].finished if later is None else later)
-            self.count -= len(gone)
-            self.bytes -= sum(gone.values())
-            return list(gone)
+            self.count -= gone.count
+            self.bytes -= gone.size
+            return ids
         old = large.popleft() if large else self._pop()
         if type(old) is Bundle or not old.kept:  # a bundle never comes as such
             return []

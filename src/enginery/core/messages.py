@@ -436,10 +436,11 @@ class Alike(Struct, array_like=True, gc=False, frozen=True):
             self.ids[part], self.arguments[part], self.submitted[part],
         )  # fmt: skip
 
-    def sizes(self) -> list[int]:
-        """Bytes that each of these tasks occupies, about."""
-        each = TASK + len(self.name) + len(self.label)
-        return [each + len(a) + len(id) for a, id in zip(self.arguments, self.ids, strict=True)]
+    @property
+    def largest(self) -> int:
+        """Bytes that none of them exceeds, about."""
+        each = TASK + len(self.name) + len(self.label) + max(map(len, self.ids), default=0)
+        return each + max(map(len, self.arguments), default=0)
 
     def size(self) -> int:
         """Bytes that all of them occupy, about."""

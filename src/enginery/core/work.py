@@ -141,6 +141,8 @@ class Work:
         """
         if spec.id in self.tasks:
             return None
+        if spec.targets:
+            spec.targets = tuple(sorted(set(spec.targets)))
         record = Record(spec, owner)
         self.know(record)
         self.quota.take(owner, record.size, buffers=record.given)
@@ -158,7 +160,6 @@ class Work:
             self._accept_direct(record, now, hidden)
             return record
         if spec.targets:
-            record.allowed = spec.targets = tuple(sorted(set(spec.targets)))
             for engine in spec.targets:
                 if engine not in self.places:
                     self._no_engine(record, engine, now)
@@ -307,11 +308,12 @@ class Work:
         self.functions.release(record.spec.function)
         for function in spec.functions():
             self.functions.need(function)
+        spec.targets = tuple(sorted(set(spec.targets)))
         more = spec.size() - record.size
         record.spec, record.submission = spec, None
         record.size += more
         self.quota.grow(record.owner, more, record.given)
-        record.allowed = spec.targets = tuple(sorted(set(spec.targets)))
+        record.allowed = spec.targets
         record.stage, stage = 0, record.stage  # which an engine has told
         self._reach(record, stage)
         record.spent = record.spent_before(record.attempt)
@@ -479,8 +481,7 @@ class Work:
 
     def restore_done(self, record: Record) -> None:
         """A task that has ended."""
-        for old in self.history.add(record):
-            self._drop(old)
+        self._keep(record)
 
     def restore_numbers(self, numbers: Mapping[str, int], given: int) -> None:
         """The numbers of tasks, and how many were given at least."""
@@ -569,8 +570,7 @@ class Work:
         self.functions.release(bundle.function, len(bundle))
         bundle.size += size
         self.ended.append(bundle)
-        for old in self.history.add(bundle):
-            self._drop(old)
+        self._keep(bundle)
 
     def just_ended(self) -> set[str]:
         """The tasks that have ended in this turn."""
@@ -910,10 +910,17 @@ class Work:
             self.quota.bytes -= self.inputs.release(record.takes)
             record.inputs = ()
         self.ended.append(record)
-        for old in self.history.add(record):
-            self._drop(old)
+        self._keep(record)
         if record.pool is not None:
             self.chunks.ended(record, now)
+
+    def _keep(self, unit: Unit) -> None:
+        """Remember what has ended, and forget others for it."""
+        named = (
+            bool(self.numbered) or self.doubtful is not None
+        )  # else a packed one is known nowhere
+        for old in self.history.add(unit, named):
+            self._drop(old)
 
     def pack(self) -> None:
         """Put into little room what has ended a while ago, and was told."""
