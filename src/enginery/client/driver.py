@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from math import ceil
 from types import FrameType
@@ -47,6 +47,8 @@ MANY = 100
 MOMENT = 0.001
 """Seconds of that."""
 
+NONE: Mapping[bytes, m.Code] = {}
+
 News = Sequence[Effect | monitors.Failed]
 
 
@@ -74,7 +76,7 @@ class Driver:
         for socket in (*self._lanes.values(), *self._monitors.values()):
             self._poller.register(socket, zmq.POLLIN)
         self._poller.register(self._wakeup.fileno(), zmq.POLLIN)
-        self._inbox: deque[tuple[Event, int]] = deque()
+        self._inbox: deque[tuple[Event | m.Task, int, Mapping[bytes, m.Code]]] = deque()
         self._calls: deque[Callable[[], None]] = deque()
         self.taken = 0  # bytes of all submissions that were taken from the inbox
         self.taken_tasks = 0
@@ -92,12 +94,19 @@ class Driver:
 
     # --- for callers ----------------------------------------------------------------------------
 
-    def post(self, event: Event, size: int = 0, wake: bool = True) -> None:
+    def post(
+        self,
+        event: Event | m.Task,
+        size: int = 0,
+        wake: bool = True,
+        functions: Mapping[bytes, m.Code] = NONE,
+    ) -> None:
         """Let the core handle an event of `size` bytes, soon; may be called by any thread.
 
-        Without `wake` that is when somebody comes to the helm, as the caller is about to.
+        A task is `Submitted` with its functions. Without `wake` all that is when somebody comes to
+        the helm, as the caller is about to.
         """
-        self._inbox.append((event, size))
+        self._inbox.append((event, size, functions))
         if not wake or self._looks:
             return
         if self.resting and len(self.core.outstanding) > MANY and not self._helm.locked():
@@ -295,17 +304,21 @@ class Driver:
         together: Submitted | None = None
         inbox = self._inbox
         while inbox:
-            event, size = inbox.popleft()
+            event, size, functions = inbox.popleft()
             self.taken += size
-            if not isinstance(event, Submitted):
+            if not isinstance(event, m.Task | Submitted):
                 events.append(event)
                 together = None
                 continue
-            self.taken_tasks += len(event.tasks)
             if together is None:
-                together = Submitted(list(event.tasks), dict(event.functions))
+                together = Submitted([], {})
                 events.append(together)
+            if isinstance(event, m.Task):
+                self.taken_tasks += 1
+                together.tasks.append(event)
+                together.functions.update(functions)
             else:
+                self.taken_tasks += len(event.tasks)
                 together.tasks.extend(event.tasks)
                 together.functions.update(event.functions)
         return events

@@ -203,7 +203,7 @@ class Link:
             self.slots[slot.id] = slot
             self._posted += size
             self._posted_tasks += 1
-        driver.post(Submitted([task], functions), size, wake=not waiting)
+        driver.post(task, size, not waiting, functions)
         return slot
 
     def fetch(self, ids: Sequence[str], timeout: float | None = 10.0) -> list[Slot]:

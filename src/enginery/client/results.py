@@ -114,7 +114,7 @@ class AsyncResult(Told, Takeable):
             self.return_exceptions = True
         if sizes is not None:
             self._sizes = sizes
-        if not self._scalar:  # else they are made when somebody asks: that may be never
+        if self._only is None:  # else they are made when somebody asks: that may be never
             self._follow_tasks()
             self._total = len(self._values)
         if total is not None:
@@ -149,7 +149,8 @@ class AsyncResult(Told, Takeable):
         >>> ar.ready()
         False
         """
-        return self._slots[0].outcome is not None if self._scalar else self._arrivals.done
+        only = self._only
+        return self._arrivals.done if only is None else only.outcome is not None
 
     done = ready
 
@@ -620,9 +621,9 @@ class AsyncResult(Told, Takeable):
 
     def _unpacked(self) -> Sequence[Any]:
         """The value of a single task, which has ended."""
-        outcome = self._slots[0].outcome
-        assert outcome is not None
-        return unpack(outcome, 0, None)
+        assert self._only is not None
+        assert self._only.outcome is not None
+        return unpack(self._only.outcome, 0, None)
 
     def _value(self, item: int) -> Any:
         """The value of an item, or its `Failed`; waits for it."""

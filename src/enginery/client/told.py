@@ -30,13 +30,26 @@ class Told:
     `scalar` says whether there is one task only, of which things are told as single values.
     """
 
+    _only: Slot | None = None  # without a tuple, at which the garbage collector would look
+    _several: tuple[Slot, ...] = ()
     _metadata: list[Metadata] | None = None
     _begin = 0.0  # when the first of its tasks was submitted
 
     def __init__(self, link: Link, slots: Sequence[Slot], scalar: bool) -> None:
         self._link = link
-        self._tasks = slots if type(slots) is tuple else tuple(slots)
-        self._scalar = scalar
+        if scalar:
+            self._only = slots[0]
+        else:
+            self._several = tuple(slots)
+
+    @property
+    def _scalar(self) -> bool:
+        return self._only is not None
+
+    @property
+    def _tasks(self) -> tuple[Slot, ...]:
+        """Those that were asked for."""
+        return self._several if self._only is None else (self._only,)
 
     @property
     def _slots(self) -> Sequence[Slot]:

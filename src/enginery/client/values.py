@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .link import Slot
 
 
-def unpack(outcome: Outcome, first: int, size: int | None) -> list[Any]:
+def unpack(outcome: Outcome, first: int, size: int | None) -> Sequence[Any]:
     """The items of a task, from item number `first` on; a `Failed` stands for one that failed.
 
     With `size` the task is a chunk of that many items, else it is one item.
@@ -30,7 +30,8 @@ def unpack(outcome: Outcome, first: int, size: int | None) -> list[Any]:
             value = payload.loads(outcome.value, outcome.buffers).value
         except Exception as error:  # as below
             return [Failed(error, outcome, first)]
-        return [value if type(value) is not Sealed else _opened(value, outcome, first)]
+        # A tuple: unlike a list, the garbage collector looks but once at one of plain values.
+        return (value if type(value) is not Sealed else _opened(value, outcome, first),)
     numbers = range(first, first + (1 if size is None else size))
     if outcome.status not in {"ok", "error"}:
         return [Failed(None, outcome, i) for i in numbers]
