@@ -71,6 +71,7 @@ class Entry:
     expired: set[str] = field(default_factory=set)  # those that were told that it is forgotten
     reached: bool = False  # it ended, and may have begun on an engine that does not tell
     nameless: bool = False  # it ended while only engines had told of it
+    doubted: bool = False  # a direct request that was lost since it may have been started
     dropped: bool = False  # it was lost, and its engine would not have started it any more
     aborted: bool = False
     given_up: bool = False  # its client was told that the controller had forgotten it
@@ -336,6 +337,8 @@ class Ledger(Observer):
     def _may_have_run(self, id: str) -> bool:
         """Whether nobody knows if a direct request was started on its engine."""
         known = self.tasks.get(id), self.world.controller.core.work.tasks.get(id)
+        if known[0] is not None and known[0].doubted:
+            return True
         outcomes = [each.outcome for each in known if each is not None]
         return any(o is not None and o.facts.get("reason") == IN_DOUBT for o in outcomes)
 
@@ -392,6 +395,8 @@ class Ledger(Observer):
                 raise Broken(f"unexpected: {record!r} times out: {entry}")
         entry.dropped = status == "lost" and self._was_dropped(record, engine)
         entry.reached = self._may_have_begun(record)
+        queued = record.direct and record.state == "queued"
+        entry.doubted = bool(self.doubts) and queued and status == "lost"
         entry.nameless = id in self.world.controller.core.work.had
         divided = entry.task.chunk is not None and record.state != "new"
         ran = divided or self._ran(record, status, engine)
