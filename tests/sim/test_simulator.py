@@ -3,8 +3,6 @@
 import os
 import subprocess
 import sys
-import time
-from multiprocessing.pool import Pool
 from pathlib import Path
 from random import Random
 
@@ -12,7 +10,8 @@ import pytest
 
 from enginery.core.tasks import TRANSITIONS
 
-from .__main__ import play_many, table
+from .__main__ import table
+from .conftest import REPORT
 from .faults import FAULTS
 from .network import Clock, Connection
 from .workload import ACTIONS
@@ -20,25 +19,10 @@ from .world import World
 
 ROOT = Path(__file__).parents[2]
 
-SECONDS = 40.0
-"""For so long histories are played, at most."""
 
-FEWEST, MOST = 100, 3000
-"""Histories; the slowest machine plays the fewest, however long that takes."""
-
-RICH = 228, 573
-"""These have what one in a hundred has: a task that is held and may have been started."""
-
-
-@pytest.fixture(scope="module")
-def report():
-    end = time.monotonic() + SECONDS
-
-    def enough(report):
-        return report.histories >= FEWEST and time.monotonic() >= end
-
-    with Pool(min(2, os.cpu_count() or 1)) as pool:
-        return play_many(pool, [*RICH, *range(MOST)], enough)
+@pytest.fixture
+def report(pytestconfig):
+    return pytestconfig.stash[REPORT].result()
 
 
 def test_every_promise_is_kept(report):
