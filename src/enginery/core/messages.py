@@ -22,7 +22,7 @@ words (`wire.codec`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -397,6 +397,10 @@ class Task(Struct, array_like=True, gc=False):
         return (self.function, *(task.function for task in self.terms.recoveries))
 
 
+UNEVEN = "columns of different lengths"
+"""What is wrong with columns that are not of the same tasks."""
+
+
 class Alike(Struct, array_like=True, gc=False, frozen=True):
     """Plain calls that differ in their columns alone, in their order; see `alike`.
 
@@ -412,7 +416,8 @@ class Alike(Struct, array_like=True, gc=False, frozen=True):
     submitted: list[float]
 
     def __post_init__(self) -> None:
-        _same_length(self.ids, self.arguments, self.submitted)
+        if not (len(self.ids) == len(self.arguments) == len(self.submitted)):
+            raise ValueError(UNEVEN)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -446,12 +451,6 @@ class Alike(Struct, array_like=True, gc=False, frozen=True):
         """Bytes that all of them occupy, about."""
         each = TASK + len(self.name) + len(self.label)
         return each * len(self.ids) + sum(map(len, self.arguments)) + sum(map(len, self.ids))
-
-
-def _same_length(*columns: Sized) -> None:
-    """ValueError where columns are not of the same tasks."""
-    if len({len(column) for column in columns}) > 1:
-        raise ValueError("columns of different lengths")
 
 
 class Submit(Message, tag="S"):
@@ -554,7 +553,8 @@ class Row(Struct, array_like=True, gc=False, frozen=True):
     arguments: list[bytes]
 
     def __post_init__(self) -> None:
-        _same_length(self.ids, self.arguments)
+        if not (len(self.ids) == len(self.arguments)):
+            raise ValueError(UNEVEN)
 
     def attempts(self) -> Iterator[Attempt]:
         """All of them."""
@@ -647,7 +647,14 @@ class Ran(Struct, array_like=True, gc=False, frozen=True):
     outputs: list[int]
 
     def __post_init__(self) -> None:
-        _same_length(self.ids, self.values, self.started, self.completed, self.outputs)
+        if not (
+            len(self.ids)
+            == len(self.values)
+            == len(self.started)
+            == len(self.completed)
+            == len(self.outputs)
+        ):
+            raise ValueError(UNEVEN)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -809,7 +816,8 @@ class Done(Struct, array_like=True, gc=False, frozen=True):
     ran: Ran
 
     def __post_init__(self) -> None:
-        _same_length(self.submitted, self.ran.ids)
+        if not (len(self.submitted) == len(self.ran.ids)):
+            raise ValueError(UNEVEN)
 
     def __len__(self) -> int:
         return len(self.submitted)
