@@ -553,7 +553,7 @@ class Row(Struct, array_like=True, gc=False, frozen=True):
     arguments: list[bytes]
 
     def __post_init__(self) -> None:
-        if not (len(self.ids) == len(self.arguments)):
+        if len(self.ids) != len(self.arguments):
             raise ValueError(UNEVEN)
 
     def attempts(self) -> Iterator[Attempt]:
@@ -816,7 +816,7 @@ class Done(Struct, array_like=True, gc=False, frozen=True):
     ran: Ran
 
     def __post_init__(self) -> None:
-        if not (len(self.submitted) == len(self.ran.ids)):
+        if len(self.submitted) != len(self.ran.ids):
             raise ValueError(UNEVEN)
 
     def __len__(self) -> int:
