@@ -27,7 +27,7 @@ def unpack(outcome: Outcome, first: int, size: int | None) -> Sequence[Any]:
     """
     if size is None and outcome.status == "ok" and not outcome.stop:  # as most are
         try:
-            value = payload.loads(outcome.value, outcome.buffers).value
+            value = payload.value_of(outcome.value, outcome.buffers)
         except Exception as error:  # as below
             return [Failed(error, outcome, first)]
         # A tuple: unlike a list, the garbage collector looks but once at one of plain values.
@@ -36,7 +36,7 @@ def unpack(outcome: Outcome, first: int, size: int | None) -> Sequence[Any]:
     if outcome.status not in {"ok", "error"}:
         return [Failed(None, outcome, i) for i in numbers]
     try:
-        value = payload.loads(outcome.value, outcome.buffers).value
+        value = payload.value_of(outcome.value, outcome.buffers)
         if outcome.status == "ok":
             values = list(value) if size is not None else [_single(value, outcome)]
             if Sealed in set(map(type, values)):
@@ -84,7 +84,7 @@ def failures_of(outcome: Outcome) -> list[Failed]:
     if outcome.status != "error":
         return [Failed(None, outcome, 0)]
     try:
-        why = payload.loads(outcome.value, outcome.buffers).value
+        why = payload.value_of(outcome.value, outcome.buffers)
     except Exception as error:  # as above
         return [Failed(error, outcome, 0)]
     if not isinstance(why, ChunkFailed):

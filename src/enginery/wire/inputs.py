@@ -15,7 +15,7 @@ from typing import Any
 
 from ..core.messages import Buffer, Value
 from .items import opened
-from .payload import loads
+from .payload import value_of
 
 Part = int | tuple[bytes, tuple[Any, ...]]
 """The number of an input, or a value with its buffers that goes along in its stead."""
@@ -37,9 +37,9 @@ class _Given:
         if self._loaded[number] is UNREAD:
             value = self._values[number]
             self._loaded[number] = (
-                joined(opened(loads(part.value, part.buffers).value) for part in value.parts)
+                joined(opened(value_of(part.value, part.buffers)) for part in value.parts)
                 if value.parts
-                else loads(value.value, value.buffers).value
+                else value_of(value.value, value.buffers)
             )
         return self._loaded[number]
 
@@ -73,7 +73,7 @@ def _value(part: Part) -> Any:
     if isinstance(part, int):
         return _here.given.value(part)
     data, buffers = part
-    return loads(data, tuple(map(Buffer, buffers))).value
+    return value_of(data, tuple(map(Buffer, buffers)))
 
 
 def along(value: bytes, buffers: Iterable[Buffer]) -> Part:

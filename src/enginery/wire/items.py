@@ -16,7 +16,7 @@ from typing import Any
 from cloudpickle import list_registry_pickle_by_value
 
 from ..core.messages import Buffer
-from .payload import dumps, loads, needs_more
+from .payload import dumps, needs_more, value_of
 
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Types of which nobody can change a value."""
@@ -70,7 +70,7 @@ class Sealed:
 
     def value(self) -> Any:
         """It itself; raises whatever unpickling raises."""
-        return loads(self.data, tuple(map(Buffer, self.buffers))).value
+        return value_of(self.data, tuple(map(Buffer, self.buffers)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Sealed, (self.data, tuple(map(PickleBuffer, self.buffers)))

@@ -21,7 +21,7 @@ from .pickler import Value as Loaded
 from .pickler import dump, load
 from .unsendable import describe
 
-__all__ = ["Loaded", "dumps", "dumps_scalars", "loads"]
+__all__ = ["Loaded", "dumps", "dumps_scalars", "loads", "value_of"]
 
 _SCALARS = frozenset({type(None), bool, int, float, complex, str})
 
@@ -69,6 +69,11 @@ def loads(data: bytes, buffers: Sequence[Buffer], *, names: bool = True) -> Load
     if is_plain(data, buffers):
         return Loaded(pickle.loads(data))
     return load(data, buffers, names=names)
+
+
+def value_of(data: bytes, buffers: Sequence[Buffer]) -> Any:
+    """What `loads` gives without the names, which only engines ask for."""
+    return pickle.loads(data) if is_plain(data, buffers) else load(data, buffers).value
 
 
 def is_plain(data: bytes, buffers: Sequence[Buffer]) -> bool:
