@@ -647,13 +647,8 @@ class Ran(Struct, array_like=True, gc=False, frozen=True):
     outputs: list[int]
 
     def __post_init__(self) -> None:
-        if not (
-            len(self.ids)
-            == len(self.values)
-            == len(self.started)
-            == len(self.completed)
-            == len(self.outputs)
-        ):
+        n, others = len(self.ids), (self.values, self.started, self.completed, self.outputs)
+        if list(map(len, others)) != [n] * len(others):
             raise ValueError(UNEVEN)
 
     def __len__(self) -> int:
