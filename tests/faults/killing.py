@@ -111,8 +111,8 @@ def watched(result: AsyncResult) -> Iterator[Watched]:
             watch.end()
 
 
-def kill_engines(rc: Client, result: AsyncResult, kills: int, seed: int) -> list[int]:
-    """SIGKILL random engines, spread over the time of a map; their process ids.
+def kill_engines(rc: Client, result: AsyncResult, kills: int, seed: int, notes: Path) -> list[int]:
+    """SIGKILL random engines that have noted something, spread over the time of a map; their pids.
 
     Each time it waits for the replacement, and looks whether all ids are as they were.
     """
@@ -122,8 +122,9 @@ def kill_engines(rc: Client, result: AsyncResult, kills: int, seed: int) -> list
     for k in range(kills):
         due = result.total * (k + 1) // (kills + 2)
         assert link.wait(lambda due=due: result.progress >= due, PATIENCE), f"{result!r} hangs"
+        victim = link.engines[chance.choice(ids)]  # it may have come to be a moment ago
+        assert link.wait((notes / str(victim.pid)).exists, PATIENCE), f"{victim} starts nothing"
         link.wait(lambda: False, chance.uniform(0, 0.02))  # somewhere in a task, not at its start
-        victim = link.engines[chance.choice(ids)]
         os.kill(victim.pid, signal.SIGKILL)
         killed.append(victim.pid)
 

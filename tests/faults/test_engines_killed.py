@@ -45,7 +45,7 @@ def run(rc: Client, tasks: int, kills: int, notes: Path, retries: int) -> tuple[
     f = partial(noted, str(notes))
     result = view.map_async(f, range(tasks), ordered=False, return_exceptions=True)
     with watched(result) as watch:
-        killed = kill_engines(rc, result, kills, SEED + retries)
+        killed = kill_engines(rc, result, kills, SEED + retries, notes)
     return watch, killed
 
 

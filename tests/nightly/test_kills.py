@@ -46,7 +46,7 @@ def killed(path: Path, retries: int) -> Run:
         began = time.monotonic()
         result = view.map_async(f, range(TASKS), ordered=False, return_exceptions=True)
         with watched(result) as watch:
-            pids = kill_engines(rc, result, KILLS, 20261128 + retries)
+            pids = kill_engines(rc, result, KILLS, 20261128 + retries, notes)
         seconds = time.monotonic() - began
         ids = rc.ids
     times = Counter(item for items in starts(notes).values() for item in items)
