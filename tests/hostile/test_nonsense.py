@@ -129,8 +129,8 @@ class Stranger:
     def ran(self) -> m.Ran:
         """Of some tasks, perhaps of one twice."""
         ids = [self.result().id for _ in range(self.random.randrange(5))]
-        times = [1.0] * len(ids)
-        return m.Ran(ids, [b"lie"] * len(ids), times, times, [0] * len(ids))
+        times = [self.random.choice((1.0, math.nan, math.inf))] * len(ids)
+        return m.Ran(ids, [b"lie"] * len(ids), [1.0] * len(ids), times, [0] * len(ids))
 
     def exited(self, reason: str) -> m.Exited:
         """Mostly of an engine that is a stranger's, often of its life of now."""

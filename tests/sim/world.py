@@ -57,6 +57,8 @@ class World(Cluster):
         if seed % 8 in BUNDLED:
             add_bundles(self.settings, Random(f"the bundles of {seed}"))
         s = self.settings
+        fewest = Random(f"the columns of {seed}").choice((1, 2, 4))
+        s.constants.setdefault("alike.FEWEST", fewest)
         if journal:
             draw_journal(s, Random(f"the journal of {seed}"))
         super().__init__(

@@ -2,7 +2,7 @@
 
 from enginery.core import laws
 from enginery.core import messages as m
-from enginery.core.alike import in_columns, submission
+from enginery.core.alike import in_columns, submissions
 from enginery.core.controller import Controller, Limits
 from enginery.core.events import Append, Closed, Drop, Received, Send, Synced, Tick
 from enginery.core.journal import Journal
@@ -99,8 +99,11 @@ class Hand:
 
     def submit(self, name, *tasks, role="client"):
         """A client submits; gives what is said to anybody."""
-        seq = self.seqs[name] = self.seqs.get(name, 0) + 1
-        return self.say_all(f"{name}/tasks", submission(seq, list(tasks)), role)
+        said = []
+        for submit in submissions(list(tasks)):
+            submit.seq = self.seqs[name] = self.seqs.get(name, 0) + 1
+            said += self.say_all(f"{name}/tasks", submit, role)
+        return said
 
     def result(self, name, *results, seq):
         """An engine tells how attempts have ended."""

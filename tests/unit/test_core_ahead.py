@@ -1,5 +1,7 @@
 """`hwm=AUTO`: brief tasks are sent ahead, and called back when they wait in vain."""
 
+import math
+
 import pytest
 
 from enginery.core import messages as m
@@ -18,6 +20,7 @@ from enginery.core.ahead import (
     written,
 )
 from enginery.core.names import content_hash
+from enginery.core.paces import Paces
 
 from .hand_controller import FIT, Hand, runs, task
 from .test_core_chunks import chunk
@@ -88,6 +91,17 @@ def test_a_longer_one_counts_at_once_and_shorter_ones_little_by_little():
     assert MOST * 0.8 < seen[0] < MOST
     assert sum(took >= WORTH for took in seen) == 34
     assert seen[-1] == LEAST
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf])
+def test_what_is_no_time_is_none_that_anything_takes(seconds):
+    durations, paces = Durations(), Paces()
+    durations.heard(b"f", seconds)
+    durations.heard_all(b"f", [seconds, 1e-6])
+    paces.heard(b"f", seconds, 3)
+    for expected in (durations.expected(b"f"), paces.expected(b"f", 10)):
+        assert LEAST <= expected <= MOST
+    assert paces.share(b"f", 100, 2, True) >= 1
 
 
 def test_as_many_functions_are_remembered_as_are_allowed():

@@ -6,7 +6,7 @@ from enginery.core import events as e
 from enginery.core import messages as m
 from enginery.core import sessions
 from enginery.core.ahead import AUTO
-from enginery.core.alike import FEWEST, in_columns, submission
+from enginery.core.alike import FEWEST, in_columns, submissions
 from enginery.core.client import Client
 from enginery.core.sessions import Session
 
@@ -26,34 +26,52 @@ def done(ids, value=b"v"):
 
 
 def test_calls_that_are_alike_are_submitted_in_columns():
-    submit = submission(3, TASKS)
-    assert (submit.seq, submit.tasks, len(submit.alike)) == (3, [], 1)
+    [submit] = submissions(TASKS)
+    assert (submit.tasks, len(submit.alike)) == ([], 1)
     assert submit.one_by_one() == TASKS
     assert (submit.count, submit.ids(), list(submit.functions())) == (10, IDS, [FIT])
     assert submit.size() == sum(each.size() for each in TASKS)
     assert submit.alike[0].cut(2, 5).tasks() == TASKS[2:5]
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"buffers": (m.Buffer(b"x"),)},
-        {"engine": 0},
-        {"targets": (0,)},
-        {"terms": m.Terms()},
-        {"chunk": m.Chunk(0, 1, 1, (1,))},
-    ],
-)
-def test_a_call_that_asks_for_more_leaves_all_as_they_are(other):
+OTHERS = [
+    {"buffers": (m.Buffer(b"x"),)},
+    {"engine": 0},
+    {"targets": (0,)},
+    {"terms": m.Terms()},
+    {"chunk": m.Chunk(0, 1, 1, (1,))},
+    {"label": "x" * m.LONGEST},
+]
+
+
+def test_there_is_another_call_for_each_field_that_columns_lack():
+    fields = set(m.Task.__struct_fields__) - set(m.Alike.__struct_fields__) - {"id"}
+    assert {name for other in OTHERS for name in other} >= fields
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_call_that_asks_for_more_is_submitted_as_it_is(other):
     tasks = [*TASKS[:5], m.Task("ann-5", FIT, b"", **other), *TASKS[6:]]
-    assert submission(1, tasks) == m.Submit(1, tasks)
+    first, second = submissions(tasks)
+    assert (first.tasks, second.tasks) == ([], tasks[5:6])
+    assert first.one_by_one() + second.one_by_one() == tasks
+    assert list(submissions(tasks[5:7])) == [m.Submit(0, tasks[5:7])]
 
 
 def test_several_functions_in_turn_are_several_columns():
     others = [task(f"bob-{i}", name="g") for i in range(FEWEST)]
-    submit = submission(1, [*TASKS, *others, *TASKS[:FEWEST]])
+    [submit] = submissions([*others[:1], *TASKS, *others, *TASKS[:FEWEST]])
+    assert submit.tasks == others[:1]
     assert list(map(len, submit.alike)) == [10, FEWEST, FEWEST]
-    assert not submission(1, [*TASKS, *others[1:]]).alike
+    few, last = submissions([*TASKS, *others[1:]])
+    assert (len(few.alike), last.tasks, last.alike) == (1, others[1:], [])
+
+
+@pytest.mark.parametrize("columns", [("", "", []), ("x" * 101, "y" * 100, ["ann-1"])])
+def test_columns_of_nothing_or_with_a_long_name_are_none(columns):
+    name, label, ids = columns
+    with pytest.raises(ValueError, match="columns of no tasks, or with a long name"):
+        m.Alike(FIT, name, label, 0, ids, [b""] * len(ids), [1.0] * len(ids))
 
 
 def test_results_that_are_alike_are_told_in_columns():
@@ -63,17 +81,24 @@ def test_results_that_are_alike_are_told_in_columns():
     assert columns.size() == m.Results(4, RESULTS).size()
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"status": "error"},
-        {"attempt": 2},
-        {"buffers": (m.Buffer(b"x"),)},
-        {"items": 1},
-        {"stage": 1},
-        {"reason": "why"},
-    ],
-)
+MORE = [
+    {"status": "error"},
+    {"attempt": 2},
+    {"buffers": (m.Buffer(b"x"),)},
+    {"items": 1},
+    {"running": 1},
+    {"stage": 1},
+    {"changes": 1},
+    {"reason": "why"},
+]
+
+
+def test_there_is_another_result_for_each_field_that_columns_lack():
+    fields = set(m.Result.__struct_fields__) - {"id", "value", "started", "completed", "outputs"}
+    assert {name for other in MORE for name in other} == fields
+
+
+@pytest.mark.parametrize("other", MORE)
 def test_a_result_with_more_to_say_leaves_all_as_they_are(other):
     fields = {"id": "ann-5", "attempt": 1, "status": "ok", "value": b"", **other}
     results = m.Results(1, [*RESULTS[:5], m.Result(**fields)])

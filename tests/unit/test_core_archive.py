@@ -203,13 +203,18 @@ def test_a_bundle_is_found_on_all_its_pages_until_its_block_goes(numbers):
     )
     ran = m.Ran(ids, [id.encode() for id in ids], times, times, [0] * len(ids))
     bundle.done, bundle.steps = m.Done(0, "life", "f", times, ran), [1.0, "ok", 0]
+    bundle.size += bundle.done.size()
     archive.pack([bundle])
     archive.pack([done("ann-10"), done("bob-11")])
     assert [archive.get(id).outcome.value for id in ids] == ran.values
     archive.remove(archive.get(ids[2]))
     assert [id in archive for id in ids[:4]] == [True, True, False, True]
     assert archive.ids_of_oldest() == [*ids[:2], *ids[3:]]
-    archive.drop_oldest()
+    assert archive.sound
+    left = [archive.get(id).size for id in archive.ids_of_oldest()]
+    gone = archive.drop_oldest()
+    assert (gone.count, gone.size) == (len(left), sum(left))
+    assert archive.sound
     assert not archive.has_any(ids)
     assert archive.has_any(["ann-11", "ann-10"])
     archive.pack([done(ids[0])])  # a task of this name has come again

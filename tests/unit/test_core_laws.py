@@ -63,6 +63,7 @@ BREAKS = {
     "what is not accepted": lambda core: setattr(session(core), "unaccepted_bytes", 7),
     "functions are counted": lambda core: core.work.functions.needed.clear(),
     "history is of known tasks": lambda core: core.work.tasks.live.pop(done(core).spec.id),
+    "packed tasks are counted": lambda core: setattr(core.work.history.archive, "count", 1),
     "known under their ids": lambda core: core.work.tasks.bundled.pop("ann-4"),
     "done when they have their outcomes": lambda core: setattr(
         core.work.tasks.bundled["ann-4"], "done", m.Done(0, "", "", TWO, m.Ran(*[TWO] * 5))

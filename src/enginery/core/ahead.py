@@ -68,7 +68,7 @@ class Durations:
         took = self._took.get(function, 0)
         if took == LEAST and seconds * 1e6 <= LEAST:
             return False
-        now = ceil(min(max(seconds * 1e6, LEAST), MOST))
+        now = ceil(min(max(LEAST, seconds * 1e6), MOST))  # in this order nan is no time
         self._took[function] = now if now >= took else took - ((took - now + 7) >> 3)
         if len(self._took) > FUNCTIONS:
             del self._took[next(iter(self._took))]

@@ -8,29 +8,40 @@ of what it takes for as many objects. What is said is the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from . import messages as m
 
 FEWEST = 4
 """Tasks that are worth columns."""
 
 
-def submission(seq: int, tasks: list[m.Task]) -> m.Submit:
-    """These tasks to be submitted: in columns if all are plain and alike, or several such."""
-    alike: list[m.Alike] = []
-    start = 0
+def submissions(tasks: list[m.Task]) -> Iterator[m.Submit]:
+    """What to submit, without numbers, for all these to come in their order.
+
+    In a submission columns come behind tasks, so what comes behind columns goes into the next one.
+    """
+    submit, start = m.Submit(0, [], []), 0
     while start < len(tasks):
         stop = _alike_until(tasks, start)
-        if stop - start < FEWEST:
-            return m.Submit(seq, tasks)
-        alike.append(_columns(tasks[start:stop]))
+        if stop - start >= FEWEST:
+            submit.alike.append(_columns(tasks[start:stop]))
+        else:
+            stop = max(stop, start + 1)
+            if submit.alike:
+                yield submit
+                submit = m.Submit(0, [], [])
+            submit.tasks += tasks[start:stop]
         start = stop
-    return m.Submit(seq, [], alike)
+    yield submit
 
 
 def _alike_until(tasks: list[m.Task], start: int) -> int:
     """The position of the first task that is not like the one at the start."""
     first = tasks[start]
     function, name, label, retries = first.function, first.name, first.label, first.retries
+    if len(name) + len(label) > m.LONGEST:
+        return start
     for at in range(start, len(tasks)):
         task = tasks[at]
         if task.terms is not None or task.engine >= 0 or task.buffers or task.targets:
@@ -57,7 +68,9 @@ def in_columns(results: m.Results) -> m.Results:
     if len(results.results) < FEWEST:
         return results
     for r in results.results:
-        if r.status != "ok" or r.attempt != 1 or r.buffers or r.items or r.stage or r.reason:
+        if r.status != "ok" or r.attempt != 1 or r.buffers or r.items or r.running:
+            return results
+        if r.stage or r.changes or r.reason:
             return results
     each = results.results
     ran = m.Ran(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -160,6 +160,19 @@ class Archive:
             for id, engine in columns.ran(packed.data):
                 if self._block(id) == block:
                     yield engine
+
+    @property
+    def sound(self) -> bool:
+        """Whether blocks and pages tell of the same tasks, as they always do."""
+        blocks, told = self._blocks, Counter[str]()
+        for block in blocks.values():
+            told.update(block.pages)
+        found = {
+            name: sum(page[line] in blocks for line in LINE) for name, page in self._pages.items()
+        }
+        counted = {name: page[COUNT] for name, page in self._pages.items()}
+        whole = self.count == sum(block.count for block in blocks.values()) == told.total()
+        return whole and found == counted == +told
 
     @property
     def oldest(self) -> float | None:

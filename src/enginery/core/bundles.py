@@ -72,11 +72,6 @@ class Bundle:
         return len(self.alike.ids)
 
     @property
-    def spec(self) -> m.Task:
-        """The first one."""
-        return self.alike.task(0)
-
-    @property
     def function(self) -> bytes:
         """That of all of them."""
         return self.alike.function

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..version import PROTOCOL
 from . import messages as m
-from .alike import submission
+from .alike import submissions
 from .events import (
     Answered,
     Asked,
@@ -213,19 +213,24 @@ class Client:
             tasks = self._put_into_farm(tasks, out)
         round = min(ROUND, self.credit_tasks or ROUND)
         for start in range(0, len(tasks), round):
-            self.submitted += 1
-            submit = submission(self.submitted, tasks[start : start + round])
-            for task in submit.tasks:
-                self.outstanding[task.id] = needs = task.functions()
-                for function in needs:
-                    self._need(function, 1)
-            for part in submit.alike:
-                self.outstanding.update(dict.fromkeys(part.ids, (part.function,)))
-                self._need(part.function, len(part))
-            self.unsent.append(submit)
-            self.unsent_bytes += _size(submit)
-            self.unsent_tasks += submit.count
+            for submit in submissions(tasks[start : start + round]):
+                self._take(submit)
         self._send_unsent(out)
+
+    def _take(self, submit: m.Submit) -> None:
+        """Number a submission, and keep it until it is accepted."""
+        self.submitted += 1
+        submit.seq = self.submitted
+        for task in submit.tasks:
+            self.outstanding[task.id] = needs = task.functions()
+            for function in needs:
+                self._need(function, 1)
+        for part in submit.alike:
+            self.outstanding.update(dict.fromkeys(part.ids, (part.function,)))
+            self._need(part.function, len(part))
+        self.unsent.append(submit)
+        self.unsent_bytes += _size(submit)
+        self.unsent_tasks += submit.count
 
     def _put_into_farm(self, tasks: list[m.Task], out: list[Effect]) -> list[m.Task]:
         """Balanced tasks pass the controller by; gives the others."""
@@ -575,12 +580,13 @@ class Client:
     def _leave_out_done(self, submits: Iterable[m.Submit]) -> None:
         """Of some tasks something may have been done before they were accepted."""
         for submit in submits:
-            submit.tasks = [
+            tasks = [
                 task
                 for task in submit.one_by_one()
                 if task.id in self.outstanding and task.id not in self.shares
             ]
-            submit.alike = []
+            if len(tasks) < submit.count:
+                submit.tasks, submit.alike = tasks, []
 
     def _count_unsent(self) -> None:
         self.unsent_bytes = sum(map(_size, self.unsent))

@@ -225,7 +225,9 @@ class Conditions:
         if ended:
             self._resolve(ended, now)
         if self.timeouts:
-            self._changes += sum(record.spec.terms is not None for record in ended)
+            self._changes += sum(
+                type(unit) is not Bundle and unit.spec.terms is not None for unit in ended
+            )
             if self._changes > len(self.timeouts) // 2 + SPARE:
                 self._tidy()
 

@@ -1,9 +1,9 @@
 """What stands in the journal: from this a controller that starts again knows what the last one did.
 
 A *turn* of the controller's loop is one record of several entries, which counts as a whole or not
-at all. `Taken`, `Sent` and `Ended` are what plain tasks leave behind; whatever else becomes of a
-task is written as its whole `State`. Of direct requests there is no more than that they are there:
-their engines have the rest (`messages.Holds`).
+at all. `Taken`, `Sent`, `Ended` and `EndedWell` are what plain tasks leave behind; whatever else
+becomes of a task is written as its whole `State`. Of direct requests there is no more than that
+they are there: their engines have the rest (`messages.Holds`).
 
 From time to time everything that still matters is written anew, a part of it each turn (`Begin`,
 then the states, then `Complete`). An entry that says of a thing how it is takes the place of all

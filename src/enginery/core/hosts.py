@@ -336,10 +336,11 @@ class Hosts:
             elif type(message) is m.Run:
                 brought: dict[bytes, m.Define] = {}
                 buffers: list[tuple[m.Buffer, User]] = []
-                for attempt in message.one_by_one() if supervisor is not None else ():
+                attempts = message.one_by_one()
+                for attempt in attempts if supervisor is not None else ():
                     user = User(place, place.incarnation, attempt.n)
                     function = functions.get(attempt.function)
-                    if function is not None and not _awaited(function, message, place):
+                    if function is not None and not _awaited(function, attempts[0].n, place):
                         brought[function.hash] = function
                         buffers += [(buffer, user) for buffer in _large(function.buffers)]
                     buffers += [(buffer, user) for buffer in large(attempt)]
@@ -377,9 +378,10 @@ class Use(NamedTuple):
     buffers: list[tuple[m.Buffer, User]]
 
 
-def _awaited(function: m.Define, run: m.Run, place: Place) -> bool:
-    """Whether work that the engine has already may wait for this function: it has asked for it."""
-    first = run.one_by_one()[0].n
+def _awaited(function: m.Define, first: int, place: Place) -> bool:
+    """Whether work before the `first` of these attempts, which the engine has already, may wait for
+    this function: it has asked for it.
+    """
     before = {r.spec.function for n, r in place.sent.items() if n < first}
     return function.hash in before or b"" in before  # of which only an engine has told
 

@@ -108,6 +108,7 @@ def check(controller: Controller) -> None:
     hold(all(r.spec.id in work.tasks for r in kept), "history is of known tasks")
     hold(len(kept) == work.history.count, "history is counted", len(kept), work.history.count)
     size = _size(kept)
+    hold(work.history.archive.sound, "packed tasks are counted", work.history.archive)
     hold(size == work.history.bytes, "the bytes of history are counted", size, work.history.bytes)
     room = _check_places(work)
     for line in work.placement.lines.values():

@@ -400,6 +400,9 @@ class Task(Struct, array_like=True, gc=False):
 UNEVEN = "columns of different lengths"
 """What is wrong with columns that are not of the same tasks."""
 
+LONGEST = 200
+"""Characters of name and label of calls in columns at most: one by one, each has them again."""
+
 
 class Alike(Struct, array_like=True, gc=False, frozen=True):
     """Plain calls that differ in their columns alone, in their order; see `alike`.
@@ -418,6 +421,8 @@ class Alike(Struct, array_like=True, gc=False, frozen=True):
     def __post_init__(self) -> None:
         if not (len(self.ids) == len(self.arguments) == len(self.submitted)):
             raise ValueError(UNEVEN)
+        if not self.ids or len(self.name) + len(self.label) > LONGEST:
+            raise ValueError("columns of no tasks, or with a long name")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -647,8 +652,8 @@ class Ran(Struct, array_like=True, gc=False, frozen=True):
     outputs: list[int]
 
     def __post_init__(self) -> None:
-        n, others = len(self.ids), (self.values, self.started, self.completed, self.outputs)
-        if list(map(len, others)) != [n] * len(others):
+        n, times = len(self.ids), len(self.started) == len(self.completed)
+        if not times or not (n == len(self.values) == len(self.started) == len(self.outputs)):
             raise ValueError(UNEVEN)
 
     def __len__(self) -> int:

@@ -52,7 +52,7 @@ class Paces:
 
     def heard(self, function: bytes, seconds: float, items: int) -> bool:
         """So many items took so long; whether they were thought to be brief, and are not."""
-        item = max(seconds * 1e6 / items, SHORTEST)
+        item = max(SHORTEST, seconds * 1e6 / items)  # in this order nan is no time
         pace = self._paces.get(function)
         if pace is None:
             self._paces[function] = Pace(item, items)
@@ -69,7 +69,7 @@ class Paces:
         pace = self._paces.get(function)
         if pace is None:
             return MOST
-        return max(LEAST, min(ceil(pace.item * items), MOST))
+        return max(LEAST, ceil(min(pace.item * items, MOST)))
 
     def share(self, function: bytes, left: int, engines: int, last: bool) -> int:
         """How many of the items that are left go to one of these engines now.

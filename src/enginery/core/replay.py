@@ -119,7 +119,7 @@ class Replay:
             client.accepted = max(client.accepted, entry.seq)
         for task in entry.one_by_one():
             known = self.tasks.get(task.id)
-            if known is None or is_name(known):
+            if (known is None or is_name(known)) and "." not in task.id:  # else it was refused
                 record = self.tasks[task.id] = Record(task, entry.owner)
                 record.steps += (at, "accepted", -1)
         for direct in entry.direct:

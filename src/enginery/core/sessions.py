@@ -38,7 +38,7 @@ SLIM = 1000
 """Bytes of an outcome from which it is worth to give up its value."""
 
 BATCH = 4096
-"""Outcomes in one delivery at most."""
+"""Outcomes in one delivery, about: those in columns go together."""
 
 OUTPUT_DUE = 16 << 20
 """Bytes of output due to one client at most; the rest is dropped, and that is said."""
