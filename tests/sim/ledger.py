@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from enginery.core import messages as m
 from enginery.core.ahead import AUTO, WORTH
+from enginery.core.bundles import Bundle
 from enginery.core.controller import Limits
 from enginery.core.events import Answered
 from enginery.core.recovery import RESTARTED
@@ -303,6 +304,8 @@ class Ledger(Observer):
         ahead = work.placement.hwm == AUTO and work.places[engine].load > 0
         for line in work.placement.lines.values():
             other = line.head()
+            if isinstance(other, Bundle):
+                other = other.look()[0]
             if other is None or not other.spec.priority > priority:
                 continue
             if ahead and work.placement.expected(other) >= WORTH:
