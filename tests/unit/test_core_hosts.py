@@ -3,6 +3,7 @@
 import pytest
 
 from enginery.core import messages as m
+from enginery.core.ahead import AUTO
 from enginery.core.events import Received
 from enginery.core.hosts import LEAST, PACE, PATIENCE
 from enginery.core.names import content_hash
@@ -320,3 +321,32 @@ def test_an_engine_that_is_gone_keeps_nobody_waiting():
     far.broadcast("t1", "t2")
     far.close("engine1/tasks")
     assert far.kept() == [("engine2/tasks", ["Run"], 1)]
+
+
+def test_calls_in_columns_wait_for_their_function_in_their_order_and_without_what_was_aborted():
+    far = Far("engine1", "engine2")
+    work = far.core.work
+    work.placement.hwm = AUTO
+    for place in work.places.values():
+        work.placement.changed(place)
+    work.placement.durations.heard(CLOSURE, 1e-6)
+    far.say("ann/tasks", m.Define(CLOSURE, b"a closure", (m.Buffer(bytes(BIG)),)))
+    ids = [f"ann-{i}" for i in range(400)]
+    said = far.submit("ann", *[m.Task(id, CLOSURE, b"") for id in ids])
+    rows = [run.rows for _, run in said if isinstance(run, m.Run)]
+    assert all(rows)
+    assert far.parcels(said) == [(SUPERVISOR_LANE, ["Keep"], 0)]
+    first = rows[0][0].attempts()
+    aborted = [next(first), next(first)]
+    numbers = [attempt.n for attempt in aborted]
+    named = [attempt.id for attempt in aborted]
+    far.parcels(far.say_all("ann/control", m.Abort(named, number=1)))
+    far.parcels(far.say_all("engine1/control", m.Dropped(named, numbers), "engine"))
+    far.kept()
+    runs = [each for p in far.sent for each in p.messages if isinstance(each, m.Run)]
+    given = [[a.id for a in run.one_by_one()] for run in runs]
+    every = {id for each in given for id in each}
+    sent = {a.id for rows in rows for row in rows for a in row.attempts()}
+    assert sent - set(named) <= every
+    assert every.isdisjoint(named)
+    assert all(each == sorted(each, key=ids.index) for each in given)
