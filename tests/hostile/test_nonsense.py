@@ -121,10 +121,11 @@ class Stranger:
         return m.Result(id, random.randrange(4), status, b"lie", (m.Buffer(b"z"),), outputs=1)
 
     def alike(self, id: str) -> m.Alike:
-        """Perhaps with names that are there already, or no names of tasks."""
-        count = self.random.randrange(6)
-        ids = [f"{id}{self.random.choice(('', '.', '1'))}{i}" for i in range(count)]
-        return m.Alike(FUNCTION, "f", "l", 0, [*ids, id], [b"a"] * (count + 1), [1.0] * (count + 1))
+        """Perhaps with names that are there already, or with no names of tasks."""
+        between = self.random.choice(("", ".", "1"))
+        ids = [f"{id}{between}{i}" for i in range(self.random.randrange(1, 6))]
+        ids += [id] * (between != ".")
+        return m.Alike(FUNCTION, "f", "l", 0, ids, [b"a"] * len(ids), [1.0] * len(ids))
 
     def ran(self) -> m.Ran:
         """Of some tasks, perhaps of one twice."""
@@ -158,6 +159,7 @@ class Stranger:
             targets=tuple(random.choices(range(2, 6), k=random.randrange(3))),
             retries=random.randrange(3), submitted=1.0, label="l",
         )  # fmt: skip
+        alike = self.alike(mine)  # refused, or accepted, as a whole
         result = self.result()
         choices: list[m.Message] = [
             self.hello(),
@@ -170,7 +172,7 @@ class Stranger:
                     "story", "fetch")), ids, [0, engine], random.random() < 0.5),
             m.Results(seq, [result]),
             m.Results(seq, [self.result(), self.result()]),
-            m.Submit(seq, [task], [self.alike(mine)] * random.randint(1, 2)),
+            m.Submit(seq, [task] * (engine < 0 and "." not in alike.ids[0]), [alike, alike]),
             m.Results(seq, [result], self.ran()),
             m.Output(result.id, result.attempt, 0, "stdout", "lie"),
             m.Dropped([result.id, "x-1"], [number, number]),
