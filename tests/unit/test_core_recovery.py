@@ -1445,3 +1445,11 @@ def test_an_engine_that_comes_back_by_half_is_given_up_all_the_same():
     assert after.core.work.places[0].here
     after.wait(RETURN + 1.1)
     assert not after.core.work.places[0].here
+
+
+def test_what_was_refused_is_not_known_after_a_restart():
+    hand = Durable()
+    hand.client("ann")
+    [(_, refused)] = [each for each in hand.submit("ann", task("ann-1.5")) if "tasks" in each[0]]
+    assert isinstance(refused, m.Refused)
+    assert not Durable(hand.turns).core.work.tasks
