@@ -80,6 +80,13 @@ class Hand:
         hello = m.Hello(PROTOCOL, "0", "supervisor", "control", SUPERVISOR, places=places)
         return self.say("supervisor/control", hello)
 
+    def brief(self):
+        """An engine is there, a client, and word of how brief the function is."""
+        self.supervisor("engine")
+        self.engine("engine")
+        self.client("ann")
+        self.core.work.placement.durations.heard(FIT, 1e-6)
+
     def exited(self, name, life="1", started=0, finished=0, replaced=False):
         """The supervisor tells of an end."""
         message = m.Exited(

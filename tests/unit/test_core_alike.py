@@ -178,10 +178,7 @@ def test_what_expires_is_what_is_large():
 
 def test_a_controller_that_starts_again_knows_what_was_written_in_columns():
     hand = Durable(hwm=AUTO)
-    hand.supervisor("engine")
-    hand.engine("engine")
-    hand.client("ann")
-    hand.core.work.placement.durations.heard(FIT, 1e-6)
+    hand.brief()
     ids = [f"ann-{i}" for i in range(400)]
     hand.submit("ann", *map(task, ids))
     hand.result("engine", *[m.Result(id, 1, "ok", id.encode()) for id in ids[:6]], seq=1)

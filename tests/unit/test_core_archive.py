@@ -233,10 +233,7 @@ def test_bundles_are_packed_as_their_tasks_would_be_one_by_one(monkeypatch, size
     for fewest in (1, 1 << 60):
         monkeypatch.setattr(alike, "FEWEST", fewest)
         hand = Hand(hwm=AUTO)
-        hand.supervisor("engine")
-        hand.engine("engine")
-        hand.core.work.placement.durations.heard(FIT, 1e-6)
-        hand.client("ann")
+        hand.brief()
         ids = [f"ann-{i}" for i in range(10, 70)]
         hand.submit("ann", *map(task, ids))
         results = [m.Result(id, 1, "ok", id.encode(), started=1.0) for id in ids]

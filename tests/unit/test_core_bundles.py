@@ -7,17 +7,14 @@ from enginery.core.ahead import AUTO
 from enginery.core.alike import FEWEST
 from enginery.core.bundles import LARGEST
 
-from .hand_controller import FIT, Hand, task
+from .hand_controller import Hand, task
 
 
 @pytest.fixture
 def hand():
     """An engine that knows how brief the function is, and a client."""
     hand = Hand(hwm=AUTO)
-    hand.supervisor("engine")
-    hand.engine("engine")
-    hand.client("ann")
-    hand.core.work.placement.durations.heard(FIT, 1e-6)
+    hand.brief()
     return hand
 
 

@@ -47,7 +47,7 @@ MANY = 100
 MOMENT = 0.001
 """Seconds of that."""
 
-NONE: Mapping[bytes, m.Code] = {}
+NO_FUNCTIONS: Mapping[bytes, m.Code] = {}
 
 News = Sequence[Effect | monitors.Failed]
 
@@ -99,7 +99,7 @@ class Driver:
         event: Event | m.Task,
         size: int = 0,
         wake: bool = True,
-        functions: Mapping[bytes, m.Code] = NONE,
+        functions: Mapping[bytes, m.Code] = NO_FUNCTIONS,
     ) -> None:
         """Let the core handle an event of `size` bytes, soon; may be called by any thread.
 
@@ -306,7 +306,7 @@ class Driver:
         while inbox:
             event, size, functions = inbox.popleft()
             self.taken += size
-            if not isinstance(event, m.Task | Submitted):
+            if not isinstance(event, (m.Task, Submitted)):
                 events.append(event)
                 together = None
                 continue

@@ -2,8 +2,8 @@
 
 Of ten thousand calls of one function most come together, wait together, go to an engine a dozen at
 a time and end well. What happens to all tasks of a *bundle* is noted once, and what they are, and
-give, stays in the columns in which it came (`alike`): that costs the controller little more than
-half of what a record of each would. As soon as somebody asks for one of them, or something happens
+give, stays in the columns in which it came (`alike`): that costs the controller three fifths of
+what a record of each would. As soon as somebody asks for one of them, or something happens
 to one alone (it fails, it is aborted, its engine is lost), the bundle is *untied*: each task gets
 the very record that it would have if there were no bundles. So only the straight way through the
 controller knows of them; who looks at `Tasks`, at a place or at the history finds records. (The
