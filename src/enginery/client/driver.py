@@ -16,6 +16,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from _signal import signal as handle  # type: ignore[import-not-found]
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -198,12 +199,13 @@ class Driver:
             interrupted.append(signum)
             self._wakeup.set()
 
-        handler: Any = signal.signal(signal.SIGINT, note)
+        # `signal.signal` is the same, but makes enums of what it gives and gets: 13 µs a wait.
+        handler: Any = handle(signal.SIGINT, note)
         try:
             yield interrupted
         finally:
             if handler is not None:  # else it is not one of Python's
-                signal.signal(signal.SIGINT, handler)
+                handle(signal.SIGINT, handler)
             if interrupted and callable(handler):
                 handler(interrupted[0], None)
 
