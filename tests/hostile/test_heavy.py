@@ -199,6 +199,7 @@ def serve(auth: Authenticator, stop: threading.Event) -> None:
 def heard(reception: Reception) -> bytes:
     """The connection of the next message."""
     deadline = time.monotonic() + 2 * PATIENCE
+    reception.guard()
     while (arrived := reception.recv()) is None:
         assert time.monotonic() < deadline
         reception.socket.poll(50)

@@ -439,6 +439,7 @@ def test_each_connection_is_told_to_be_gone_once_and_never_too_early(server, gue
     gone: list[bytes] = []
 
     def look(there: int, told: int) -> bool:
+        reception.guard()
         while (arrived := reception.recv()) is not None:
             assert arrived[0] not in present.union(gone)
             present.add(arrived[0])

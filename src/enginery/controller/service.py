@@ -291,40 +291,31 @@ class Service:
         owner = Owner(self.config.owner_pid) if self.config.owner_pid else None
         # What happens rarely is waited for as one thing, so that looking at it costs little.
         rare = select.epoll()
-        rare.register(bell.fileno(), select.EPOLLIN)
+        see_to: dict[int, Callable[[], None]] = {bell.fileno(): lambda: self._signalled(bell)}
         if owner is not None:
-            rare.register(owner.fileno(), select.EPOLLIN)
-        if self.farm is not None:
-            rare.register(int(self.farm.auth.socket.getsockopt(zmq.FD)), select.EPOLLIN)
-        for socket in (self.auth.socket, *(port.monitor for port in self.ports.values())):
-            rare.register(int(socket.getsockopt(zmq.FD)), select.EPOLLIN)
+            see_to[owner.fileno()] = lambda: self._abandoned(owner, rare)
+        for authenticator in (self.auth, *([self.farm.auth] if self.farm is not None else [])):
+            see_to[int(authenticator.socket.getsockopt(zmq.FD))] = self._meet
         for port in self.ports.values():
-            rare.register(port.strangers.fileno(), select.EPOLLIN)
+            see_to[int(port.monitor.getsockopt(zmq.FD))] = self._meet
+            see_to[port.strangers.fileno()] = self._meet
         if self.journal is not None:
-            rare.register(self.journal.fileno(), select.EPOLLIN)
+            see_to[self.journal.fileno()] = partial(self._hear, self.journal)
         if self.store is not None:
-            rare.register(self.store.fileno(), select.EPOLLIN)
+            see_to[self.store.fileno()] = partial(self._hear, self.store)
+        for fd in see_to:
+            rare.register(fd, select.EPOLLIN)
         poller = zmq.Poller()
         for port in self.ports.values():
             poller.register(port.socket, zmq.POLLIN)
         poller.register(rare.fileno(), zmq.POLLIN)
         self.announce()
-        self._rare()  # what came before it was watched
+        self._meet()  # who came before it was watched
         while self.exit_code is None:
             ready = dict(poller.poll(self._timeout()))
             if rare.fileno() in ready:
-                fired = {fd for fd, _ in rare.poll(0)}
-                if owner is not None and owner.fileno() in fired:
-                    rare.unregister(owner.fileno())  # it would fire until the end
-                    self.core.close("its owner has ended", self.now(), self.effects)
-                if bell.heard():
-                    self.core.close("signalled", self.now(), self.effects)
-                if self.journal is not None and self.journal.fileno() in fired:
-                    for event in self.journal.events():
-                        self.core.feed(event, self.now(), self.effects)
-                if self.store is not None and self.store.fileno() in fired:
-                    self._hear(self.store)
-                self._rare()
+                for action in {see_to[fd]: None for fd, _ in rare.poll(0)}:
+                    action()
             if self.store is not None and self.store.late:
                 self._hear(self.store)
             for port in self.ports.values():
@@ -342,8 +333,9 @@ class Service:
 
     def _timeout(self) -> int:
         """Milliseconds until the core has something to do by itself."""
-        if any(port.backlog for port in self.ports.values()):
-            return 0
+        for port in self.ports.values():
+            if port.backlog:
+                return 0
         deadline = self.core.deadline()
         due = self.scale.due if deadline is None else min(deadline, self.scale.due)
         if self.store is not None and self.store.start_at is not None:
@@ -365,12 +357,22 @@ class Service:
         self.core.feed(Measured(resident, held), now, self.effects)
         self.scale.due = now + watchdog.pause(resident)
 
-    def _hear(self, store: Child) -> None:
-        """Feed the core with what its database says."""
-        for event in store.events():
+    def _signalled(self, bell: Bell) -> None:
+        """End, if a signal says so."""
+        if bell.heard():
+            self.core.close("signalled", self.now(), self.effects)
+
+    def _abandoned(self, owner: Owner, watched: select.epoll) -> None:
+        """End as well: nobody is left who would say so."""
+        watched.unregister(owner.fileno())  # it would be ready until then
+        self.core.close("its owner has ended", self.now(), self.effects)
+
+    def _hear(self, source: Journal | Child) -> None:
+        """Feed the core with what its journal, or its database, says."""
+        for event in source.events():
             self.core.feed(event, self.now(), self.effects)
 
-    def _rare(self) -> None:
+    def _meet(self) -> None:
         """See to handshakes, and to who has come and gone.
 
         The descriptors of these sockets tell of a change once: all is read, until nothing is left.

@@ -40,12 +40,13 @@ REMEMBERED = 10_000
 """Connections whose late messages are still recognized; their ids are not used again."""
 
 
-class Count:
-    """Bytes that were read from a connection and written to it, as they are on the wire."""
+class Heard:
+    """A connection that has been heard, and how many bytes of it were read and written."""
 
-    __slots__ = ("read", "since", "written")
+    __slots__ = ("fd", "read", "since", "written")
 
-    def __init__(self, read: int) -> None:
+    def __init__(self, fd: int, read: int) -> None:
+        self.fd = fd
         self.read = read
         self.written = 0
         self.since = time.monotonic()
@@ -63,7 +64,8 @@ def wire_size(frames: Sequence[Any]) -> int:
 class Reception:
     """A ROUTER with its monitor; poll `socket`, `monitor` and the descriptor `strangers`.
 
-    When one of them is ready, call `guard`, then `recv` until it gives None, then `left`.
+    When one of the latter two is ready, call `guard` first; then, and when `socket` is, `recv`
+    until it gives None, then `left`.
     """
 
     def __init__(self, socket: sockets.Peer) -> None:
@@ -73,43 +75,46 @@ class Reception:
         self.strangers = select.epoll()  # ready when more has come from somebody unheard
         self._unheard: dict[int, str] = {}  # addresses, by descriptor
         self._conns: dict[int, bytes] = {}  # by descriptor
-        self._fds: dict[bytes, int] = {}  # by connection
+        self._heard: dict[bytes, Heard] = {}  # by connection
         self._leaving: dict[bytes, None] = {}  # reported gone; some of what they said is unread
         self._left: list[bytes] = []
-        self._counts: dict[bytes, Count] = {}  # by connection
+        self._reported = True  # there may be reports
+        self._more = False  # a message was read, so it is to be asked whether there is another
         self.taken = 0  # bytes of all messages, ever
         self._gone: OrderedDict[bytes, None] = OrderedDict()
 
     def recv(self) -> tuple[bytes, str, int, list[Any]] | None:
         """The next message, as `sockets.recv`; None when all has been read."""
         while True:
-            arrived = sockets.recv(self.socket) if sockets.readable(self.socket) else None
+            known = self._more and not sockets.readable(self.socket)  # that there is nothing
+            arrived = None if known else sockets.recv(self.socket)
+            self._more = arrived is not None
             if arrived is None:
-                if sockets.readable(self.monitor) and self._watch():
+                if self._reported and self._watch():
                     continue  # somebody has left meanwhile: read all that they still said
                 self._settle()
                 return None
             conn, _, fd, frames = arrived
             size = wire_size(frames)
             self.taken += size
-            if self._conns.get(fd) == conn:
-                self._counts[conn].read += size
+            heard = self._heard.get(conn)
+            if heard is not None and heard.fd == fd:
+                heard.read += size
                 return arrived
             if conn in self._leaving:
                 return arrived
             if conn not in self._gone:
                 self._watch()
                 self._leave(fd)
-                self._conns[fd], self._fds[conn] = conn, fd
-                self._counts[conn] = Count(size)
+                self._conns[fd], self._heard[conn] = conn, Heard(fd, size)
                 self._no_stranger(fd)
                 return arrived
 
     def send(self, conn: bytes, frames: Sequence[Any]) -> bool:
         """Send one message; False when the peer cannot be reached."""
         sent = sockets.send(self.socket, frames, conn)
-        if sent and (count := self._counts.get(conn)) is not None:
-            count.written += wire_size(frames)
+        if sent and (heard := self._heard.get(conn)) is not None:
+            heard.written += wire_size(frames)
         return sent
 
     def held(self) -> dict[bytes, int]:
@@ -118,17 +123,16 @@ class Reception:
         """
         held = {}
         now = time.monotonic()
-        for conn, fd in self._fds.items():
-            count = self._counts[conn]
-            acked, received = sockets.traffic(fd)
-            beats = int(HEARTBEATS * (now - count.since))
-            unread = max(0, received - count.read - beats)
-            held[conn] = unread + max(0, count.written - acked - beats)
+        for conn, heard in self._heard.items():
+            acked, received = sockets.traffic(heard.fd)
+            beats = int(HEARTBEATS * (now - heard.since))
+            unread = max(0, received - heard.read - beats)
+            held[conn] = unread + max(0, heard.written - acked - beats)
         return held
 
     def gone(self, conn: bytes) -> bool:
         """Whether nothing can be said on this connection any more, as far as is known."""
-        return conn not in self._fds
+        return conn not in self._heard
 
     def look(self) -> None:
         """Hear who has come and gone, and read nothing."""
@@ -141,10 +145,12 @@ class Reception:
 
     def drop(self, conn: bytes) -> bool:
         """Cut a connection; False when it is gone already."""
-        return conn in self._fds and sockets.drop(self._fds[conn])
+        heard = self._heard.get(conn)
+        return heard is not None and sockets.drop(heard.fd)
 
     def guard(self) -> None:
-        """Cut off who sends much before it has said who it is."""
+        """Cut off who sends much before it has said who it is, and have reports read."""
+        self._reported = True
         for fd, _ in self.strangers.poll(0):
             if fd in self._unheard and sockets.received(fd) > FIRST and sockets.drop(fd):
                 self.refused.append(sockets.Refused(self._unheard[fd], "it sends without an end"))
@@ -167,6 +173,7 @@ class Reception:
 
     def _watch(self) -> bool:
         """Read all reports; whether one of those who have been heard has left."""
+        self._reported = False
         before = len(self._leaving)
         while (event := sockets.monitor_event(self.monitor)) is not None:
             if isinstance(event, sockets.Joined):
@@ -183,11 +190,12 @@ class Reception:
     def _leave(self, fd: int) -> None:
         conn = self._conns.pop(fd, None)
         if conn is not None:
-            self._fds.pop(conn, None)
-            self._counts.pop(conn, None)
+            self._heard.pop(conn, None)
             self._leaving[conn] = None
 
     def _settle(self) -> None:
+        if not self._leaving:
+            return
         self._left.extend(self._leaving)
         self._gone.update(self._leaving)
         self._leaving.clear()

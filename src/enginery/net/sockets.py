@@ -63,7 +63,7 @@ _NOW = int(zmq.NOBLOCK)
 _MORE_COMES = int(zmq.NOBLOCK | zmq.SNDMORE)
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
-_RCVMORE = int(zmq.RCVMORE)
+_SRCFD = int(zmq.SRCFD)
 
 
 def hostname() -> str:
@@ -267,7 +267,7 @@ def recv(socket: Peer) -> tuple[bytes, str, int, list[Any]] | None:
         user = str(head.get("User-Id"))
     except zmq.ZMQError:  # authenticated peers have one; this one gets the role of nobody
         user = ""
-    return head.bytes, user, int(head.get(zmq.SRCFD)), recv_frames(socket) or []
+    return head.bytes, user, int(head.get(_SRCFD)), recv_frames(socket) or []
 
 
 def readable(socket: Peer | Monitor) -> bool:
@@ -282,16 +282,14 @@ def recv_frames(socket: Peer) -> list[Any] | None:
     read-only memoryviews of the memory into which they were received.
     """
     try:
-        first = socket.recv(_NOW)
+        frame = socket.recv(_NOW, copy=False)  # which tells of more at less cost than the socket
     except zmq.Again:
         return None
-    frames: list[Any] = [first]
-    more = socket.getsockopt(_RCVMORE)
-    while more:
+    frames: list[Any] = [frame.bytes]
+    while frame.more:
         frame = socket.recv(_NOW, copy=False)
         large = len(frame) >= LARGE
         frames.append(frame.buffer.toreadonly() if large else frame.bytes)
-        more = frame.more
     return frames
 
 
