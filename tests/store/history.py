@@ -30,6 +30,7 @@ class Hand:
         self.turn += 1
         self.now += 1.0
         self.journal.append(Append(self.turn, e.Turn(self.now, list(entries)), anew, False))
+        self.journal.wake()
 
     def take(self, *ids: str, **fields: object) -> None:
         """Tasks are accepted."""

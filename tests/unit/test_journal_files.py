@@ -40,6 +40,7 @@ def append(journal: Journal, *turns: Turn, first: int = 1, anew: bool = True) ->
     """Write these as records, and wait until they are on disk; the bytes that there are then."""
     for number, each in enumerate(turns, first):
         journal.append(Append(number, each, anew and number == first, urgent=True))
+    journal.wake()
     return wait_for(journal, first + len(turns) - 1)
 
 
@@ -287,6 +288,7 @@ def test_whatever_cannot_be_stored_is_told(tmp_path: Path) -> None:
     buffer = m.Buffer(None, Gone())
     outcome = m.Outcome("c-1", "ok", b"v", (buffer,))
     journal.append(Append(1, Turn(1.0, [Ended(OWNER, outcome)]), True, urgent=True))
+    journal.wake()
     assert select.select([journal.fileno()], [], [], 30)[0]
     assert [type(event) for event in journal.events()] == [JournalFailed]
     append(journal, turn(2), first=2)

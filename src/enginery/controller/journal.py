@@ -97,6 +97,7 @@ class Journal:
         self._failing = False  # since when everything was written anew for the last time
         self._vain: list[int] = []  # segments that were begun meanwhile
         self._hurry = self._ended = False
+        self._to_wake = False  # the thread sleeps, and should not
         self._news: deque[Event] = deque()
         self._bell = Wakeup()
         self._thread = threading.Thread(target=self._serve, name="enginery-journal", daemon=True)
@@ -229,12 +230,21 @@ class Journal:
         self._beside.remove(segments)
 
     def _await_disk(self, record: _Waiting, urgent: bool = False) -> None:
-        """Leave this to the thread, which is woken only when it would not come by itself."""
+        """Leave this to the thread; it is to be woken only when it would not come by itself."""
         with self._changed:
-            wanted = not self._waiting or (urgent and not self._hurry)
+            self._to_wake |= not self._waiting or (urgent and not self._hurry)
             self._waiting.append(record)
             self._hurry |= urgent
-            if wanted:
+
+    def wake(self) -> None:
+        """Have the disk waited for, by a thread: call it when all of a turn was sent.
+
+        Each send lets go of Python's lock. A thread that was woken before would take it, and what
+        is to be sent would wait for that thread.
+        """
+        if self._to_wake:
+            self._to_wake = False
+            with self._changed:
                 self._changed.notify()
 
     def _failed(self, error: OSError) -> None:

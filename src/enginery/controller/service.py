@@ -312,6 +312,8 @@ class Service:
         self.announce()
         self._meet()  # who came before it was watched
         while self.exit_code is None:
+            if self.journal is not None:
+                self.journal.wake()
             ready = dict(poller.poll(self._timeout()))
             if rare.fileno() in ready:
                 for action in {see_to[fd]: None for fd, _ in rare.poll(0)}:
