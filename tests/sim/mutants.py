@@ -744,7 +744,7 @@ MUTANTS: dict[str, Mutant] = {
         "if bundle.ids[:count] != ids:", "if not ids:",
     ),
     "a task of a bundle that failed has ended well": (
-        alike, "in_columns",
+        alike, "ran_well",
         'r.status != "ok" or ', "",
     ),
     "what is left of a bundle has the numbers of what was split off": (

@@ -78,6 +78,15 @@ def test_the_rest_of_a_bundle_goes_on_when_one_of_it_has_failed(hand):
     assert hand.core.work.tasks["ann-3"].attempt == 2
 
 
+def test_few_results_leave_the_rest_of_a_bundle_together(hand):
+    hand.submit("ann", *[task(f"ann-{i}") for i in range(100)])
+    [first, *others] = sizes(hand)
+    few = [m.Result(f"ann-{i}", 1, "ok", b"v") for i in range(FEWEST - 1)]
+    hand.result("engine", *few, seq=1)
+    assert sorted(sizes(hand)) == sorted([1] * len(few) + [first - len(few), *others])
+    assert [hand.state(f"ann-{i}") for i in range(FEWEST)] == ["done"] * len(few) + ["sent"]
+
+
 def test_results_in_another_order_are_those_of_their_own_tasks(hand):
     hand.submit("ann", *[task(f"ann-{i}") for i in range(100)])
     ids = ["ann-1", "ann-0", "ann-2", "ann-3"]

@@ -67,17 +67,21 @@ def in_columns(results: m.Results) -> m.Results:
     """The same results, in columns if all of them are of first attempts that have ended well."""
     if len(results.results) < FEWEST:
         return results
-    for r in results.results:
+    ran = ran_well(results.results)
+    return results if ran is None else m.Results(results.seq, [], ran)
+
+
+def ran_well(each: list[m.Result]) -> m.Ran | None:
+    """The columns of these, if all of them are of first attempts that have ended well."""
+    for r in each:
         if r.status != "ok" or r.attempt != 1 or r.buffers or r.items or r.running:
-            return results
+            return None
         if r.stage or r.changes or r.reason:
-            return results
-    each = results.results
-    ran = m.Ran(
+            return None
+    return m.Ran(
         [r.id for r in each],
         [r.value for r in each],
         [r.started for r in each],
         [r.completed for r in each],
         [r.outputs for r in each],
     )
-    return m.Results(results.seq, [], ran)

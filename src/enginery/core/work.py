@@ -20,6 +20,7 @@ from . import entries
 from . import messages as m
 from .account import LARGE, request_of
 from .ahead import LEAST
+from .alike import ran_well
 from .bundles import LARGEST, Bundle, Unit
 from .chunks import Chunks
 from .conditions import Conditions
@@ -523,7 +524,12 @@ class Work:
     def results(self, place: Place, message: m.Results, now: float) -> None:
         """Attempts have ended, in this order."""
         for result in message.results:
-            self.result(place, result, now)
+            if (
+                (bundle := self.tasks.bundled.get(result.id)) is None
+                or (alone := ran_well([result])) is None
+                or not self._ended_alike(bundle, place, alone, 0, now)
+            ):
+                self.result(place, result, now)
         ran, at = message.ran, 0
         while ran is not None and at < len(ran):
             bundle = self.tasks.bundled.get(ran.ids[at])
