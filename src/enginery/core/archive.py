@@ -27,14 +27,14 @@ SMALL = 2048
 UNPACKED = 8
 """Blocks that were asked for lately, and are kept as they were unpacked."""
 
-LINE = list(range(100))
-"""The lines of a page."""
-
-LINES = {f"{number:02}": number for number in LINE}
-"""The same, by the last two digits of an id."""
-
 COUNT = 100
-"""Where on a page it says how many tasks are on it; before, the block of each."""
+"""Where on a page it says how many tasks are on it; before, the block of each, a line for each."""
+
+DIGITS = [f"{line:02}" for line in range(COUNT)]
+"""The last two digits of an id on each line."""
+
+LINES = {digits: line for line, digits in enumerate(DIGITS)}
+"""The lines, by these."""
 
 BLANK = bytes(4 * (COUNT + 1))
 
@@ -96,22 +96,14 @@ class Archive:
         return others
 
     def _note(self, ids: list[str], block: Block) -> None:
-        """These are in the last block; most follow each other, and are noted by the page."""
-        names, lines = [id[:-2] for id in ids], [LINES[id[-2:]] for id in ids]
-        at = 0
-        while at < len(ids):
-            name, line = names[at], lines[at]
-            stop = min(len(ids), at + COUNT - line)
-            count = stop - at
-            if names[at:stop].count(name) < count or lines[at:stop] != LINE[line : line + count]:
-                count = 1
+        """These are in the last block."""
+        for name, line, count in runs(ids):
             page = self._pages.get(name)
             if page is None:
                 page = self._pages[name] = array("I", BLANK)
             page[line : line + count] = array("I", (self._last,)) * count
             page[COUNT] += count
             block.pages[name] = block.pages.get(name, 0) + count
-            at += count
         block.count += len(ids)
 
     def __contains__(self, id: str) -> bool:
@@ -168,7 +160,8 @@ class Archive:
         for block in blocks.values():
             told.update(block.pages)
         found = {
-            name: sum(page[line] in blocks for line in LINE) for name, page in self._pages.items()
+            name: sum(number in blocks for number in page[:COUNT])
+            for name, page in self._pages.items()
         }
         counted = {name: page[COUNT] for name, page in self._pages.items()}
         whole = self.count == sum(block.count for block in blocks.values()) == told.total()
@@ -232,10 +225,31 @@ class Archive:
         return records
 
 
+def runs(ids: list[str]) -> list[tuple[str, int, int]]:
+    """Where these stand: pages, first lines, and how many follow each other there; most do.
+
+    Nothing if one of them does not end in two digits.
+    """
+    found, at = [], 0
+    while at < len(ids):
+        name, line = ids[at][:-2], LINES.get(ids[at][-2:])
+        if line is None:
+            return []
+        some, count = ids[at : at + COUNT - line], 1
+        if len(some) > 1 and some[1] == name + DIGITS[line + 1]:
+            row = [name + digits for digits in DIGITS[line : line + len(some)]]
+            count = len(row)
+            if some != row:
+                count = next(i for i in range(count) if some[i] != row[i])
+        found.append((name, line, count))
+        at += count
+    return found
+
+
 def fits(unit: Unit) -> bool:
     """Whether what has ended is small, and like most others."""
     if type(unit) is Bundle:
-        return unit.largest <= SMALL and None not in [LINES.get(id[-2:]) for id in unit.ids]
+        return unit.largest <= SMALL and bool(runs(unit.ids))
     outcome, spec = unit.outcome, unit.spec
     if unit.size > SMALL or spec.buffers or spec.terms is not None or outcome is None:
         return False
