@@ -185,6 +185,7 @@ class ControllerNode(Process):
                 self.core.feed(e.Received(connection, connection.role, message), now, effects)
         self.core.settle(now, effects)
         self.act(effects)
+        self.core.tidy()
 
     def _keep(self, submit: m.Submit) -> None:
         """What is there already is the same buffer when it comes again, as in shared memory."""

@@ -7,6 +7,7 @@ from enginery.core import messages as m
 from enginery.core.ahead import AUTO
 from enginery.core.archive import Archive
 from enginery.core.bundles import Bundle
+from enginery.core.events import Effect, Received, Send
 from enginery.core.history import History
 from enginery.core.table import Tasks
 from enginery.core.tasks import Record
@@ -173,6 +174,23 @@ def test_a_controller_answers_for_what_it_has_packed(monkeypatch):
     assert len(hand.core.work.tasks) == hand.core.work.history.count == 0
 
 
+def test_what_has_ended_is_packed_when_all_that_follows_is_said(monkeypatch):
+    monkeypatch.setattr(history, "RECENT", 0)
+    monkeypatch.setattr(history, "BLOCK", 1)
+    hand = Hand()
+    hand.engine("a", conn="engine a")
+    hand.client("ann")
+    hand.submit("ann", task("ann-11"))
+    effects: list[Effect] = []
+    result = Received("engine a/tasks", "engine", m.Results(1, [m.Result("ann-11", 1, "ok", b"v")]))
+    hand.core.feed(result, hand.now, effects)
+    hand.core.settle(hand.now, effects)
+    assert any(isinstance(each, Send) and type(each.message) is m.Deliver for each in effects)
+    assert hand.core.work.history.archive.count == 0
+    hand.core.tidy()
+    assert hand.core.work.history.archive.count == 1
+
+
 def test_a_block_of_which_all_is_removed_goes():
     archive = Archive()
     archive.pack([done("ann-11"), done("ann-12")])
@@ -193,6 +211,7 @@ def test_a_block_of_which_all_is_removed_goes():
         list(range(95, 330)),
         list(range(20, 10, -1)),
         [11, 12, 99, 13, 14, 100, 101, 199, 198],
+        [11, 12, 14, 15, 16, 111, 112, 11113],
     ],
 )
 def test_a_bundle_is_found_on_all_its_pages_until_its_block_goes(numbers):

@@ -327,6 +327,7 @@ class Service:
                 self._weigh()
             self._settle()
             self._flush()
+            self.core.tidy()
         rare.close()
         bell.close()
         if owner is not None:

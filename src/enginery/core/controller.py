@@ -202,6 +202,7 @@ class Controller:
         out: list[Effect] = []
         self.feed(event, now, out)
         self.settle(now, out)
+        self.tidy()
         return out
 
     def feed(self, event: Event, now: float, out: list[Effect]) -> None:
@@ -277,13 +278,16 @@ class Controller:
                     work.fetched(unit.owner, [unit.outcome])
                 laws.check_record(work, unit)
             work.ended.clear()
-            work.pack()
             intake.grant_all(self.sessions.values(), now, out)
         for session in self.delivery.pump(out):
             intake.told(session, now, out)
         self.journal.settle(now, out)
         if self.farewell is not None:
             self.farewell.settle(now, out)
+
+    def tidy(self) -> None:
+        """Do what nobody waits for, once all that followed from a turn was sent."""
+        self.work.pack()
 
     def _timers(self, now: float, out: list[Effect]) -> None:
         for place in list(self.leaving.values()):
