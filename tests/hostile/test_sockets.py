@@ -427,12 +427,21 @@ def test_a_dropped_peer_is_told_and_comes_back_as_another(server, guest):
     assert engine.receives(server) == [b"welcome back"]
 
 
-@pytest.mark.parametrize("late", [True, False], ids=["reports late", "at once"])
-def test_each_connection_is_told_to_be_gone_once_and_never_too_early(server, guest, late):
-    """Descriptors are used again at once, by peers and by strangers."""
+@pytest.fixture
+def reception(server: Server) -> Iterator[Reception]:
+    """That of the engines' port, which nobody else reads."""
     server.monitors.pop("engines").close()
     server.read = [server.clients]
     reception = Reception(server.engines)
+    yield reception
+    reception.close()
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["reports late", "at once"])
+def test_each_connection_is_told_to_be_gone_once_and_never_too_early(
+    server, guest, reception, late
+):
+    """Descriptors are used again at once, by peers and by strangers."""
     peers = [guest(server.file("engine")) for _ in range(3)]
     address = ("127.0.0.1", server.ports["engines"])
     present: set[bytes] = set()
@@ -463,7 +472,45 @@ def test_each_connection_is_told_to_be_gone_once_and_never_too_early(server, gue
             server.wait(lambda n=n: look(there=0, told=3 * n), [reception.monitor])
     assert len(set(gone)) == len(gone)
     assert not reception.drop(gone[0])
-    reception.close()
+
+
+def test_who_spoke_and_left_before_it_was_heard_is_told_to_be_gone(server, guest, reception):
+    peer = guest(server.file("engine"))
+    peer.hears(server, sockets.Up)
+    assert sockets.send(peer.socket, [b"hello"])
+    assert server.engines.poll(PATIENCE * 1000)
+    peer.monitor.close()
+    peer.socket.close()
+
+    def reported() -> bool:
+        reception.look()
+        return bool(reception.refused)  # as somebody who has not said a word
+
+    server.wait(reported, [reception.monitor])
+    conn, *_ = reception.recv()
+    assert reception.recv() is None
+    assert reception.left() == [conn]
+    assert reception.gone(conn)
+
+
+def test_it_is_known_that_somebody_is_still_to_be_told_to_be_gone(server, guest, reception):
+    """Where reading stops after a message with which somebody else was heard first."""
+    peer = guest(server.file("engine"))
+    peer.hears(server, sockets.Up)
+    assert sockets.send(peer.socket, [b"hello"])
+    server.wait(lambda: server.engines.poll(0))
+    before, *_ = reception.recv()
+    assert not reception.unsettled
+    assert reception.drop(before)
+    peer.hears(server, sockets.Up, times=2)
+    assert sockets.send(peer.socket, [b"hello again"])
+    server.wait(lambda: server.engines.poll(0))
+    assert reception.recv()[3] == [b"hello again"]
+    assert reception.unsettled
+    assert reception.left() == []
+    assert reception.recv() is None
+    assert reception.left() == [before]
+    assert not reception.unsettled
 
 
 def test_dropping_what_is_no_connection_does_nothing():

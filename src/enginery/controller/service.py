@@ -193,6 +193,7 @@ class Service:
         replay.follow(found.turns)
         notes.resume(found.last)
         self._carry_out(self.core.restore(replay, found.complete, self.now()))
+        journal.wake()
 
     def _open_store(self, journal: Journal) -> Child | None:
         if self.config.database == "none":
@@ -312,8 +313,6 @@ class Service:
         self.announce()
         self._meet()  # who came before it was watched
         while self.exit_code is None:
-            if self.journal is not None:
-                self.journal.wake()
             ready = dict(poller.poll(self._timeout()))
             if rare.fileno() in ready:
                 for action in {see_to[fd]: None for fd, _ in rare.poll(0)}:
@@ -321,12 +320,14 @@ class Service:
             if self.store is not None and self.store.late:
                 self._hear(self.store)
             for port in self.ports.values():
-                if port.socket in ready or port.backlog:
+                if port.socket in ready or port.backlog or port.unsettled:
                     self._read(port)
             if self.scale.due <= self.now():
                 self._weigh()
             self._settle()
             self._flush()
+            if self.journal is not None:
+                self.journal.wake()
             self.core.tidy()
         rare.close()
         bell.close()
@@ -337,7 +338,7 @@ class Service:
     def _timeout(self) -> int:
         """Milliseconds until the core has something to do by itself."""
         for port in self.ports.values():
-            if port.backlog:
+            if port.backlog or port.unsettled:
                 return 0
         deadline = self.core.deadline()
         due = self.scale.due if deadline is None else min(deadline, self.scale.due)

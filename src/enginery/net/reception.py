@@ -64,8 +64,8 @@ def wire_size(frames: Sequence[Any]) -> int:
 class Reception:
     """A ROUTER with its monitor; poll `socket`, `monitor` and the descriptor `strangers`.
 
-    When one of the latter two is ready, call `guard` first; then, and when `socket` is, `recv`
-    until it gives None, then `left`.
+    When one of the latter two is ready, call `guard` first; then, and when `socket` is, or this is
+    `unsettled`, `recv` until it gives None, then `left`.
     """
 
     def __init__(self, socket: sockets.Peer) -> None:
@@ -77,6 +77,7 @@ class Reception:
         self._conns: dict[int, bytes] = {}  # by descriptor
         self._heard: dict[bytes, Heard] = {}  # by connection
         self._leaving: dict[bytes, None] = {}  # reported gone; some of what they said is unread
+        self._vanished: set[int] = set()  # descriptors of who is gone and had not been heard
         self._left: list[bytes] = []
         self._reported = True  # there may be reports
         self._more = False  # a message was read, so it is to be asked whether there is another
@@ -105,6 +106,10 @@ class Reception:
                 return arrived
             if conn not in self._gone:
                 self._watch()
+                if fd in self._vanished:  # it has left since
+                    self._vanished.remove(fd)
+                    self._leaving[conn] = None
+                    return arrived
                 self._leave(fd)
                 self._conns[fd], self._heard[conn] = conn, Heard(fd, size)
                 self._no_stranger(fd)
@@ -133,6 +138,11 @@ class Reception:
     def gone(self, conn: bytes) -> bool:
         """Whether nothing can be said on this connection any more, as far as is known."""
         return conn not in self._heard
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether somebody is gone of whom it is still to be told, once all is read."""
+        return bool(self._leaving)
 
     def look(self) -> None:
         """Hear who has come and gone, and read nothing."""
@@ -177,11 +187,14 @@ class Reception:
         before = len(self._leaving)
         while (event := sockets.monitor_event(self.monitor)) is not None:
             if isinstance(event, sockets.Joined):
+                self._vanished.discard(event.fd)
                 self._stranger(event.fd, event.address)
             elif isinstance(event, sockets.Left):
                 if event.fd in self._unheard and not event.refused:
                     self.refused.append(sockets.Refused(event.address, SILENT))
                 self._no_stranger(event.fd)
+                if event.fd not in self._conns:
+                    self._vanished.add(event.fd)
                 self._leave(event.fd)
             elif isinstance(event, sockets.Refused):
                 self.refused.append(event)

@@ -270,7 +270,7 @@ def recv(socket: Peer) -> tuple[bytes, str, int, list[Any]] | None:
     return head.bytes, user, int(head.get(_SRCFD)), recv_frames(socket) or []
 
 
-def readable(socket: Peer | Monitor) -> bool:
+def readable(socket: Peer) -> bool:
     """Whether something has arrived; cheaper than to find out by `recv_frames`."""
     return bool(socket.getsockopt(_EVENTS) & _POLLIN)  # type: ignore[operator]
 
