@@ -16,7 +16,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from _signal import signal as handle  # type: ignore[import-not-found]
+from _signal import signal as set_handler  # type: ignore[import-not-found]
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -200,12 +200,12 @@ class Driver:
             self._wakeup.set()
 
         # `signal.signal` is the same, but makes enums of what it gives and gets: 13 µs a wait.
-        handler: Any = handle(signal.SIGINT, note)
+        handler: Any = set_handler(signal.SIGINT, note)
         try:
             yield interrupted
         finally:
             if handler is not None:  # else it is not one of Python's
-                handle(signal.SIGINT, handler)
+                set_handler(signal.SIGINT, handler)
             if interrupted and callable(handler):
                 handler(interrupted[0], None)
 

@@ -222,6 +222,7 @@ class Archive:
             records = self._unpacked[block] = {record.spec.id: record for record in unpacked}
             if len(self._unpacked) > UNPACKED:
                 self._unpacked.popitem(last=False)
+        self._unpacked.move_to_end(block)
         return records
 
 

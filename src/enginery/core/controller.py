@@ -238,6 +238,7 @@ class Controller:
         self.recovery.restore(replay, complete, now, out)
         self.journal.begin_anew()
         self.settle(now, out)
+        self.tidy()
         return out
 
     def deadline(self) -> float | None:

@@ -524,11 +524,10 @@ class Work:
     def results(self, place: Place, message: m.Results, now: float) -> None:
         """Attempts have ended, in this order."""
         for result in message.results:
-            if (
-                (bundle := self.tasks.bundled.get(result.id)) is None
-                or (alone := ran_well([result])) is None
-                or not self._ended_alike(bundle, place, alone, 0, now)
-            ):
+            bundle, ended = self.tasks.bundled.get(result.id), 0
+            if bundle is not None and (alone := ran_well([result])) is not None:
+                ended = self._ended_alike(bundle, place, alone, 0, now)
+            if not ended:
                 self.result(place, result, now)
         ran, at = message.ran, 0
         while ran is not None and at < len(ran):
