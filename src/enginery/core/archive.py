@@ -226,31 +226,25 @@ class Archive:
         return records
 
 
-def runs(ids: list[str]) -> list[tuple[str, int, int]]:
-    """Where these stand: pages, first lines, and how many follow each other there; most do.
-
-    Nothing if one of them does not end in two digits.
-    """
-    found, at = [], 0
+def runs(ids: list[str]) -> Iterator[tuple[str, int, int]]:
+    """Where these stand: pages, first lines, and how many follow each other there; most do."""
+    at = 0
     while at < len(ids):
-        name, line = ids[at][:-2], LINES.get(ids[at][-2:])
-        if line is None:
-            return []
+        name, line = ids[at][:-2], LINES[ids[at][-2:]]
         some, count = ids[at : at + COUNT - line], 1
         if len(some) > 1 and some[1] == name + DIGITS[line + 1]:
-            row = [name + digits for digits in DIGITS[line : line + len(some)]]
+            row = list(map(name.__add__, DIGITS[line : line + len(some)]))
             count = len(row)
             if some != row:
                 count = next(i for i in range(count) if some[i] != row[i])
-        found.append((name, line, count))
+        yield name, line, count
         at += count
-    return found
 
 
 def fits(unit: Unit) -> bool:
     """Whether what has ended is small, and like most others."""
     if type(unit) is Bundle:
-        return unit.largest <= SMALL and bool(runs(unit.ids))
+        return unit.largest <= SMALL and LINES.keys() >= {id[-2:] for id in unit.ids}
     outcome, spec = unit.outcome, unit.spec
     if unit.size > SMALL or spec.buffers or spec.terms is not None or outcome is None:
         return False
