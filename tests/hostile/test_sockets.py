@@ -479,6 +479,7 @@ def test_who_spoke_and_left_before_it_was_heard_is_told_to_be_gone(server, guest
     peer.hears(server, sockets.Up)
     assert sockets.send(peer.socket, [b"hello"])
     assert server.engines.poll(PATIENCE * 1000)
+    reception.look()  # while it is there: of who comes and goes at one look no refusal is told
     peer.monitor.close()
     peer.socket.close()
 
