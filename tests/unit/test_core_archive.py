@@ -154,13 +154,19 @@ def test_how_many_have_run_on_each_engine_counts_packed_ones_that_are_kept(monke
     assert reply.value[0]["tasks"] == ["ann-16"]
 
 
-def test_a_controller_answers_for_what_it_has_packed(monkeypatch):
+@pytest.fixture
+def hand(monkeypatch):
+    """A task is at an engine; what ends is packed at once."""
     monkeypatch.setattr(history, "RECENT", 0)
     monkeypatch.setattr(history, "BLOCK", 1)
     hand = Hand()
     hand.engine("a", conn="engine a")
     hand.client("ann")
     hand.submit("ann", task("ann-11"))
+    return hand
+
+
+def test_a_controller_answers_for_what_it_has_packed(hand):
     hand.result("engine a", m.Result("ann-11", 1, "ok", b"value"), seq=1)
     assert hand.core.work.tasks.live == {}
     hand.submit("ann", task("ann-11"))  # nothing new
@@ -174,13 +180,7 @@ def test_a_controller_answers_for_what_it_has_packed(monkeypatch):
     assert len(hand.core.work.tasks) == hand.core.work.history.count == 0
 
 
-def test_what_has_ended_is_packed_when_all_that_follows_is_said(monkeypatch):
-    monkeypatch.setattr(history, "RECENT", 0)
-    monkeypatch.setattr(history, "BLOCK", 1)
-    hand = Hand()
-    hand.engine("a", conn="engine a")
-    hand.client("ann")
-    hand.submit("ann", task("ann-11"))
+def test_what_has_ended_is_packed_when_all_that_follows_is_said(hand):
     effects: list[Effect] = []
     result = Received("engine a/tasks", "engine", m.Results(1, [m.Result("ann-11", 1, "ok", b"v")]))
     hand.core.feed(result, hand.now, effects)
